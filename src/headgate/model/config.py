@@ -1,0 +1,157 @@
+"""The configuration, complete and resolved: no default is missing, every name is defined, every override applied.
+
+`control/config.py` makes one from TOML or flags and is the only place that knows the file's form. Durations are
+seconds, sizes are bytes. The comment beside each field is its line in the reference (docs/configuration.md).
+"""
+
+from dataclasses import dataclass, field
+
+from headgate.model.address import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many requests in a period of so many seconds: `100/minute`, `5/10s`."""
+
+    limit: int
+    period: float
+
+    def __str__(self) -> str:
+        names = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}
+        return f"{self.limit}/{names.get(self.period) or f'{self.period:g}s'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long each thing is awaited. Set per installation, listener, upstream or route; the nearest wins."""
+
+    request_head: float = 10.0  # from the first byte of a request (or the accept) to the end of its head
+    request_body: float = 60.0  # between two reads of a request's body
+    idle: float = 75.0  # between two requests of a client's connection
+    connect: float = 3.0  # for a connection to a server
+    response_head: float = 60.0  # from the end of the request to the end of the response's head
+    response_body: float = 60.0  # between two reads of a response's body, or until a slow client takes some of it
+    server_idle: float = 1.5  # how long an unused connection to a server is kept; stay below the server's own limit
+
+
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """What a request's head may have."""
+
+    max_size: int = 32768  # bytes of the whole head; 431 beyond
+    max_fields: int = 100  # fields; 431 beyond
+    max_target: int = 8192  # bytes of the request line; 414 beyond
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An address that clients connect to."""
+
+    address: Address
+    timeouts: Timeouts = Timeouts()
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """A periodic HTTP GET to each server of an upstream."""
+
+    path: str = "/"  # the target of the request
+    interval: float = 2.0  # from one probe to the next
+    timeout: float = 1.0  # for the whole probe
+    rise: int = 2  # passes in a row that bring a server back
+    fall: int = 3  # failures in a row that take a server out
+    status: tuple[tuple[int, int], ...] = ((200, 399),)  # status codes that pass, as ranges
+    host: str = ""  # the Host field; the server's address when empty
+
+
+@dataclass(frozen=True, slots=True)
+class Ejection:
+    """Leaving a server alone after failures that the data path saw."""
+
+    failures: int = 3  # failures in a row; 0 turns ejection off
+    base: float = 10.0  # for how long
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A member of an upstream."""
+
+    address: Address
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A group of servers that can each answer the same requests."""
+
+    name: str
+    servers: tuple[Server, ...]
+    policy: str = "round_robin"
+    health_check: HealthCheck | None = None
+    ejection: Ejection = Ejection()
+    timeouts: Timeouts = Timeouts()
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many requests per key and period."""
+
+    name: str
+    rate: Rate
+    key: str = "client_ip"
+    algorithm: str = "fixed_window"
+    on_store_error: str = "local"  # "allow", "deny" or "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which requests go to which upstream under which limits. The longest match wins; a host beats no host."""
+
+    upstream: str
+    host: str = ""  # lower case, without port; "" matches every host
+    path: str = "/"  # a prefix of whole segments: /api matches /api and /api/x, not /apix
+    limits: tuple[str, ...] = ()
+    timeouts: Timeouts = Timeouts()
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """Where limits are counted: on this machine, or in Redis for every Headgate that names the same one."""
+
+    url: str = ""  # redis://[user:password@]host:port/db, rediss://..., unix:///path; "" keeps limits on this machine
+    deadline: float = 0.05  # how long a request waits for Redis before `on_store_error` decides
+    prefix: str = "headgate"  # the first part of every key in Redis
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """The admin API, the metrics and the health of Headgate itself."""
+
+    listen: Address | None = Address("127.0.0.1", 9000)
+    token: str = ""  # required when the address is not of this machine alone
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLog:
+    """One line for each request."""
+
+    format: str = "text"  # "text" or "json"
+    path: str = "-"  # a file, or "-" for standard output
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything that a user can set."""
+
+    listeners: tuple[Listener, ...]
+    upstreams: tuple[Upstream, ...]
+    routes: tuple[Route, ...]
+    limits: tuple[Limit, ...] = ()
+    workers: int = 0  # 0: one for each core
+    heads: Heads = Heads()
+    store: Store = Store()
+    admin: Admin = Admin()
+    access_log: AccessLog | None = None
+    trusted_proxies: tuple[str, ...] = ()  # networks in CIDR form whose X-Forwarded-* are believed
+    state_file: str = ""  # where changes made at run time are kept; "" keeps them until the stop
+    drain: float = field(default=30.0)  # how long a stop waits for requests in flight

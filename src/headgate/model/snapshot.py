@@ -1,0 +1,44 @@
+"""What the supervisor tells the workers: the whole truth at one moment, immutable and numbered.
+
+A worker builds its router, policies and limits from one snapshot and swaps them in with one assignment; an exchange in
+flight keeps what it began with.
+"""
+
+from dataclasses import dataclass
+
+from headgate.model.config import AccessLog, Ejection, Heads, Limit, Listener, Route, Store, Timeouts
+from headgate.model.server import ServerState
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamState:
+    """An upstream with its servers as they are now."""
+
+    name: str
+    servers: tuple[ServerState, ...]
+    policy: str
+    ejection: Ejection
+    timeouts: Timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class LimitState:
+    """A limit and its index in the shared cells, which also names it in the shared store."""
+
+    limit: Limit
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything a worker needs to serve."""
+
+    version: int
+    listeners: tuple[Listener, ...]
+    upstreams: tuple[UpstreamState, ...]
+    routes: tuple[Route, ...]
+    limits: tuple[LimitState, ...] = ()
+    heads: Heads = Heads()
+    store: Store = Store()
+    access_log: AccessLog | None = None
+    trusted_proxies: tuple[str, ...] = ()

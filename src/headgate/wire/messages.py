@@ -1,0 +1,88 @@
+"""The messages between the supervisor and a worker, and their framing on the socket pair.
+
+Each message is a 4-byte big-endian length and that many bytes of msgpack. File descriptors (listening sockets) ride
+on the first byte of the `Adopt` that names them (SCM_RIGHTS). Reading is fed with bytes and yields messages, so it
+knows neither sockets nor loops.
+"""
+
+import msgspec
+
+from headgate.model.snapshot import Snapshot
+
+_LENGTH = 4
+
+
+class Launch(msgspec.Struct, frozen=True, tag=True):
+    """What a worker is started with, as JSON in its one argument: descriptors that it inherits, and its place.
+
+    index: 0 to workers - 1, also its row in the cells.
+    control, cells, limits: descriptors of the socket pair, the cells' memory and the shared limit store's memory.
+    """
+
+    index: int
+    workers: int
+    control: int
+    cells: int
+    limits: int
+
+
+class Adopt(msgspec.Struct, frozen=True, tag=True):
+    """Supervisor to worker: serve by this snapshot from now on.
+
+    sockets: the addresses (text form) of the listening sockets that travel with this message, in the order of the
+    descriptors; listeners that the worker already has do not travel again.
+    """
+
+    snapshot: Snapshot
+    sockets: tuple[str, ...] = ()
+
+
+class Drain(msgspec.Struct, frozen=True, tag=True):
+    """Supervisor to worker: take no new connections, finish what is in flight within so many seconds, then exit."""
+
+    grace: float
+
+
+class ReopenLog(msgspec.Struct, frozen=True, tag=True):
+    """Supervisor to worker: open the access log's file anew, because it was rotated."""
+
+
+class Adopted(msgspec.Struct, frozen=True, tag=True):
+    """Worker to supervisor: this version is the one served now. The first means that the worker is ready."""
+
+    version: int
+
+
+class Drained(msgspec.Struct, frozen=True, tag=True):
+    """Worker to supervisor: nothing is in flight any more; the process exits by itself."""
+
+
+Message = Adopt | Drain | ReopenLog | Adopted | Drained
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Message).decode
+
+
+def encode(message: Message) -> bytes:
+    """The message as it goes on the socket."""
+    body = _encode(message)
+    return len(body).to_bytes(_LENGTH, "big") + body
+
+
+class Reader:
+    """Turns the bytes of the socket back into messages, however they were split."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[Message]:
+        """The messages that are complete with these bytes. Raises msgspec.MsgspecError on bytes that are none."""
+        self._buffer += data
+        messages: list[Message] = []
+        while len(self._buffer) >= _LENGTH:
+            end = _LENGTH + int.from_bytes(self._buffer[:_LENGTH], "big")
+            if len(self._buffer) < end:
+                break
+            messages.append(_decode(bytes(self._buffer[_LENGTH:end])))
+            del self._buffer[:end]
+        return messages
