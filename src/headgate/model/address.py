@@ -19,7 +19,9 @@ class Address:
         """The address that the text names. Raises ValueError, with what was expected, when it names none."""
         if text.startswith("unix:"):
             if not text[5:].startswith("/"):
-                raise ValueError(f'"{text}" is not an address: a Unix socket needs an absolute path, as in unix:/run/a.sock')
+                raise ValueError(
+                    f'"{text}" is not an address: a Unix socket needs an absolute path, as in unix:/run/a.sock'
+                )
             return cls(path=text[5:])
         host, colon, port = text.rpartition(":")
         if host.startswith("[") and host.endswith("]"):

@@ -5,6 +5,9 @@ supervisor once that worker is dead), so no lock is needed: an aligned 8-byte st
 
     worker cells | LIMITS x limit cells | SERVERS x server cells
 
+and after the last row come the turns of the upstreams' round robins: the one region that all workers write. A turn
+that two workers take at once is taken twice, which a round robin can bear.
+
 Counters only grow while the worker's row lives, over crashes too: a replacement worker goes on counting in the row of
 the one it replaces. Gauges (connections, in flight) are zeroed by the supervisor when a worker dies.
 A slot (of a server or a limit) is given out by the supervisor; its cells are zeroed before it is given out again.
@@ -18,6 +21,7 @@ from headgate import errors
 
 SERVERS = 4096
 LIMITS = 256
+TURNS = 1024  # upstreams whose round robin goes on over the workers; further ones share a cell
 
 # The flags of local answers, each with its own counter; the position is part of the layout.
 FLAGS = ("BR", "DT", "DC", "NR", "RL", "RLSE", "UH", "SD", "UF", "UC", "UPE", "UT")
@@ -90,14 +94,15 @@ class Cells:
     def __init__(self, fd: int, workers: int) -> None:
         """fd: of the memory that `create` made; it may be closed afterwards."""
         self.workers = workers
-        self._map = mmap.mmap(fd, workers * ROW_CELLS * 8)
+        self._map = mmap.mmap(fd, (workers * ROW_CELLS + TURNS) * 8)
         self._all = memoryview(self._map).cast("Q")
+        self.turns = self._all[workers * ROW_CELLS :]
 
     @staticmethod
     def create(workers: int) -> int:
         """A descriptor of fresh, zeroed memory for so many workers, close-on-exec. Pages cost nothing until written."""
         fd = os.memfd_create("headgate-cells")
-        os.ftruncate(fd, workers * ROW_CELLS * 8)
+        os.ftruncate(fd, (workers * ROW_CELLS + TURNS) * 8)
         return fd
 
     def worker(self, index: int) -> memoryview:

@@ -1,0 +1,1 @@
+"""Which server gets a request: policies that order candidates, and `choose`, which alone applies availability. Pure."""

@@ -1,0 +1,51 @@
+"""Weighted round robin: each server in turn, as often as its weight says and spread out evenly.
+
+The turns of one round are laid out once, when the servers change, and picking is then one index. Server of weight w
+takes its k-th turn of a round at (k + 1/2) / w, which is earliest-deadline-first with equal starts: weights 5, 1, 1
+give a a a b c a a. The turn itself is a cell that the workers share, so that requests which come one by one get the
+servers in turn whichever worker takes them. It is read and written without a lock: two workers that meet in it give
+one server an extra request, and none is ever skipped.
+"""
+
+from collections.abc import MutableSequence, Sequence
+from math import gcd
+from typing import Generic, TypeVar
+
+S = TypeVar("S")
+
+# Up to this many turns in a round every rotation is kept ready; beyond, one is cut when it is asked for.
+_READY = 64
+
+
+class RoundRobin(Generic[S]):
+    """The servers in turn."""
+
+    def __init__(self, servers: Sequence[tuple[S, int]], turns: MutableSequence[int], cell: int) -> None:
+        """servers: with their weights (0 takes no turn). turns[cell]: how many turns were taken so far."""
+        self._round = _lay_out(servers)
+        self._turns = turns
+        self._cell = cell
+        size = len(self._round)
+        self._rotations = [self._rotated(start) for start in range(size)] if size <= _READY else None
+
+    def order(self) -> Sequence[S]:
+        """The servers from the one whose turn it is. O(1) for small rounds, else O(turns in a round)."""
+        if not self._round:
+            return ()
+        turn = self._turns[self._cell]
+        self._turns[self._cell] = turn + 1
+        start = turn % len(self._round)
+        return self._rotated(start) if self._rotations is None else self._rotations[start]
+
+    def _rotated(self, start: int) -> Sequence[S]:
+        return self._round[start:] + self._round[:start]
+
+
+def _lay_out(servers: Sequence[tuple[S, int]]) -> tuple[S, ...]:
+    divisor = gcd(*(weight for _, weight in servers)) or 1
+    turns = [
+        ((k + 0.5) / (weight // divisor), place, server)
+        for place, (server, weight) in enumerate(servers)
+        for k in range(weight // divisor)
+    ]
+    return tuple(server for _, _, server in sorted(turns, key=lambda turn: turn[:2]))

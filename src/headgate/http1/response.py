@@ -1,0 +1,146 @@
+"""Reading a response's head with the strictness of requests: a client must never misread what a server sent.
+
+What is ambiguous raises BadResponse; the exchange answers 502 for it.
+"""
+
+import re
+
+from headgate.errors import BadResponse
+from headgate.http1.grammar import FIELD_LINE, LENGTH_VALUE, STATUS_LINE, any_case, ordinary_field
+from headgate.http1.request import CHUNKED, HOP_BY_HOP, connection_options
+
+UNTIL_CLOSE = -2  # a length that only the end of the connection tells
+MAX_HEAD = 65536  # bytes
+MAX_FIELDS = 256
+
+_SPECIAL = (b"content-length", b"transfer-encoding", *sorted(HOP_BY_HOP))
+_FAST = re.compile(
+    rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
+    + ordinary_field(
+        _SPECIAL,
+        any_case(b"content-length")
+        + rb":(?(2)(?!)) *+([0-9]{1,18})\r\n|("
+        + any_case(b"connection")
+        + rb":(?(3)(?!)) *+(?:([Cc]lose)|[Kk]eep-[Aa]live)\r\n)|"
+        + any_case(b"transfer-encoding")
+        + rb":(?(5)(?!)) *+([Cc]hunked)\r\n",
+    )
+    + rb"\r\n"
+)
+_BODILESS = frozenset({204, 304})
+
+
+class ResponseHead:
+    """A response's head as it was understood.
+
+    lines: the status line and the fields to forward, each with its CRLF, without the empty line at the end. A
+    Transfer-Encoding is among them only when the client speaks HTTP/1.1.
+    untouched: whether `lines` is just what the server sent, so that head and body may pass as they are.
+    end: where the body begins. length: of the body in bytes, CHUNKED or UNTIL_CLOSE.
+    close: whether the server ends its connection after this response.
+    """
+
+    __slots__ = ("close", "end", "length", "lines", "status", "untouched")
+
+    def __init__(self, status: int, length: int, close: bool, lines: bytes, end: int, untouched: bool) -> None:
+        self.status = status
+        self.length = length
+        self.close = close
+        self.lines = lines
+        self.end = end
+        self.untouched = untouched
+
+
+def read_response(data: bytes, method: bytes, minor: int = 1) -> ResponseHead | None:
+    """The head at the start of the data, or None when it is not complete yet.
+
+    method: of the request that it answers. minor: of the client's HTTP version, which decides the framing it can take.
+    A status below 200 is an interim response: it has no body and another head follows. Raises BadResponse.
+    """
+    match = _FAST.match(data)
+    if match is None or minor == 0:
+        return _read_general(data, method, minor)
+    code, length, connection, close, chunked = match.groups()
+    end = match.end()
+    status = int(code)
+    if (length is not None and chunked is not None) or status == 204 or end > MAX_HEAD:
+        return _read_general(data, method, minor)
+    if connection is None:
+        lines = data[: end - 2]
+    else:
+        start, stop = match.span(3)
+        lines = data[:start] + data[stop : end - 2]
+    if method == b"HEAD" or status == 304:
+        size = 0
+    elif length is not None:
+        size = int(length)
+    else:
+        size = CHUNKED if chunked is not None else UNTIL_CLOSE
+    return ResponseHead(status, size, close is not None, lines, end, connection is None)
+
+
+def _read_general(data: bytes, method: bytes, minor: int) -> ResponseHead | None:
+    scanned = _scan(data)
+    if scanned is None:
+        return None
+    line, fields, end = scanned
+    match = STATUS_LINE.fullmatch(line)
+    assert match is not None
+    version, status = int(match[1]), int(match[2])
+    by_name: dict[bytes, list[bytes]] = {}
+    for name, value in fields:
+        by_name.setdefault(name.lower(), []).append(value)
+    length = _length(by_name.get(b"content-length"), by_name.get(b"transfer-encoding"), version)
+    options = connection_options(by_name.get(b"connection"))
+    bodiless = status < 200 or status in _BODILESS or method == b"HEAD"
+    dropped = HOP_BY_HOP | options - {b"content-length", b"transfer-encoding"}
+    if minor == 0:
+        dropped |= {b"transfer-encoding"}
+    if status < 200 or status == 204:  # RFC 9110 section 8.6: neither has a length
+        dropped |= {b"content-length", b"transfer-encoding"}
+    lines = [b"HTTP/1.1" + line[8:] + b"\r\n"]
+    lines += [b"%b: %b\r\n" % field for field in fields if field[0].lower() not in dropped]
+    close = b"close" in options or (version == 0 and b"keep-alive" not in options)
+    return ResponseHead(status, 0 if bodiless else length, close, b"".join(lines), end, False)
+
+
+def _scan(data: bytes) -> tuple[bytes, list[tuple[bytes, bytes]], int] | None:
+    """The status line, the fields and the end of the head; None when it is not complete."""
+    stop = data.find(b"\n")
+    if stop < 0:
+        if len(data) > MAX_HEAD:
+            raise BadResponse("response head too large")
+        return None
+    line = data[: stop - 1]
+    if data[stop - 1 : stop] != b"\r" or not STATUS_LINE.fullmatch(line):
+        raise BadResponse("malformed status line")
+    fields: list[tuple[bytes, bytes]] = []
+    at = stop + 1
+    while True:
+        stop = data.find(b"\n", at)
+        if (len(data) if stop < 0 else stop) >= MAX_HEAD or len(fields) > MAX_FIELDS:
+            raise BadResponse("response head too large")
+        if stop < 0:
+            return None
+        if data[stop - 1] != 13:
+            raise BadResponse("line feed without carriage return")
+        if stop - 1 == at:
+            return line, fields, stop + 1
+        field = FIELD_LINE.fullmatch(data, at, stop - 1)
+        if field is None:
+            raise BadResponse("malformed header field")
+        fields.append((field[1], field[2].rstrip(b" \t")))
+        at = stop + 1
+
+
+def _length(lengths: list[bytes] | None, codings: list[bytes] | None, version: int) -> int:
+    """The body's length by RFC 9112 section 6.3; every ambiguity is refused."""
+    if codings is not None:
+        if lengths is not None or version == 0 or len(codings) > 1 or codings[0].lower() != b"chunked":
+            raise BadResponse("ambiguous Transfer-Encoding")
+        return CHUNKED
+    if lengths is None:
+        return UNTIL_CLOSE
+    if len(lengths) > 1 or not LENGTH_VALUE.fullmatch(lengths[0]):
+        raise BadResponse("malformed Content-Length")
+    return int(lengths[0])

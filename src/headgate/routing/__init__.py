@@ -1,0 +1,1 @@
+"""Which route a request takes and who its client is. Pure."""
