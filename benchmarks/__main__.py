@@ -1,14 +1,15 @@
 """`python -m benchmarks`: what to measure is asked here, the order of things is decided here, and its end reported.
 
-Exits with 0; 1 when a request failed or a proxy did not do what it should; 69 when a program is missing.
+Exits with 0; 1 when a request failed or something could not be measured; 69 when a program is missing.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,9 +47,6 @@ def main() -> int:
         return UNAVAILABLE
     try:
         results = run(options)
-    except (StartFailed, NotAlike, LoadFailed, cpu.TreeChanged) as error:
-        say(f"benchmark failed: {error}")
-        return 1
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
     options.file.parent.mkdir(parents=True, exist_ok=True)
@@ -57,7 +55,7 @@ def main() -> int:
     say(f"written to {options.file}")
     if results.errors:
         say(f"{results.errors} requests failed or were refused")
-    return 1 if results.errors else 0
+    return 1 if results.errors or results.problems else 0
 
 
 def run(options: Options) -> report.Results:
@@ -71,15 +69,25 @@ def run(options: Options) -> report.Results:
         servers = free_ports(SERVERS)
         stage.start("backend", nginx.backend(stage, servers), servers, cores=cores.load)
         for scenario in (each for each in SCENARIOS if each.name in options.names):
-            if (store := _redis(stage, scenario)) is None:
-                continue
-            able = [proxy for proxy in options.proxies if scenario.name in proxy.scenarios]
-            if able:
-                results.scenarios.append((scenario, measure(stage, scenario, able, servers, store, plan)))
+            with _problems(results, scenario.title):
+                able = [proxy for proxy in options.proxies if scenario.name in proxy.scenarios]
+                if able and (store := _redis(stage, scenario)) is not None:
+                    results.scenarios.append((scenario, measure(stage, scenario, able, servers, store, plan)))
         for proxy in (each for each in options.proxies if IDLE in each.scenarios and IDLE in options.names):
             plan.progress(f"  memory of {connections} idle connections: {proxy.title}")
-            results.idle[proxy.name] = idle.per_connection(stage, proxy, servers, connections)
+            with _problems(results, f"memory of {proxy.title}"):
+                results.idle[proxy.name] = idle.per_connection(stage, proxy, servers, connections)
     return results
+
+
+@contextlib.contextmanager
+def _problems(results: report.Results, title: str) -> Iterator[None]:
+    """What goes wrong inside is noted, and the rest is measured all the same."""
+    try:
+        yield
+    except (StartFailed, NotAlike, LoadFailed, cpu.TreeChanged) as error:
+        results.problems.append(f"{title}: {error}")
+        say(f"  {title}: {error}")
 
 
 def _redis(stage: Stage, scenario: Scenario) -> int | None:

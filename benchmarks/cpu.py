@@ -1,8 +1,8 @@
 """What the kernel says a process and all its children have used: CPU time, memory, and which cores there are.
 
-CPU time comes from `schedstat` of every thread (nanoseconds on the CPU); `stat` has ticks of 10 ms, too coarse for
-rounds of a second, and is used only where the kernel keeps no schedstat. A process tree that changed during a round
-has taken its accounts with it, so a reading carries the ids it was made of and `since` refuses to subtract others.
+CPU time comes from each process's CPU clock: nanoseconds, up to this moment, threads that ended included. `stat` has
+ticks of 10 ms, too coarse for rounds of a second, and `schedstat` forgets threads that ended. A process that ends has
+taken its account with it, so a reading carries the ids it was made of and `since` refuses to subtract others.
 """
 
 import os
@@ -106,19 +106,19 @@ def _parent(entry: Path) -> int | None:
 
 
 def _used(pid: int) -> float:
+    # What clock_getcpuclockid(3) returns for a process: the scheduler's clock of all its threads, the ended ones too.
     try:
-        tasks = list((PROC / str(pid) / "task").iterdir())
-        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
-    except FileNotFoundError:
-        fields = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError as error:
+        raise TreeChanged(f"process {pid} ended during the round") from error
 
 
 def _pss(pid: int) -> int:
-    for line in (PROC / str(pid) / "smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    try:
+        lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
+    except (FileNotFoundError, ProcessLookupError) as error:
+        raise TreeChanged(f"process {pid} ended while its memory was read") from error
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
 
 
 def _siblings(core: int) -> frozenset[int]:

@@ -158,9 +158,11 @@ def redis_program() -> str | None:
 
 def redis(stage: Stage, port: int) -> list[str]:
     """The command of a Redis that keeps nothing on disk."""
-    program = redis_program()
-    assert program is not None
-    return [program, *f"--port {port} --bind 127.0.0.1 --dir {stage.directory} --save".split(), ""]
+    return [
+        redis_program() or "redis-server",
+        *f"--port {port} --bind 127.0.0.1 --dir {stage.directory} --save".split(),
+        "",
+    ]
 
 
 def version(proxy: Proxy) -> str:

@@ -39,12 +39,17 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All that was measured. columns: name and title with version of each proxy, in order; idle: bytes for each."""
+    """All that was measured.
+
+    columns: name and title with version of each proxy, in order; idle: bytes of memory for each; problems: why some of
+    what was asked for is not here.
+    """
 
     columns: Mapping[str, str]
     notes: Sequence[str]
     scenarios: list[tuple[Scenario, Rounds]] = field(default_factory=list)
     idle: dict[str, float] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
 
     @property
     def errors(self) -> int:
@@ -72,7 +77,8 @@ def summarise(rounds: Rounds, name: str) -> Summary:
 
 def markdown(results: Results) -> str:
     """Both tables and the notes."""
-    return "\n\n".join([table(results), details(results), "\n".join(f"- {note}" for note in results.notes)])
+    lines = [*(f"NOT MEASURED: {problem}" for problem in results.problems), *results.notes]
+    return "\n\n".join([table(results), details(results), "\n".join(f"- {line}" for line in lines)])
 
 
 def table(results: Results) -> str:
@@ -115,6 +121,7 @@ def as_json(results: Results) -> dict[str, object]:
         "machine": machine(),
         "proxies": dict(results.columns),
         "notes": list(results.notes),
+        "problems": results.problems,
         "scenarios": {
             scenario.name: {
                 "title": scenario.title,
@@ -149,7 +156,7 @@ def notes(cores: Cores, rounds: int, seconds: int) -> list[str]:
         f"{it['cpu']}, {it['cores']} cores, Linux {it['kernel']}, CPython {it['python']}; medians of {rounds} "
         f"interleaved rounds of {seconds} s; only ratios carry over to another machine.",
         f"Each proxy, one worker, on {_cores(cores.proxy)}; {load}.",
-        "CPU: the kernel's account (schedstat) of the proxy's whole process tree; Redis is not counted.",
+        "CPU: the kernel's account (nanoseconds) of the proxy's whole process tree; Redis is not counted.",
         "All: keep-alive on both sides, round robin over three servers, X-Forwarded-For, -Proto, -Host, Via and a "
         "request id added, access log to /dev/null (nginx buffered; HAProxy one write a line, the cheapest it has).",
         "100 kB bodies: nginx with the buffers that cost it least (proxy_buffering off, proxy_buffer_size 64k, "

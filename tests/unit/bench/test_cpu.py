@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 from benchmarks import cpu
@@ -50,9 +51,24 @@ def test_cpu_time_of_this_process_agrees_with_its_own_clock() -> None:
     sum(range(10_000_000))
     clock += _process_time()
     used = cpu.read(os.getpid()).since(before).cpu
-    # Not exactly: schedstat is brought up to date once a tick, and times() counts in ticks.
+    # Not exactly: times() may count in ticks.
     assert used == pytest.approx(clock, abs=0.05)
     assert used > 0.05
+
+
+def test_what_a_thread_used_counts_after_it_ended() -> None:
+    before = cpu.read(os.getpid())
+    thread = threading.Thread(target=lambda: sum(range(10_000_000)))
+    thread.start()
+    thread.join()
+    assert cpu.read(os.getpid()).since(before).cpu > 0.05
+
+
+def test_a_process_that_is_gone_has_no_account() -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        pass
+    with pytest.raises(TreeChanged, match=f"process {child.pid} ended"):
+        cpu.read(child.pid)
 
 
 def test_a_tree_holds_children_and_their_memory() -> None:
