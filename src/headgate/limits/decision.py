@@ -1,0 +1,31 @@
+"""What a limit says to one request.
+
+A plain slotted class and not a frozen dataclass, because one is made for every request and limit and a frozen
+dataclass costs four times as much. Stores make them; the worker turns a refusal into a 429 or a 503.
+"""
+
+from headgate.model.snapshot import LimitState
+
+
+class Decision:
+    """Whether one limit lets a request pass.
+
+    remaining: how many more of the same key would pass in the current window.
+    reset_after: microseconds until the window ends; after a refusal, how long to wait before trying again.
+    unavailable: refused because the store failed and the limit says `on_store_error = "deny"`.
+    """
+
+    __slots__ = ("allowed", "limit", "remaining", "reset_after", "unavailable")
+
+    def __init__(
+        self, allowed: bool, limit: LimitState, remaining: int, reset_after: int, unavailable: bool = False
+    ) -> None:
+        self.allowed = allowed
+        self.limit = limit
+        self.remaining = remaining
+        self.reset_after = reset_after
+        self.unavailable = unavailable
+
+    def __repr__(self) -> str:
+        word = "unavailable" if self.unavailable else "allowed" if self.allowed else "refused"
+        return f"<{self.limit.limit.name}: {word}, {self.remaining} left, {self.reset_after} us>"

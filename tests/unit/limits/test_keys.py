@@ -1,0 +1,48 @@
+import pytest
+
+from headgate.limits.keys import client_ip, limit_identity
+from headgate.model.config import Limit, Rate
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("192.0.2.1", b"192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", b"2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff::", b"2001:db8:1:2::/64"),
+        ("2001:0DB8:0001:0002::1", b"2001:db8:1:2::/64"),
+        ("::1", b"::/64"),
+        ("::ffff:192.0.2.1", b"192.0.2.1"),
+        ("::FFFF:c000:0201", b"192.0.2.1"),
+        ("fe80::1%eth0", b"fe80::/64"),
+        ("", b""),
+        ("not:an:address", b"not:an:address"),
+        ("\udcff:", b"\xff:"),
+    ],
+)
+def test_the_key_of_a_client(address: str, key: bytes) -> None:
+    assert client_ip(address) == key
+
+
+def test_neighbouring_networks_are_apart() -> None:
+    assert client_ip("2001:db8:1:2::1") != client_ip("2001:db8:1:3::1")
+
+
+def test_the_identity_of_a_limit_is_readable() -> None:
+    assert limit_identity(Limit("per_ip", Rate(100, 60.0))) == "per_ip:client_ip:fixed_window:100/60000000"
+
+
+def test_whatever_changes_the_meaning_of_a_count_changes_the_identity() -> None:
+    limits = [
+        Limit("a", Rate(1, 1.0)),
+        Limit("b", Rate(1, 1.0)),
+        Limit("a", Rate(2, 1.0)),
+        Limit("a", Rate(1, 1.000001)),
+        Limit("a", Rate(1, 1.0), key="header:x"),
+        Limit("a", Rate(1, 1.0), algorithm="gcra"),
+    ]
+    assert len({limit_identity(limit) for limit in limits}) == len(limits)
+
+
+def test_what_to_do_without_a_store_does_not_change_the_identity() -> None:
+    assert limit_identity(Limit("a", Rate(1, 1.0))) == limit_identity(Limit("a", Rate(1, 1.0), on_store_error="deny"))
