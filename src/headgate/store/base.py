@@ -1,0 +1,51 @@
+"""The seam between the data plane and the stores: one call decides a request.
+
+A store keeps the state of limits. `hit` is given every limit that the request comes under and decides as one: all are
+checked, then all are taken, or none is. Between check and taking nobody else gets in, in whatever process or machine
+they are; that is what makes a limit exact.
+A store never raises because of its own troubles and never makes a request wait for longer than its deadline: a limit
+that cannot be decided is decided by its `on_store_error`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from headgate.limits.decision import Decision
+from headgate.model.snapshot import LimitState
+
+Check = tuple[LimitState, bytes]  # the limit and the key's bytes
+Resume = Callable[[Sequence[Decision]], None]
+
+
+class Store(Protocol):
+    """Where the state of limits lives."""
+
+    def hit(self, checks: Sequence[Check], resume: Resume) -> Sequence[Decision] | None:
+        """The decisions, in the order of the checks; or None, and `resume` is called with them later.
+
+        The request passes when every decision is `allowed`. `resume` is called exactly once, and never from inside
+        `hit`. `checks` has one or more and must not change until the decisions are there.
+        In a refused request the limits that would have allowed it say so, and nothing was taken from them. A refusal
+        that needed no asking (the client is known to be over a limit) may hold only the limits that refuse.
+        """
+
+    def close(self) -> None:
+        """Gives back what the store holds. Requests that still wait are decided at once by `on_store_error`."""
+
+
+def settle(decisions: Sequence[Decision]) -> bool:
+    """Whether the request passes. When it does not, what the allowing limits had put aside for it is free again."""
+    passes = True
+    for decision in decisions:
+        passes &= decision.allowed
+    if not passes:
+        for decision in decisions:
+            decision.remaining += decision.allowed
+    return passes
+
+
+def undecided(limit: LimitState) -> Decision:
+    """The decision of a limit whose store cannot be asked, unless it counts on this machine instead."""
+    if limit.limit.on_store_error == "deny":
+        return Decision(False, limit, 0, 0, unavailable=True)
+    return Decision(True, limit, limit.limit.rate.limit, 0)

@@ -1,0 +1,56 @@
+"""Limits in a dict of this process: the plainest store, for tests and for programs that are a single process.
+
+It calls the reference arithmetic (`limits/fixed_window.py`) for each check, so the other stores are compared
+with it.
+"""
+
+import heapq
+from collections.abc import Callable, Sequence
+
+from headgate.limits.decision import Decision
+from headgate.limits.fixed_window import Step, period_us, step
+from headgate.limits.keys import limit_identity
+from headgate.store.base import Check, Resume, settle
+
+_Key = tuple[str, bytes]
+
+
+class MemoryStore:
+    """A store in a dict."""
+
+    def __init__(self, clock: Callable[[], int], room: int = 1 << 20) -> None:
+        """clock: microseconds, monotonic. room: keys that are kept; beyond, those that end soonest go."""
+        self._clock = clock
+        self._room = room
+        self._states: dict[_Key, tuple[int, int]] = {}
+
+    def hit(self, checks: Sequence[Check], resume: Resume) -> Sequence[Decision]:
+        """The decisions; always at once."""
+        now = self._clock()
+        taken: dict[_Key, tuple[int, int]] = {}
+        decisions = []
+        for limit, name in checks:
+            key = (limit_identity(limit.limit), name)
+            count, reset_at = taken.get(key) or self._states.get(key, (0, 0))
+            rate = limit.limit.rate
+            after: Step = step(count, reset_at, now, rate.limit, period_us(rate))
+            taken[key] = (after.taken, after.reset_at)
+            decisions.append(Decision(after.allowed, limit, after.remaining, after.reset_after))
+        if settle(decisions):
+            self._states.update(taken)
+            if len(self._states) > self._room:
+                self._forget(now)
+        return decisions
+
+    def close(self) -> None:
+        """Forgets everything."""
+        self._states.clear()
+
+    def _forget(self, now: int) -> None:
+        for key in [key for key, (_, reset_at) in self._states.items() if reset_at <= now]:
+            del self._states[key]
+        excess = len(self._states) - self._room
+        if excess > 0:
+            # An eighth more than needed, so that a full store does not search for room at each new key.
+            for key in heapq.nsmallest(excess + self._room // 8, self._states, key=lambda key: self._states[key][1]):
+                del self._states[key]

@@ -1,0 +1,228 @@
+"""Limits in memory that all workers of this machine share: exact over every process, at 0.6 us a check.
+
+The supervisor makes the memory (`create`) and each worker maps it. It is a set-associative table:
+
+    header (seed, size) | stripes (locks) | buckets of 8 slots | slot = hash, reset_at, count
+
+A key's 64-bit hash picks the bucket and names the slot in it. The hash is keyed with a random seed that stays in the
+memory, so a client cannot choose addresses that crowd one bucket, and with the limit's identity, so limits never meet.
+A new key takes a free slot, else one whose window is over, else the one that ends soonest: a full table forgets, it
+never refuses wrongly. A bucket belongs to one stripe; a decision over several limits takes their stripes in rising
+order, so no two can wait for each other.
+
+A process may be killed between any two writes. So a slot is emptied (hash 0) before it is given to another key, and
+the count is written before the window is: what a torn slot says is "empty" or "over", never "refused".
+"""
+
+import mmap
+import os
+import time
+from collections.abc import Callable, Sequence
+from hashlib import blake2b
+
+from headgate.limits.decision import Decision
+from headgate.limits.fixed_window import period_us, step
+from headgate.limits.keys import limit_identity
+from headgate.model.snapshot import LimitState
+from headgate.store import stripes
+from headgate.store.base import Check, Resume, settle, undecided
+from headgate.store.stripes import Stripe
+
+_MAGIC = 0x4845414447415445  # "HEADGATE"
+_HEADER = 4096  # magic, buckets, seed (4 cells); a page of its own
+_SEED = slice(16, 48)
+_STRIPES = 64
+_TABLE = _HEADER + _STRIPES * stripes.SIZE
+_WAYS = 8
+_SLOT = 3  # cells: hash, reset_at, count
+_BUCKET = _WAYS * _SLOT
+_MEMO = 16384  # keys of a limit whose place a process remembers
+_ENTRIES = 1024  # limits that a process remembers
+
+_Place = tuple[int, int, Callable[..., bool], Stripe]  # hash, the slot's cell when last seen, the lock's acquire, lock
+
+
+class _Entry:
+    """A limit, ready for use. It holds the limit, so that its id() stays its own."""
+
+    __slots__ = ("hash_key", "limit", "most", "period", "places")
+
+    def __init__(self, limit: LimitState, seed: bytes) -> None:
+        self.limit = limit
+        self.most = limit.limit.rate.limit
+        self.period = period_us(limit.limit.rate)
+        self.hash_key = blake2b(limit_identity(limit.limit).encode(), key=seed).digest()
+        self.places: dict[bytes, _Place] = {}
+
+
+def monotonic_us() -> int:
+    """Microseconds of CLOCK_MONOTONIC, which is one clock for all processes of a machine."""
+    return time.monotonic_ns() // 1000
+
+
+class SharedStore:
+    """A store in memory shared by the processes of this machine. An object belongs to the process that made it."""
+
+    def __init__(self, fd: int, clock: Callable[[], int] = monotonic_us) -> None:
+        """fd: of the memory that `create` made; it may be closed afterwards. clock: microseconds, one for all."""
+        self._fd = os.dup(fd)
+        self._map = mmap.mmap(fd, 0)
+        self._cells = memoryview(self._map).cast("Q")
+        if self._cells[0] != _MAGIC:
+            raise ValueError("not the memory of a limit store")
+        self._buckets = self._cells[1]
+        self._seed = self._map[_SEED]
+        self._stripes = stripes.attach(self._map, _HEADER, _STRIPES, self._fd)
+        self._me = self._stripes[0].me
+        self._clock = clock
+        self._entries: dict[int, _Entry] = {}
+
+    @staticmethod
+    def create(room: int = 1 << 20) -> int:
+        """A descriptor of a fresh table for about so many keys, close-on-exec. Pages cost nothing until written."""
+        buckets = 1 << max(0, (room // _WAYS - 1).bit_length())
+        fd = os.memfd_create("headgate-limits")
+        os.ftruncate(fd, _TABLE + buckets * _BUCKET * 8)
+        mapping = mmap.mmap(fd, 0)
+        mapping[:8] = _MAGIC.to_bytes(8, "little")
+        mapping[8:16] = buckets.to_bytes(8, "little")
+        mapping[_SEED] = os.urandom(32)
+        stripes.create(mapping, _HEADER, _STRIPES)
+        return fd
+
+    def hit(self, checks: Sequence[Check], resume: Resume | None = None) -> Sequence[Decision]:
+        """The decisions; always at once.
+
+        One check is the usual case and is written out here, without a call it could do without.
+        """
+        if len(checks) != 1:
+            return self._hit_all(checks)
+        limit, key = checks[0]
+        entry = self._entries.get(id(limit)) or self._enter(limit)
+        hash_, at, acquire, stripe = entry.places.get(key) or self._place(entry, key)
+        if not acquire(False) and not stripe.wait():
+            return [undecided(limit)]
+        cells = self._cells
+        owner = stripe.owner
+        cells[owner] = self._me
+        try:
+            # The clock is read under the lock: a window then never seems to begin in another process's future.
+            now = self._clock()
+            if cells[at] != hash_:
+                return [self._hit_elsewhere(entry, key, now)]
+            left = cells[at + 1] - now
+            if left <= 0:
+                return [self._begin(entry, at, hash_, now)]
+            count = cells[at + 2]
+            if count < entry.most:
+                cells[at + 2] = count = count + 1
+                return [Decision(True, limit, entry.most - count, left)]
+            return [Decision(False, limit, 0, left)]
+        finally:
+            cells[owner] = 0
+            stripe.release()
+
+    def close(self) -> None:
+        """Closes the descriptor; the mapping goes with the process, because locks live in it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _hit_elsewhere(self, entry: _Entry, key: bytes, now: int) -> Decision:
+        """The decision for a key that is not in the slot where it was last seen, or never was anywhere."""
+        hash_, at, acquire, stripe = entry.places[key]
+        at = self._find(hash_, at, now)
+        entry.places[key] = hash_, at, acquire, stripe
+        cells = self._cells
+        if cells[at] != hash_ or cells[at + 1] <= now:
+            return self._begin(entry, at, hash_, now)
+        after = step(cells[at + 2], cells[at + 1], now, entry.most, entry.period)
+        cells[at + 2] = after.taken
+        return Decision(after.allowed, entry.limit, after.remaining, after.reset_after)
+
+    def _begin(self, entry: _Entry, at: int, hash_: int, now: int) -> Decision:
+        """The decision for the first request of a window."""
+        if entry.most < 1:
+            return Decision(False, entry.limit, 0, entry.period)
+        self._write(at, hash_, 1, now + entry.period)
+        return Decision(True, entry.limit, entry.most - 1, entry.period)
+
+    def _enter(self, limit: LimitState) -> _Entry:
+        if len(self._entries) >= _ENTRIES:
+            self._entries.clear()
+        entry = self._entries[id(limit)] = _Entry(limit, self._seed)
+        return entry
+
+    def _place(self, entry: _Entry, key: bytes) -> _Place:
+        """Where the key may be, remembered for the next time."""
+        if len(entry.places) >= _MEMO:
+            entry.places.clear()
+        digest = blake2b(key, digest_size=8, key=entry.hash_key).digest()
+        hash_ = int.from_bytes(digest, "little") or 1  # 0 means an empty slot
+        bucket = hash_ % self._buckets
+        stripe = self._stripes[bucket % _STRIPES]
+        place = entry.places[key] = hash_, _TABLE // 8 + bucket * _BUCKET, stripe.acquire, stripe
+        return place
+
+    def _find(self, hash_: int, at: int, now: int, claimed: Sequence[int] = ()) -> int:
+        """The slot of the hash in the bucket of `at`, or the one that it may take: empty, over, or ending soonest."""
+        base = at - (at - _TABLE // 8) % _BUCKET
+        cells = self._cells[base : base + _BUCKET].tolist()
+        hashes = cells[::_SLOT]
+        if hash_ in hashes:
+            return base + hashes.index(hash_) * _SLOT
+        ends = [reset_at if held else 0 for held, reset_at in zip(hashes, cells[1::_SLOT], strict=True)]
+        for way in sorted(range(_WAYS), key=ends.__getitem__):
+            if base + way * _SLOT not in claimed:
+                return base + way * _SLOT
+        return base  # more than 8 new keys of one decision in one bucket: they share, as if evicted by each other
+
+    def _write(self, at: int, hash_: int, count: int, reset_at: int) -> None:
+        """Writes a slot such that it is harmless after each single write."""
+        cells = self._cells
+        if cells[at] == hash_:
+            cells[at + 2] = count
+            cells[at + 1] = reset_at
+        else:
+            cells[at] = 0
+            cells[at + 1] = reset_at
+            cells[at + 2] = count
+            cells[at] = hash_
+
+    def _hit_all(self, checks: Sequence[Check]) -> Sequence[Decision]:
+        """The decisions over several limits, under the locks of all of them."""
+        entries = [self._entries.get(id(limit)) or self._enter(limit) for limit, _ in checks]
+        places = [
+            entry.places.get(key) or self._place(entry, key) for entry, (_, key) in zip(entries, checks, strict=True)
+        ]
+        held: list[Stripe] = []
+        try:
+            for stripe in sorted({place[3] for place in places}, key=lambda stripe: stripe.index):
+                if not stripe.enter():
+                    return [undecided(limit) for limit, _ in checks]
+                held.append(stripe)
+            return self._decide(entries, places)
+        finally:
+            for stripe in held:
+                stripe.leave()
+
+    def _decide(self, entries: list[_Entry], places: list[_Place]) -> list[Decision]:
+        now = self._clock()
+        cells = self._cells
+        taken: dict[int, tuple[int, int, int]] = {}  # hash -> slot, count, reset_at
+        claimed: list[int] = []
+        decisions = []
+        for entry, (hash_, at, _, _) in zip(entries, places, strict=True):
+            if hash_ in taken:  # the same limit and key twice in one decision counts twice
+                at, count, reset_at = taken[hash_]
+            else:
+                at = at if cells[at] == hash_ else self._find(hash_, at, now, claimed)
+                count, reset_at = (cells[at + 2], cells[at + 1]) if cells[at] == hash_ else (0, 0)
+                claimed.append(at)
+            after = step(count, reset_at, now, entry.most, entry.period)
+            taken[hash_] = at, after.taken, after.reset_at
+            decisions.append(Decision(after.allowed, entry.limit, after.remaining, after.reset_after))
+        if settle(decisions):
+            for hash_, (at, count, reset_at) in taken.items():
+                self._write(at, hash_, count, reset_at)
+        return decisions

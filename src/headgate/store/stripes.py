@@ -1,0 +1,133 @@
+"""Locks in shared memory that survive the death of their holder.
+
+A stripe is a POSIX semaphore and an owner cell, both inside the memory that it guards. So it has no name that could be
+left behind in /dev/shm, and taking and giving it back costs 0.06 us (a file lock costs 1.2 us, a robust mutex cannot
+be had without a compiler). What a semaphore lacks is that the kernel frees it when its holder is killed; that is made
+up for here:
+
+- The holder writes its identity into the owner cell after taking the semaphore and clears it before giving it back.
+- Who finds the semaphore taken waits some milliseconds, then looks. A dead owner is succeeded: the newcomer writes its
+  own identity over it and holds the stripe, the semaphore stays as it is. Only one can do so: it happens under a file
+  lock, which the kernel does free on death.
+- Death between the semaphore and the owner cell leaves the cell blank. A stripe that was blank at every look for a
+  quarter of a second is succeeded, too; a living process passes through that gap in less than a microsecond.
+- A living owner that does not go on (stopped by a debugger, say) is waited for once, then the stripe is `stuck` for a
+  second and its callers do without it, so that no event loop stands still.
+
+Holding takes less than a microsecond and never spans anything that waits. What is guarded must be whole, or harmless,
+after each single write.
+"""
+
+import ctypes
+import fcntl
+import mmap
+import os
+import time
+from _multiprocessing import SemLock
+from collections.abc import Callable
+
+SIZE = 64  # bytes of a stripe: a cache line
+_OWNER = 48  # offset of the owner cell; a sem_t has at most 32 bytes (glibc and musl, 64 bit)
+_SEMAPHORE = 1  # the kind of SemLock that any thread may give back
+_PID_BITS = 22  # PID_MAX_LIMIT of the kernel
+
+_LOOK_EVERY = 0.005
+_BLANK_LOOKS = 50
+
+
+def create(mapping: mmap.mmap, offset: int, count: int) -> None:
+    """Makes `count` free stripes in the mapping. Raises OSError where the C library has no shared semaphores."""
+    sem_init = ctypes.CDLL(None, use_errno=True).sem_init
+    sem_init.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_uint)
+    start = _address(mapping) + offset
+    for index in range(count):
+        if sem_init(start + index * SIZE, 1, 1):
+            raise OSError(ctypes.get_errno(), "no semaphore in shared memory")
+
+
+def attach(mapping: mmap.mmap, offset: int, count: int, fd: int) -> "list[Stripe]":
+    """The stripes that `create` made, as this process uses them. fd: of the same memory, for the file locks."""
+    cells = memoryview(mapping).cast("Q")
+    start = _address(mapping)
+    return [Stripe(cells, start, offset + index * SIZE, index, fd) for index in range(count)]
+
+
+def identity(pid: int) -> int:
+    """A process as one number that no later process has (its id and its start), or 0 when it is dead or a zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            fields = stat.read().rpartition(b")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19]) << _PID_BITS | pid
+
+
+class Stripe:
+    """One lock. The holder does: `acquire(False) or wait()`, `cells[owner] = me`, its work, `leave()`."""
+
+    __slots__ = ("_cells", "_fd", "_stuck_until", "acquire", "index", "me", "owner", "patience", "release")
+
+    def __init__(self, cells: memoryview, start: int, offset: int, index: int, fd: int) -> None:
+        semaphore = SemLock._rebuild(start + offset, _SEMAPHORE, 1, None)
+        self.acquire: Callable[..., bool] = semaphore.acquire
+        self.release: Callable[[], None] = semaphore.release
+        self.owner = (offset + _OWNER) // 8
+        self.index = index
+        self.me = identity(os.getpid())
+        self.patience = 1.0  # seconds that a living owner is waited for
+        self._cells = cells
+        self._fd = fd
+        self._stuck_until = 0.0
+
+    def enter(self) -> bool:
+        """Takes the stripe; False when a living process keeps it."""
+        if not self.acquire(False) and not self.wait():
+            return False
+        self._cells[self.owner] = self.me
+        return True
+
+    def leave(self) -> None:
+        """Gives the stripe back."""
+        self._cells[self.owner] = 0
+        self.release()
+
+    def wait(self) -> bool:
+        """Takes the stripe after a first attempt failed; False when a living process keeps it for too long."""
+        begin = time.monotonic()
+        if begin < self._stuck_until:
+            return False
+        blank = 0
+        while not self.acquire(True, _LOOK_EVERY):
+            owner = self._cells[self.owner]
+            blank = 0 if owner else blank + 1
+            orphaned = not _is_alive(owner) if owner else blank >= _BLANK_LOOKS
+            if orphaned and self._succeed(owner):
+                return True
+            if time.monotonic() - begin > self.patience:
+                self._stuck_until = time.monotonic() + 1.0
+                return False
+        return True
+
+    def _succeed(self, owner: int) -> bool:
+        """Takes over from a dead owner, unless another did so first."""
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, self.index)
+        except BlockingIOError:
+            return False
+        try:
+            if self.acquire(False):  # it was given back after all
+                return True
+            if self._cells[self.owner] != owner:
+                return False
+            self._cells[self.owner] = self.me
+            return True
+        finally:
+            fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, self.index)
+
+
+def _is_alive(owner: int) -> bool:
+    return identity(owner & (1 << _PID_BITS) - 1) == owner
+
+
+def _address(mapping: mmap.mmap) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(mapping))

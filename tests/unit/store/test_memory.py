@@ -1,0 +1,49 @@
+from collections.abc import Callable
+
+import pytest
+
+from headgate.store.memory import MemoryStore
+from headgate.testing.clock import ManualClock
+from headgate.testing.stores import CONTRACT, Subject, never
+from tests.unit.store.limits import limit
+
+
+@pytest.mark.parametrize("check", CONTRACT)
+def test_the_contract_is_kept(check: Callable[[Subject], None]) -> None:
+    clock = ManualClock()
+    check(Subject(MemoryStore(clock).hit, clock.advance))
+
+
+def keys(count: int, first: int = 0) -> list[bytes]:
+    return [str(number).encode() for number in range(first, first + count)]
+
+
+def test_a_full_store_forgets_what_is_over_first() -> None:
+    clock = ManualClock()
+    store = MemoryStore(clock, room=16)
+    short, long = limit(1, "short", 1.0), limit(1, "long", 60.0)
+    for key in keys(8):
+        store.hit([(short, key)], never)
+        store.hit([(long, key)], never)
+    clock.advance(1.0)
+    assert store.hit([(long, b"new")], never)[0].allowed
+    assert not any(store.hit([(long, key)], never)[0].allowed for key in keys(8))
+
+
+def test_a_full_store_forgets_what_ends_soonest_and_lets_a_new_key_pass() -> None:
+    clock = ManualClock()
+    store = MemoryStore(clock, room=16)
+    one = limit(1)
+    for key in keys(17):
+        assert store.hit([(one, key)], never)[0].allowed
+        clock.advance(0.001)
+    assert not any(store.hit([(one, key)], never)[0].allowed for key in keys(10, first=7))
+    assert store.hit([(one, b"0")], never)[0].allowed
+
+
+def test_a_closed_store_has_forgotten_everything() -> None:
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    store.hit([(limit(1), b"k")], never)
+    store.close()
+    assert store.hit([(limit(1), b"k")], never)[0].allowed

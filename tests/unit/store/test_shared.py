@@ -1,0 +1,258 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headgate.store.base import Check
+from headgate.store.memory import MemoryStore
+from headgate.store.shared import SharedStore, monotonic_us
+from headgate.testing.clock import ManualClock
+from headgate.testing.stores import CONTRACT, Subject, never
+from tests.unit.store.limits import limit
+
+
+@contextmanager
+def shared(clock: ManualClock, room: int = 1024) -> Iterator[SharedStore]:
+    fd = SharedStore.create(room)
+    store = SharedStore(fd, clock)
+    os.close(fd)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@pytest.mark.parametrize("check", CONTRACT)
+def test_the_contract_is_kept(check: Callable[[Subject], None]) -> None:
+    clock = ManualClock()
+    with shared(clock) as store:
+        check(Subject(store.hit, clock.advance))
+
+
+@pytest.mark.parametrize("check", CONTRACT)
+def test_the_contract_is_kept_over_two_processes_views_of_the_memory(check: Callable[[Subject], None]) -> None:
+    clock = ManualClock()
+    fd = SharedStore.create(1024)
+    stores = [SharedStore(fd, clock), SharedStore(fd, clock)]
+    os.close(fd)
+    turn = iter(range(1_000_000))
+    check(Subject(lambda checks, resume: stores[next(turn) % 2].hit(checks, resume), clock.advance))
+    for store in stores:
+        store.close()
+
+
+LIMITS = [limit(2, "a", 0.00002), limit(3, "b", 0.00005), limit(1, "c", 0.00001)]
+CHECKS = st.lists(st.tuples(st.sampled_from(LIMITS), st.sampled_from([b"x", b"y"])), min_size=1, max_size=4)
+
+
+@settings(max_examples=200, deadline=None)
+@given(trace=st.lists(st.tuples(st.integers(0, 30), CHECKS), max_size=60))
+def test_every_decision_is_that_of_the_reference(trace: list[tuple[int, list[Check]]]) -> None:
+    clock = ManualClock()
+    reference = MemoryStore(clock)
+    with shared(clock) as store:
+        for gap, checks in trace:
+            clock.now += gap
+            expected = reference.hit(checks, never)
+            assert [repr(decision) for decision in store.hit(checks)] == [repr(decision) for decision in expected]
+
+
+def keys(count: int, first: int = 0) -> list[bytes]:
+    return [str(number).encode() for number in range(first, first + count)]
+
+
+def test_a_full_bucket_gives_a_new_key_the_slot_that_is_over() -> None:
+    clock = ManualClock()
+    with shared(clock, room=8) as store:
+        short, long = limit(1, "short", 1.0), limit(1, "long", 60.0)
+        store.hit([(short, b"k")])
+        for key in keys(7):
+            store.hit([(long, key)])
+        clock.advance(1.0)
+        assert store.hit([(long, b"new")])[0].allowed
+        assert not any(store.hit([(long, key)])[0].allowed for key in [*keys(7), b"new"])
+
+
+def test_a_full_bucket_gives_a_new_key_the_slot_that_ends_soonest() -> None:
+    clock = ManualClock()
+    with shared(clock, room=8) as store:
+        one = limit(1)
+        for key in keys(9):
+            assert store.hit([(one, key)])[0].allowed
+            clock.advance(0.001)
+        assert not any(store.hit([(one, key)])[0].allowed for key in keys(8, first=1))
+        assert store.hit([(one, b"0")])[0].allowed
+
+
+def test_new_keys_of_one_decision_take_different_slots() -> None:
+    with shared(ManualClock(), room=8) as store:
+        checks = [(limit(1, "one"), key) for key in keys(8)]
+        assert all(decision.allowed for decision in store.hit(checks))
+        assert not any(store.hit([check])[0].allowed for check in checks)
+
+
+def test_more_new_keys_than_a_bucket_holds_pass_in_one_decision() -> None:
+    with shared(ManualClock(), room=8) as store:
+        assert all(decision.allowed for decision in store.hit([(limit(1), key) for key in keys(20)]))
+
+
+def test_a_key_that_was_evicted_and_came_back_is_found_in_its_new_slot() -> None:
+    clock = ManualClock()
+    with shared(clock, room=8) as store:
+        two = limit(2)
+        for key in keys(9):
+            store.hit([(two, key)])
+            clock.advance(0.001)
+        assert [store.hit([(two, b"0")])[0].allowed for _ in range(3)] == [True, True, False]
+
+
+def test_another_process_may_have_moved_the_key() -> None:
+    clock = ManualClock()
+    fd = SharedStore.create(8)
+    here, there = SharedStore(fd, clock), SharedStore(fd, clock)
+    os.close(fd)
+    two = limit(2)
+    assert here.hit([(two, b"k")])[0].remaining == 1
+    for key in keys(8):  # pushes b"k" out and takes its slot
+        clock.advance(0.001)
+        there.hit([(two, key)])
+    clock.advance(0.001)
+    assert there.hit([(two, b"k")])[0].remaining == 1
+    assert here.hit([(two, b"k")])[0].remaining == 0
+    assert not there.hit([(two, b"k")])[0].allowed
+    here.close()
+    there.close()
+
+
+def test_a_limit_of_none_refuses_and_takes_no_slot() -> None:
+    with shared(ManualClock(), room=8) as store:
+        assert not store.hit([(limit(0), b"k")])[0].allowed
+        for key in keys(8):
+            store.hit([(limit(1), key)])
+        assert not store.hit([(limit(0), b"k")])[0].allowed
+        assert not any(store.hit([(limit(1), key)])[0].allowed for key in keys(8))
+
+
+def test_what_a_process_remembers_of_keys_and_limits_is_bounded() -> None:
+    with shared(ManualClock(), room=1 << 16) as store:
+        one = limit(1)
+        for key in keys(20_000):
+            store.hit([(one, key)])
+        assert not store.hit([(one, b"0")])[0].allowed
+        for _ in range(3000):
+            store.hit([(limit(1, "other"), b"k")])
+        assert len(store._entries) <= 1024
+        assert max(len(entry.places) for entry in store._entries.values()) <= 16384
+
+
+@pytest.mark.parametrize("written", [0, 1, 2, 3])
+@pytest.mark.parametrize("second_window", [False, True])
+def test_a_slot_torn_by_a_kill_never_refuses(
+    written: int, second_window: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that dies after any of its writes to a slot leaves a slot from which the whole limit passes."""
+
+    class Killed(Exception):
+        pass
+
+    class Dying:
+        """The cells, until so many writes into the table were done."""
+
+        def __init__(self, cells: memoryview, first: int) -> None:
+            self.cells, self.first, self.left = cells, first, written
+
+        def __getitem__(self, index: int | slice) -> int | memoryview:
+            return self.cells[index]
+
+        def __setitem__(self, index: int, value: int) -> None:
+            if index >= self.first:
+                if not self.left:
+                    raise Killed
+                self.left -= 1
+            self.cells[index] = value
+
+    clock = ManualClock()
+    with shared(clock, room=8) as store:
+        three = limit(3)
+        for key in keys(8):
+            for _ in range(4):
+                store.hit([(three, key)])
+        if second_window:
+            clock.advance(60.0)
+        key = b"0" if second_window else b"new"
+        monkeypatch.setattr(store, "_cells", Dying(store._cells, 4096 // 8 + 64 * 8))
+        try:
+            store.hit([(three, key)])
+        except Killed:
+            survives = True
+        else:
+            survives = False  # the writes were all done
+        monkeypatch.undo()
+        passed = [store.hit([(three, key)])[0].allowed for _ in range(4)]
+        assert passed == [True, True, survives or passed[2], False]
+
+
+def test_memory_of_another_kind_is_refused() -> None:
+    fd = os.memfd_create("other")
+    os.ftruncate(fd, 8192)
+    with pytest.raises(ValueError, match="not the memory"):
+        SharedStore(fd)
+    os.close(fd)
+
+
+def test_the_default_clock_is_the_machines_in_microseconds() -> None:
+    import time
+
+    before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+    assert before <= monotonic_us() <= time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+
+
+HAMMER = """
+import sys
+from headgate.store.shared import SharedStore
+from tests.unit.store.limits import limit
+store = SharedStore(int(sys.argv[1]))
+wide, narrow = limit(100_000, "wide", 3600.0), limit(10_000, "narrow", 3600.0)
+print("ready", flush=True)
+sys.stdin.readline()
+passed = both = 0
+for number in range(50_000):
+    passed += store.hit([(wide, b"k")])[0].allowed
+    if number % 8 == 0:
+        checks = [(wide, b"k"), (narrow, b"k")] if number % 16 else [(narrow, b"k"), (wide, b"k")]
+        both += all(decision.allowed for decision in store.hit(checks))
+print(passed, both)
+"""
+
+
+def test_real_processes_together_pass_exactly_the_limit() -> None:
+    """Four processes ask 200,000 times for one and 25,000 times for both: more than enough to use up every limit."""
+    fd = SharedStore.create()
+    command = [sys.executable, "-c", HAMMER, str(fd)]
+    processes = [
+        subprocess.Popen(command, pass_fds=[fd], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    counts = [tuple(map(int, process.communicate(timeout=60)[0].split())) for process in processes]
+    passed, both = (sum(column) for column in zip(*counts, strict=True))
+    assert passed + both == 100_000
+    assert both <= 10_000
+    store = SharedStore(fd)
+    assert not store.hit([(limit(100_000, "wide", 3600.0), b"k")])[0].allowed
+    # What was refused as a pair took nothing from the other limit.
+    narrow = [(limit(10_000, "narrow", 3600.0), b"k")]
+    assert sum(store.hit(narrow)[0].allowed for _ in range(10_001)) == 10_000 - both
+    store.close()
+    os.close(fd)
