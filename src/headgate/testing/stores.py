@@ -1,0 +1,169 @@
+"""The contract of a store, as checks that any store can be put to.
+
+    import pytest
+    from headgate.testing.stores import CONTRACT, Subject
+
+    @pytest.mark.parametrize("check", CONTRACT)
+    def test_my_store_keeps_the_contract(check):
+        clock = ManualClock()
+        check(Subject(MyStore(clock).hit, clock.advance))
+
+A store that decides later is wrapped into a `hit` that waits for its `resume`. Each check begins with keys of its own,
+so they can all run against one store. A check that fails raises AssertionError.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from headgate.limits.decision import Decision
+from headgate.model.config import Limit, Rate
+from headgate.model.snapshot import LimitState
+from headgate.store.base import Check, Resume
+
+_names = itertools.count()
+
+
+def never(decisions: Sequence[Decision]) -> None:
+    """A `resume` for stores that decide at once."""
+    raise AssertionError("resume was called by a store that had already decided")
+
+
+@dataclass
+class Subject:
+    """A store under test.
+
+    ask: its `hit`, or a function of the same form that waits until the decisions are there.
+    advance: lets so many seconds pass for the store, by moving its clock or by waiting.
+    period: the period of the limits in seconds; short for a store whose time is real.
+    """
+
+    ask: Callable[[Sequence[Check], Resume], Sequence[Decision] | None]
+    advance: Callable[[float], None]
+    period: float = 60.0
+    _prefix: str = field(default_factory=lambda: f"check{next(_names)}")
+
+    def limit(self, most: int, name: str = "a", period: float | None = None) -> LimitState:
+        """A limit that no other check uses."""
+        rate = Rate(most, self.period if period is None else period)
+        return LimitState(Limit(f"{self._prefix}_{name}", rate), slot=0)
+
+    def hit(self, *checks: Check) -> Sequence[Decision]:
+        """The decisions on one request."""
+        decisions = self.ask(checks, never)
+        assert decisions is not None, "wrap a store that decides later into a function that waits"
+        return decisions
+
+    def passes(self, *checks: Check) -> bool:
+        """Whether one request passes."""
+        return all(decision.allowed for decision in self.hit(*checks))
+
+
+def exactly_the_limit_passes(subject: Subject) -> None:
+    """Of many requests in one window as many pass as the limit says, and they are the first ones."""
+    limit = subject.limit(5)
+    assert [subject.passes((limit, b"k")) for _ in range(12)] == [True] * 5 + [False] * 7
+
+
+def remaining_counts_down(subject: Subject) -> None:
+    """Each decision says how many more would pass and when the window ends."""
+    limit = subject.limit(3)
+    decisions = [subject.hit((limit, b"k"))[0] for _ in range(4)]
+    assert [decision.remaining for decision in decisions] == [2, 1, 0, 0]
+    assert all(decision.limit is limit and not decision.unavailable for decision in decisions)
+    period = subject.period * 1_000_000
+    assert decisions[0].reset_after == period
+    assert all(0 < decision.reset_after <= period for decision in decisions)
+
+
+def the_window_ends(subject: Subject) -> None:
+    """After a period the whole limit is there again, and not a moment before."""
+    limit = subject.limit(2)
+    assert [subject.passes((limit, b"k")) for _ in range(3)] == [True, True, False]
+    subject.advance(subject.period / 2)
+    assert not subject.passes((limit, b"k"))
+    subject.advance(subject.period / 2)
+    assert [subject.passes((limit, b"k")) for _ in range(3)] == [True, True, False]
+
+
+def refused_costs_nothing(subject: Subject) -> None:
+    """Refused requests neither count in the next window nor make this one longer."""
+    limit = subject.limit(1)
+    assert subject.passes((limit, b"k"))
+    for _ in range(10):
+        assert not subject.passes((limit, b"k"))
+        subject.advance(subject.period / 10)
+    assert subject.passes((limit, b"k"))
+
+
+def keys_are_apart(subject: Subject) -> None:
+    """Whatever bytes two keys are made of, one is not counted for the other."""
+    limit = subject.limit(1)
+    keys = [b"a", b"b", b"a:b", b"a b", b"", b"a\r\nb", b"\x00", b"\xff", b"k" * 300]
+    assert all(subject.passes((limit, key)) for key in keys)
+    assert not any(subject.passes((limit, key)) for key in keys)
+
+
+def limits_are_apart(subject: Subject) -> None:
+    """Two limits count the same key each for itself."""
+    one, other = subject.limit(1, "one"), subject.limit(1, "other")
+    assert subject.passes((one, b"k"))
+    assert subject.passes((other, b"k"))
+    assert not subject.passes((one, b"k"))
+    assert not subject.passes((other, b"k"))
+
+
+def all_are_taken_or_none(subject: Subject) -> None:
+    """A request that one limit refuses takes nothing from the others, wherever the refusing limit stands."""
+    wide, narrow = subject.limit(5, "wide"), subject.limit(1, "narrow")
+    assert subject.passes((wide, b"k"), (narrow, b"k"))
+    for _ in range(3):
+        assert not subject.passes((wide, b"k"), (narrow, b"k"))
+        assert not subject.passes((narrow, b"k"), (wide, b"k"))
+    decision = subject.hit((wide, b"k"))[0]
+    assert decision.allowed
+    assert decision.remaining == 3
+
+
+def a_refusal_names_its_limit(subject: Subject) -> None:
+    """Of several limits those that refuse are not allowed and the others are, with what they have left."""
+    wide, narrow = subject.limit(5, "wide"), subject.limit(1, "narrow")
+    subject.hit((wide, b"other"), (narrow, b"k"))
+    decisions = {decision.limit.limit.name: decision for decision in subject.hit((wide, b"k"), (narrow, b"k"))}
+    refusal = decisions[narrow.limit.name]
+    assert not refusal.allowed
+    assert refusal.remaining == 0
+    assert 0 < refusal.reset_after <= subject.period * 1_000_000
+    if wide.limit.name in decisions:
+        assert decisions[wide.limit.name].allowed
+        assert decisions[wide.limit.name].remaining == 5
+
+
+def one_limit_twice_counts_twice(subject: Subject) -> None:
+    """A decision that names the same limit and key twice takes two, and never one over the limit."""
+    limit = subject.limit(3)
+    assert subject.passes((limit, b"k"), (limit, b"k"))
+    assert not subject.passes((limit, b"k"), (limit, b"k"))
+    assert subject.passes((limit, b"k"))
+    assert not subject.passes((limit, b"k"))
+
+
+def a_changed_rate_begins_anew(subject: Subject) -> None:
+    """A limit of the same name with another rate is not read from the old one's counts."""
+    for most, period in ((1, subject.period), (2, subject.period), (1, subject.period * 2)):
+        limit = subject.limit(most, period=period)
+        assert [subject.passes((limit, b"k")) for _ in range(most + 1)] == [True] * most + [False]
+
+
+CONTRACT: tuple[Callable[[Subject], None], ...] = (
+    exactly_the_limit_passes,
+    remaining_counts_down,
+    the_window_ends,
+    refused_costs_nothing,
+    keys_are_apart,
+    limits_are_apart,
+    all_are_taken_or_none,
+    a_refusal_names_its_limit,
+    one_limit_twice_counts_twice,
+    a_changed_rate_begins_anew,
+)
