@@ -7,9 +7,9 @@ servers in turn whichever worker takes them. It is read and written without a lo
 one server an extra request, and none is ever skipped.
 """
 
-from collections.abc import MutableSequence, Sequence
+from collections.abc import Sequence
 from math import gcd
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 S = TypeVar("S")
 
@@ -17,10 +17,17 @@ S = TypeVar("S")
 _READY = 64
 
 
+class Turns(Protocol):
+    """Numbered cells, such as the shared ones."""
+
+    def __getitem__(self, cell: int, /) -> int: ...
+    def __setitem__(self, cell: int, turn: int, /) -> None: ...
+
+
 class RoundRobin(Generic[S]):
     """The servers in turn."""
 
-    def __init__(self, servers: Sequence[tuple[S, int]], turns: MutableSequence[int], cell: int) -> None:
+    def __init__(self, servers: Sequence[tuple[S, int]], turns: Turns, cell: int) -> None:
         """servers: with their weights (0 takes no turn). turns[cell]: how many turns were taken so far."""
         self._round = _lay_out(servers)
         self._turns = turns

@@ -1,0 +1,128 @@
+"""The access log: one line for each request, gathered in batches and written by a thread of its own.
+
+Writing once a second in one lump would show in the slowest requests, and a disk that hangs must not stop the loop: so
+small batches go to a thread, and when it falls too far behind lines are dropped and counted, never waited for.
+"""
+
+import json
+import logging
+import os
+import sys
+import threading
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from queue import Full, Queue
+
+from headgate.model.config import AccessLog
+
+logger = logging.getLogger("headgate.worker")
+
+_BATCH = 128  # lines
+_DELAY = 0.05  # seconds that a line waits for company
+_BEHIND = 256  # batches that may wait for the disk
+
+
+class LogWriter:
+    """Writes lines to a file (appending) or to standard output."""
+
+    def __init__(self, config: AccessLog, loop: AbstractEventLoop, on_drop: Callable[[int], None]) -> None:
+        """on_drop: called from any thread with how many lines could not be written. Raises OSError."""
+        self._path = config.path
+        self._loop = loop
+        self._on_drop = on_drop
+        self._lines: list[bytes] = []
+        self._fd = _open(config.path)
+        self._queue: Queue[list[bytes] | None] = Queue(_BEHIND)
+        self._reopen = False
+        self._failing = False
+        self._thread = threading.Thread(target=self._work, name="access-log", daemon=True)
+        self._thread.start()
+
+    def add(self, line: bytes) -> None:
+        """Takes a line, which ends with a newline."""
+        lines = self._lines
+        lines.append(line)
+        if len(lines) == 1:
+            self._loop.call_later(_DELAY, self.flush)
+        elif len(lines) >= _BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hands what was gathered to the thread."""
+        if not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        try:
+            self._queue.put_nowait(lines)
+        except Full:
+            self._on_drop(len(lines))
+
+    def reopen(self) -> None:
+        """Opens the file anew with the next batch, because it was rotated."""
+        self._reopen = True
+
+    def close(self, timeout: float = 1.0) -> None:
+        """Writes what is left and ends the thread; a disk that hangs is waited for no longer than so many seconds."""
+        self.flush()
+        try:
+            self._queue.put(None, timeout=timeout)
+        except Full:
+            return
+        self._thread.join(timeout)
+
+    def _work(self) -> None:
+        while (lines := self._queue.get()) is not None:
+            try:
+                if self._reopen:
+                    self._reopen = False
+                    self._renew()
+                _write(self._fd, b"".join(lines))
+                if self._failing:
+                    self._failing = False
+                    logger.info("access log %s is written again", self._path)
+            except OSError as error:
+                self._on_drop(len(lines))
+                if not self._failing:
+                    self._failing = True
+                    logger.error("access log %s cannot be written: %s; lines are lost", self._path, error.strerror)
+        if self._path != "-":
+            os.close(self._fd)
+
+    def _renew(self) -> None:
+        if self._path != "-":
+            fd, self._fd = self._fd, _open(self._path)
+            os.close(fd)
+
+
+def _open(path: str) -> int:
+    if path == "-":
+        return sys.stdout.fileno()
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+
+
+def _write(fd: int, data: bytes) -> None:
+    """Writes all of it; lines of several workers do not mix as long as the system takes a batch in one piece."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+_ESCAPED = (b'"', b"\\")
+
+
+def text_line(stamp: bytes, fields: tuple[bytes, bytes, bytes, bytes, int, int, float, bytes, bytes, bytes]) -> bytes:
+    """time client method host target status bytes seconds upstream server flag id."""
+    return b"%b %b %b %b %b %d %d %.6f %b %b %b\n" % (stamp, *fields)
+
+
+def json_line(stamp: bytes, fields: tuple[bytes, bytes, bytes, bytes, int, int, float, bytes, bytes, bytes]) -> bytes:
+    """The same as one JSON object."""
+    client, method, host, target, status, sent, seconds, server, flag, request_id = fields
+    if any(c in target or c in request_id for c in _ESCAPED):
+        target, request_id = (json.dumps(value.decode("latin-1"))[1:-1].encode() for value in (target, request_id))
+    upstream, _, address = server.partition(b" ")
+    return (
+        b'{"time":"%b","client":"%b","method":"%b","host":"%b","target":"%b","status":%d,"bytes":%d,"seconds":%.6f,'
+        b'"upstream":"%b","server":"%b","flag":"%b","id":"%b"}\n'
+        % (stamp, client, method, host, target, status, sent, seconds, upstream, address, flag, request_id)
+    )

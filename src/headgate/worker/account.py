@@ -1,0 +1,106 @@
+"""What is kept of every exchange: counters in the shared cells and a line in the access log."""
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from headgate.errors import ExchangeError
+from headgate.limits.decision import Decision
+from headgate.model.config import AccessLog
+from headgate.wire.cells import FLAGS, LATENCY_BUCKETS, LATENCY_SHIFT, Cells, LimitCell, ServerCell, WorkerCell
+from headgate.worker.access_log import LogWriter, json_line, text_line
+
+if TYPE_CHECKING:
+    from headgate.worker.downstream import Downstream
+    from headgate.worker.exchange import Exchange
+
+_FLAG_CELL = {flag: WorkerCell.FLAG + place for place, flag in enumerate(FLAGS)}
+# Plain numbers: an enum member as an index costs a conversion for each use.
+_REQUESTS = int(WorkerCell.REQUESTS)
+_CLASS = int(ServerCell.CLASS)
+_LATENCY = int(ServerCell.LATENCY)
+_LATENCY_SUM = int(ServerCell.LATENCY_SUM)
+_LAST_BUCKET = LATENCY_BUCKETS - 1
+
+
+class Account:
+    """Counts for one worker. `stamp` is the time of day as the access log writes it, kept by the worker's sweep."""
+
+    __slots__ = ("_cells", "_index", "_limits", "_line", "_worker", "log", "stamp")
+
+    def __init__(self, cells: Cells, index: int) -> None:
+        self._cells = cells
+        self._index = index
+        self._worker = cells.worker(index)
+        self._limits: dict[int, memoryview] = {}
+        self._line: Callable[..., bytes] = text_line
+        self.log: LogWriter | None = None
+        self.stamp = b""
+
+    def log_to(self, log: LogWriter | None, config: AccessLog | None) -> None:
+        """Writes the access log there from now on, or not at all."""
+        self.log = log
+        self._line = json_line if config is not None and config.format == "json" else text_line
+
+    def ended(self, exchange: "Exchange") -> None:
+        """An exchange is over, whatever came of it."""
+        took = perf_counter() - exchange.started
+        server = exchange.server
+        flag = exchange.flag
+        self._worker[_REQUESTS] += 1
+        if flag == "-" and server is not None:
+            cells = server.cells
+            cells[_CLASS + exchange.status // 100] += 1
+            microseconds = int(took * 1e6)
+            bucket = (microseconds >> LATENCY_SHIFT).bit_length()
+            cells[_LATENCY + (bucket if bucket < _LAST_BUCKET else _LAST_BUCKET)] += 1  # noqa: FURB136 (min is slower)
+            cells[_LATENCY_SUM] += microseconds
+        else:
+            self._worker[_FLAG_CELL[flag]] += 1
+        if self.log is not None:
+            head = exchange.head
+            self.log.add(
+                self._line(
+                    self.stamp,
+                    (
+                        exchange.client_ip.encode(),
+                        head.method,
+                        head.host or b"-",
+                        head.target,
+                        exchange.status,
+                        exchange.sent,
+                        took,
+                        server.label if server is not None else b"- -",
+                        flag.encode(),
+                        exchange.request_id(),
+                    ),
+                )
+            )
+
+    def refused(self, client: "Downstream", error: ExchangeError) -> None:
+        """A request never became an exchange because its head could not be read."""
+        self._worker[_REQUESTS] += 1
+        self._worker[_FLAG_CELL[error.flag]] += 1
+        if self.log is not None:
+            fields = (client.ip.encode(), b"-", b"-", b"-", error.status, 0, 0.0, b"- -", error.flag.encode(), b"-")
+            self.log.add(self._line(self.stamp, fields))
+
+    def decided(self, decision: Decision) -> None:
+        """A limit allowed or refused."""
+        slot = decision.limit.slot
+        cells = self._limits.get(slot)
+        if cells is None:
+            cells = self._limits[slot] = self._cells.limit(self._index, slot)
+        cells[_ALLOWED if decision.allowed else _REFUSED] += 1
+
+    def retried(self) -> None:
+        """A request goes to another server."""
+        self._worker[WorkerCell.RETRIES] += 1
+
+    def dropped(self, lines: int) -> None:
+        """Lines of the access log are lost."""
+        self._worker[WorkerCell.LOG_DROPPED] += lines
+
+
+_ALLOWED = int(LimitCell.ALLOWED)
+_REFUSED = int(LimitCell.REFUSED)

@@ -1,0 +1,60 @@
+"""The worker's end of the socket pair to the supervisor.
+
+Snapshots are adopted one after the other, in the order they come. When the supervisor is gone the worker goes on
+serving by the last one.
+"""
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable
+
+from headgate.wire.messages import Adopt, Message, Reader, encode
+
+logger = logging.getLogger("headgate.worker")
+
+_READ = 65536
+_DESCRIPTORS = 253  # the most that Linux passes in one message
+
+
+class Control:
+    """Messages from the supervisor, with the listening sockets that come with them, and messages to it."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        on_message: Callable[[Message, dict[str, socket.socket]], None],
+    ) -> None:
+        """on_message: given each message and, for an Adopt, its listening sockets by address."""
+        sock.setblocking(False)
+        self._sock = sock
+        self._loop = loop
+        self._on_message = on_message
+        self._reader = Reader()
+        self._descriptors: deque[int] = deque()
+        loop.add_reader(sock, self._receive)
+
+    def send(self, message: Message) -> None:
+        """Tells the supervisor something, if it is still there. The messages are few and small."""
+        try:
+            self._sock.sendall(encode(message))
+        except OSError as error:
+            logger.debug("the supervisor does not hear: %s", error)
+
+    def _receive(self) -> None:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._sock, _READ, _DESCRIPTORS)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data, descriptors = b"", []
+        self._descriptors += descriptors
+        if not data:
+            self._loop.remove_reader(self._sock)
+            logger.warning("the supervisor is gone; serving on by the last snapshot")
+            return
+        for message in self._reader.feed(data):
+            names = message.sockets if isinstance(message, Adopt) else ()
+            self._on_message(message, {name: socket.socket(fileno=self._descriptors.popleft()) for name in names})

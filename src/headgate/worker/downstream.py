@@ -1,0 +1,283 @@
+"""A client's connection: reads requests, one exchange at a time, and writes what the exchange gives it.
+
+Requests that a client sends ahead (pipelining) wait in the buffer and are answered in their order. Everything that is
+waited for has one deadline, looked at by the worker's sweep; no timer is started for a connection or a request.
+"""
+
+import asyncio
+from enum import Enum
+from typing import TYPE_CHECKING, cast
+
+from headgate.errors import BadRequest, ClientGone, ExchangeError, RequestTimeout
+from headgate.http1.forwarded import believed_fields, forwarding_fields
+from headgate.http1.request import RequestHead, read_request
+from headgate.limits.keys import client_ip
+from headgate.model.config import Listener
+from headgate.routing.client import plain_address
+from headgate.worker.exchange import Exchange
+
+if TYPE_CHECKING:
+    from headgate.worker.process import Worker
+
+_PIPELINE = 65536  # bytes of requests sent ahead that wait in memory; beyond, the client is not read
+_LINGER = 2.0  # seconds in which a client that still sends may read the answer before the connection is cut
+_NEVER = float("inf")
+
+
+class State(Enum):
+    """What a client's connection is about."""
+
+    HEAD = "head"  # a request's head is awaited or incomplete
+    IDLE = "idle"  # between two requests
+    EXCHANGE = "exchange"  # the exchange rules
+    LINGER = "linger"  # answered for the last time; what still comes is thrown away
+    CLOSED = "closed"
+
+
+_READS_HEADS = (State.IDLE, State.HEAD)
+
+
+class Downstream(asyncio.Protocol):
+    """One connection of one client.
+
+    ip: the peer's address. trusted: whether it is a proxy whose word is believed. deadline: when `expire` is due.
+    """
+
+    __slots__ = (
+        "_added",
+        "_added_host",
+        "_busy",
+        "_key",
+        "_listener",
+        "_paused",
+        "_reading",
+        "buffer",
+        "deadline",
+        "exchange",
+        "ip",
+        "state",
+        "transport",
+        "trusted",
+        "waiting",
+        "worker",
+        "write",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, worker: "Worker", listener: Listener) -> None:
+        self.worker = worker
+        self._listener = listener
+        self.buffer = b""
+        self.exchange: Exchange | None = None
+        self.state = State.HEAD
+        self.deadline = _NEVER
+        self._paused = False  # the client reads more slowly than we write
+        self.waiting = 0  # how much waited for the client when that was last looked at
+        self._reading = True
+        self._busy = False
+        self._added_host = b""
+        self._added = b""
+        self._key = b""
+        self.ip = ""
+        self.trusted = False
+
+    # What the loop tells it.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # A cast: uvloop's transports are no subclass of asyncio's.
+        self.transport = stream = cast(asyncio.Transport, transport)
+        self.write = stream.write
+        peer = transport.get_extra_info("peername")
+        # A Unix socket's peer has no address; only this machine can be there.
+        self.ip = plain_address(peer[0]) if peer and isinstance(peer, tuple) else "127.0.0.1"
+        self.trusted = self.ip in self.worker.plan.trusted
+        self.deadline = self.worker.now + self._listener.timeouts.request_head
+        self.worker.accepted(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self.exchange is not None:
+            return self.exchange.uploaded(data)
+        if self.state is State.LINGER or self.state is State.CLOSED:
+            return None
+        if self.buffer or self._paused:
+            self._more_of_head(data)
+        else:
+            self._start(data)
+        return None
+
+    def _more_of_head(self, data: bytes) -> None:
+        """Adds to an incomplete head, without looking at it again as long as no line can have ended."""
+        whole = self.buffer + data
+        if (b"\n" not in data and len(whole) <= self.worker.plan.heads.max_target) or self._paused:
+            self.buffer = whole
+            self.update_reading()
+            return
+        self.buffer = b""
+        self._start(whole)
+
+    def _start(self, data: bytes) -> None:
+        """Begins the next exchange, if its head is complete."""
+        worker = self.worker
+        try:
+            head = read_request(data, worker.plan.heads, self.trusted)
+        except BadRequest as error:
+            return self.refuse(error)
+        if head is None:
+            if self.state is State.IDLE:
+                self.state = State.HEAD
+                self.deadline = worker.now + self._listener.timeouts.request_head
+            self.buffer = data
+            return None
+        self.state = State.EXCHANGE
+        self.exchange = exchange = Exchange(worker, self, head)
+        exchange.begin(data[head.end :] if head.end != len(data) else b"")
+        return None
+
+    def refuse(self, error: ExchangeError) -> None:
+        """Answers for something that never became an exchange, and closes."""
+        self.worker.account.refused(self, error)
+        self.write(self.worker.answer(error, b"Connection: close\r\n"))
+        self.linger()
+
+    def ended(self, keep: bool) -> None:
+        """The exchange is over. keep: whether another may follow."""
+        self.exchange = None
+        if self.state is State.CLOSED:
+            return
+        if not keep:
+            self.state = State.CLOSED
+            self.transport.close()
+            return
+        self.state = State.IDLE
+        self.deadline = self.worker.now + self._listener.timeouts.idle
+        if self.buffer:
+            self._next()
+        elif not self._reading:
+            self.update_reading()
+
+    def _next(self) -> None:
+        """Begins exchanges with what the client sent ahead, in a loop: a thousand of them must not nest."""
+        if self._busy:
+            return
+        self._busy = True
+        while self.buffer and self.state is State.IDLE and not self._paused:
+            data, self.buffer = self.buffer, b""
+            self._start(data)
+        self._busy = False
+        if self.state is not State.CLOSED:
+            self.update_reading()
+
+    def linger(self) -> None:
+        """Closes so that the answer arrives although the client may still be sending.
+
+        A close with unread bytes would send a reset, which can overtake the answer (RFC 9112 section 9.6).
+        """
+        self.exchange = None
+        self.buffer = b""
+        if self.state is State.CLOSED:
+            return
+        self.state = State.LINGER
+        self.deadline = self.worker.now + _LINGER
+        self.transport.write_eof()
+        self.update_reading()
+
+    def cut(self, *, reset: bool) -> None:
+        """Breaks off a response that can't be completed. reset: where only a reset tells the client so."""
+        self.exchange = None
+        if self.state is not State.CLOSED:
+            self.state = State.CLOSED
+            if reset:
+                self.transport.abort()
+            else:
+                self.transport.close()
+
+    def ahead(self, data: bytes) -> None:
+        """Keeps what the client sent beyond the request that is served."""
+        self.buffer += data
+        if len(self.buffer) > _PIPELINE:
+            self.update_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.state = State.CLOSED
+        self.worker.closed(self)
+        if self.exchange is not None:
+            self.exchange.fail(ClientGone())
+
+    def pause_writing(self) -> None:
+        self._paused = True
+        self.waiting = self.transport.get_write_buffer_size()
+        if self.exchange is not None and self.exchange.connection is not None:
+            self.exchange.connection.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        if self.exchange is not None:
+            if self.exchange.connection is not None:
+                self.exchange.connection.resume_reading()
+        elif self.buffer and self.state in _READS_HEADS:
+            data, self.buffer = self.buffer, b""
+            self._start(data)
+
+    @property
+    def paused(self) -> bool:
+        """Whether the client reads more slowly than we write."""
+        return self._paused
+
+    def update_reading(self) -> None:
+        """Reads from the client exactly when somebody can take what it sends."""
+        exchange = self.exchange
+        wanted = len(self.buffer) <= _PIPELINE and (exchange is None or exchange.takes_body())
+        if wanted is not self._reading and not self.transport.is_closing():
+            self._reading = wanted
+            if wanted:
+                self.transport.resume_reading()
+            else:
+                self.transport.pause_reading()
+
+    # What the exchange asks of it.
+
+    def client_of(self, head: RequestHead) -> str:
+        """The address of the client that a request is for."""
+        if head.claims is None:
+            return self.ip
+        return self.worker.plan.trusted.client(self.ip, head.claims.get(b"x-forwarded-for"))
+
+    def key_of(self, client: str) -> bytes:
+        """The client's key for limits by address."""
+        if client != self.ip:
+            return client_ip(client)
+        if not self._key:
+            self._key = client_ip(client)
+        return self._key
+
+    def fields_for(self, head: RequestHead) -> bytes:
+        """The fields that tell the server whom it serves."""
+        if head.claims is not None:
+            return believed_fields(self.ip.encode(), head.host, b"http", head.claims)
+        if head.host != self._added_host or not self._added:
+            self._added_host = head.host
+            self._added = forwarding_fields(self.ip.encode(), head.host, b"http")
+        return self._added
+
+    def expire(self, now: float) -> None:
+        """The deadline has passed."""
+        if self.exchange is not None:
+            self.exchange.expire(now)
+        elif self.state is State.HEAD and self.buffer:
+            self.refuse(RequestTimeout("request head not complete in time"))
+        else:
+            self.state = State.CLOSED
+            self.deadline = _NEVER
+            self.transport.abort()
+
+    def drain(self, *, spare: bool = True) -> None:
+        """Headgate stops: closes now if no request can be on its way, else after the next response.
+
+        spare: whether a client that has only just connected may still send its first request.
+        """
+        if self.exchange is not None or self.buffer or (spare and self.state is State.HEAD):
+            return
+        if self.state in _READS_HEADS:
+            self.state = State.CLOSED
+            self.transport.close()

@@ -1,0 +1,100 @@
+"""A snapshot made ready to serve by: router, policies and limits, built once so that a request only looks things up.
+
+Adopting a snapshot is building a plan and one assignment. An exchange in flight keeps the plan it began with; live
+servers are carried over.
+"""
+
+from collections.abc import Sequence
+
+from headgate.balance.choose import choose, usable
+from headgate.balance.policy import Policy
+from headgate.balance.round_robin import RoundRobin
+from headgate.model.config import Heads, Timeouts
+from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
+from headgate.routing.client import TrustedProxies
+from headgate.routing.router import Router
+from headgate.wire.cells import TURNS, Cells
+from headgate.worker.server import Server
+
+POLICIES = {"round_robin": RoundRobin}
+
+
+class Group:
+    """The servers of an upstream under their policy."""
+
+    __slots__ = ("_policy", "_turn", "_turns", "name", "next_change", "servers")
+
+    def __init__(self, name: str, servers: list[Server], turns: memoryview, turn: int) -> None:
+        self.name = name
+        self.servers = servers
+        self._turns = turns
+        self._turn = turn
+        self._policy: Policy[Server] = RoundRobin([], turns, turn)
+        self.next_change = 0.0  # when the next ejection ends
+
+    def rebuild(self, now: float) -> None:
+        """Lets the policy share requests among those that are usable now."""
+        shares = [(server, server.state.weight) for server in usable(self.servers, now)]
+        self._policy = RoundRobin(shares, self._turns, self._turn)
+        ends = [server.ejected_until for server in self.servers if server.ejected_until > now]
+        self.next_change = min(ends, default=0.0)
+
+    def sweep(self, now: float) -> None:
+        """Lets servers back in whose ejection is over, and closes connections that were idle for too long."""
+        if 0.0 < self.next_change <= now:
+            self.rebuild(now)
+        for server in self.servers:
+            server.sweep(now)
+
+    def choose(self, now: float, tried: Sequence[Server] = ()) -> Server | None:
+        """The server for the next request; one outside the policy's choice is better than none for one tried before."""
+        return choose(self._policy.order(), now, tried) or choose(self.servers, now, tried)
+
+
+class LiveRoute:
+    """A route with what it needs to serve."""
+
+    __slots__ = ("group", "limits", "timeouts")
+
+    def __init__(self, group: Group, limits: tuple[LimitState, ...], timeouts: Timeouts) -> None:
+        self.group = group
+        self.limits = limits
+        self.timeouts = timeouts
+
+
+class Plan:
+    """Everything that a worker serves by."""
+
+    __slots__ = ("groups", "heads", "router", "servers", "snapshot", "trusted")
+
+    def __init__(self, snapshot: Snapshot, servers: dict[int, Server], cells: Cells, index: int, now: float) -> None:
+        """servers: the live ones by slot, to be carried over. index: the worker's row in the cells."""
+        self.snapshot = snapshot
+        self.heads: Heads = snapshot.heads
+        self.trusted = TrustedProxies(snapshot.trusted_proxies)
+        self.servers: dict[int, Server] = {}
+        self.groups: dict[str, Group] = {}
+        for place, upstream in enumerate(snapshot.upstreams):
+            self.groups[upstream.name] = self._group(upstream, servers, cells, index, place % TURNS, now)
+        limits = {state.limit.name: state for state in snapshot.limits}
+        self.router = Router(
+            (
+                route.host,
+                route.path,
+                LiveRoute(self.groups[route.upstream], tuple(limits[name] for name in route.limits), route.timeouts),
+            )
+            for route in snapshot.routes
+        )
+
+    def _group(
+        self, upstream: UpstreamState, servers: dict[int, Server], cells: Cells, index: int, turn: int, now: float
+    ) -> Group:
+        members: list[Server] = []
+        group = Group(upstream.name, members, cells.turns, turn)
+        for state in upstream.servers:
+            server = servers.get(state.slot) or Server(upstream.name, state, cells.server(index, state.slot))
+            server.update(state, upstream.ejection, group.rebuild)
+            members.append(server)
+            self.servers[state.slot] = server
+        group.rebuild(now)
+        return group

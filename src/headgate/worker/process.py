@@ -1,0 +1,244 @@
+"""The life of a worker process: it adopts snapshots, listens, sweeps deadlines, and drains.
+
+One sweep, four times a second, serves every deadline of every connection: no timer is started for a request. It also
+keeps the coarse clock (`now`) that the data path reads instead of asking the system.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from asyncio import Server as LoopServer
+from collections.abc import Callable
+from email.utils import formatdate
+
+from headgate.errors import ConnectFailed, ExchangeError
+from headgate.limits.decision import Decision
+from headgate.model.config import Listener
+from headgate.model.snapshot import Snapshot
+from headgate.store.base import Store
+from headgate.store.build import build as build_store
+from headgate.store.shared import SharedStore
+from headgate.wire.cells import Cells, WorkerCell
+from headgate.wire.messages import Adopted, Drained, Launch, Message
+from headgate.worker.access_log import LogWriter
+from headgate.worker.account import Account
+from headgate.worker.answers import answer
+from headgate.worker.downstream import Downstream
+from headgate.worker.exchange import Exchange
+from headgate.worker.plan import Plan
+from headgate.worker.server import Server
+from headgate.worker.upstream import connect
+
+logger = logging.getLogger("headgate.worker")
+
+_SWEEP = 0.25  # seconds
+_BACKLOG = 4096
+_FRESH = 1.0  # seconds that a connection which sent nothing yet is spared in a drain
+
+
+class Worker:
+    """What the connections and exchanges of one process share.
+
+    now: seconds of the monotonic clock, at most a sweep old. plan: what is served by. id_prefix: of request ids.
+    """
+
+    def __init__(self, launch: Launch, loop: asyncio.AbstractEventLoop, send: Callable[[Message], None]) -> None:
+        """send: tells the supervisor something."""
+        self._launch = launch
+        self._loop = loop
+        self._send = send
+        self._cells = Cells(launch.cells, launch.workers)
+        self._row = self._cells.worker(launch.index)
+        self._local = SharedStore(launch.limits)
+        self._clients: set[Downstream] = set()
+        self._listening: dict[str, tuple[LoopServer, _Factory]] = {}
+        self._connecting: set[asyncio.Task[None]] = set()
+        self._number = 0
+        self._finished: asyncio.Future[None] = loop.create_future()
+        self._drain_until = 0.0
+        self._drain_spares = 0.0
+        self._date = b""
+        self.draining = False
+        self.id_prefix = os.urandom(8).hex().encode()
+        self.account = Account(self._cells, launch.index)
+        self.now = time.monotonic()
+        self.plan = Plan(Snapshot(0, (), (), ()), {}, self._cells, launch.index, self.now)
+        self.store: Store = self._local
+
+    # Its life.
+
+    async def run(self) -> None:
+        """Serves until it is drained."""
+        self._sweep()
+        await self._finished
+        self.store.close()
+        if self.account.log is not None:
+            self.account.log.close()
+
+    async def adopt(self, snapshot: Snapshot, sockets: dict[str, socket.socket]) -> None:
+        """Serves by the snapshot from now on. sockets: the listening sockets that are new, by address."""
+        before = self.plan.snapshot
+        plan = Plan(snapshot, self.plan.servers, self._cells, self._launch.index, self.now)
+        for slot, server in self.plan.servers.items():
+            if slot not in plan.servers:
+                server.retire()
+        if snapshot.store != before.store or before.version == 0:
+            old, self.store = self.store, build_store(snapshot.store, self._local, self._loop, self._store_changed)
+            if old is not self._local:
+                old.close()
+        if snapshot.access_log != before.access_log:
+            self._open_log(snapshot)
+        self.plan = plan
+        await self._listen(snapshot.listeners, sockets)
+        self._row[WorkerCell.VERSION] = snapshot.version
+        self._send(Adopted(snapshot.version))
+
+    def drain(self, grace: float) -> None:
+        """Takes no new connections; ends when what is in flight has ended, or after so many seconds."""
+        if self.draining:
+            return
+        self.draining = True
+        self._drain_until = self.now + grace
+        self._drain_spares = self.now + min(grace, _FRESH)
+        for server, _ in self._listening.values():
+            server.close()
+        for client in list(self._clients):
+            client.drain()
+        self._check_drained()
+
+    def stop(self) -> None:
+        """Ends at once."""
+        for client in list(self._clients):
+            client.transport.abort()
+        if not self._finished.done():
+            self._finished.set_result(None)
+
+    def reopen_log(self) -> None:
+        """Opens the access log's file anew."""
+        if self.account.log is not None:
+            self.account.log.reopen()
+
+    def _open_log(self, snapshot: Snapshot) -> None:
+        config, old = snapshot.access_log, self.account.log
+        try:
+            log = None if config is None else LogWriter(config, self._loop, self.account.dropped)
+        except OSError as error:
+            # The supervisor tried the path before; what fails here is new and must not stop the service.
+            logger.error("access log %s cannot be opened: %s", config.path if config else "", error.strerror)
+            log = None
+        self.account.log_to(log, config)
+        if old is not None:
+            old.close()
+
+    async def _listen(self, listeners: tuple[Listener, ...], sockets: dict[str, socket.socket]) -> None:
+        wanted = {str(listener.address): listener for listener in listeners}
+        for address in set(self._listening) - set(wanted):
+            self._listening.pop(address)[0].close()
+        for address, listener in wanted.items():
+            if address in self._listening:
+                self._listening[address][1].listener = listener
+            else:
+                factory = _Factory(self, listener)
+                self._listening[address] = (await self._serve(factory, sockets[address]), factory)
+
+    async def _serve(self, factory: "_Factory", sock: socket.socket) -> LoopServer:
+        if sock.family == socket.AF_UNIX:
+            return await self._loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG)
+        return await self._loop.create_server(factory, sock=sock, backlog=_BACKLOG)
+
+    def _sweep(self) -> None:
+        """Moves the coarse clock and looks at every deadline."""
+        self.now = now = time.monotonic()
+        wall = time.time()
+        self._date = formatdate(wall, usegmt=True).encode()
+        self.account.stamp = b"%b.%03dZ" % (
+            time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(wall)).encode(),
+            int(wall * 1000) % 1000,
+        )
+        in_flight = 0
+        for client in [client for client in self._clients if client.deadline <= now]:
+            client.expire(now)
+        for client in self._clients:
+            if client.exchange is not None:
+                in_flight += 1
+        for group in self.plan.groups.values():
+            group.sweep(now)
+        self._row[WorkerCell.CONNECTIONS] = len(self._clients)
+        self._row[WorkerCell.IN_FLIGHT] = in_flight
+        if self.draining:
+            self._sweep_drain(now)
+        if not self._finished.done():
+            self._loop.call_later(_SWEEP, self._sweep)
+
+    def _sweep_drain(self, now: float) -> None:
+        if now >= self._drain_until:
+            logger.warning("%d connections are cut: they did not end in the time given", len(self._clients))
+            self.stop()
+        elif now >= self._drain_spares:
+            for client in list(self._clients):
+                client.drain(spare=False)
+
+    def _check_drained(self) -> None:
+        if self.draining and not self._clients and not self._finished.done():
+            self._send(Drained())
+            self._finished.set_result(None)
+
+    def _store_changed(self, down: bool) -> None:
+        self._row[WorkerCell.STORE_DOWN] = int(down)
+
+    # What connections and exchanges ask of it.
+
+    def accepted(self, client: Downstream) -> None:
+        """A client connected."""
+        self._clients.add(client)
+        self._row[WorkerCell.ACCEPTED] += 1
+
+    def closed(self, client: Downstream) -> None:
+        """A client's connection is gone."""
+        self._clients.discard(client)
+        if self.draining:
+            self._check_drained()
+
+    def next_number(self) -> int:
+        """The next number for a request of this worker."""
+        self._number += 1
+        return self._number
+
+    def answer(
+        self,
+        error: ExchangeError,
+        connection: bytes,
+        decision: Decision | None = None,
+        *,
+        head_only: bool = False,
+    ) -> bytes:
+        """A whole response for an error."""
+        return answer(error, date=self._date, connection=connection, decision=decision, head_only=head_only)
+
+    def connect(self, server: Server, exchange: Exchange) -> asyncio.Task[None]:
+        """Connects to the server; the exchange is resumed with the connection or fails with ConnectFailed."""
+        task = self._loop.create_task(self._connect(server, exchange))
+        self._connecting.add(task)
+        task.add_done_callback(self._connecting.discard)
+        return task
+
+    async def _connect(self, server: Server, exchange: Exchange) -> None:
+        try:
+            connection = await connect(server)
+        except ConnectFailed as error:
+            exchange.fail(error)
+        else:
+            exchange.resume(connection)
+
+
+class _Factory:
+    """Makes the protocol for an accepted connection. `listener` changes with the snapshot."""
+
+    def __init__(self, worker: Worker, listener: Listener) -> None:
+        self.worker = worker
+        self.listener = listener
+
+    def __call__(self) -> Downstream:
+        return Downstream(self.worker, self.listener)

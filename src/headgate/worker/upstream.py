@@ -1,0 +1,226 @@
+"""A connection to a server: sends requests, reads responses, passes their bodies on to the client.
+
+One exchange uses it at a time. It reads a response's head and hands it to the exchange; the body it passes on by
+itself, piece by piece as it comes, and tells the exchange when it is complete. A failure becomes an error of
+`errors.py` here, where it is met.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from headgate.errors import BadResponse, ConnectFailed, ServerReset
+from headgate.http1.body import Chunked
+from headgate.http1.request import CHUNKED
+from headgate.http1.response import UNTIL_CLOSE, ResponseHead, read_response
+from headgate.model.address import Address
+from headgate.wire.cells import ServerCell
+from headgate.worker.server import Server
+
+if TYPE_CHECKING:
+    from headgate.worker.exchange import Exchange
+
+# Bodies are read in large pieces; while a client takes them slowly no more than this waits in memory for it.
+HIGH_WATER = 262144
+_LARGE = 16384  # bytes from which on a body is passed without copying it
+
+
+class ServerConnection(asyncio.Protocol):
+    """One connection to one server.
+
+    left: bytes of the body that are still to come, CHUNKED or UNTIL_CLOSE where the bytes themselves tell.
+    received: what was read last, from the start of the response's head; the exchange takes it with the head.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_chunked",
+        "_deadline",
+        "_in_body",
+        "_left",
+        "_reading",
+        "exchange",
+        "is_lost",
+        "paused",
+        "received",
+        "reused",
+        "server",
+        "transport",
+        "write",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        self.exchange: Exchange | None = None
+        self._buffer = b""
+        self._chunked: Chunked | None = None
+        self._deadline = 0.0
+        self._in_body = False
+        self._left = 0
+        self._reading = True
+        self.is_lost = False
+        self.paused = False  # the server takes the request's body more slowly than the client sends it
+        self.received = b""
+        self.reused = False
+
+    # What the exchange does with it.
+
+    def send(self, exchange: "Exchange", data: bytes) -> None:
+        """Begins an exchange: sends a request's head and what is there of its body."""
+        self.exchange = exchange
+        self.write(data)
+
+    def begin_body(self, head: ResponseHead, framed: bool) -> tuple[bytes | memoryview, bool]:
+        """What came of the body together with the head, ready to pass on, and whether that was all of it.
+
+        framed: whether a chunked body keeps its framing. Raises BadResponse.
+        """
+        received, self.received = self.received, b""
+        length = head.length
+        if length >= 0:
+            self._left = length - len(received) + head.end
+            self._in_body = self._left > 0
+            if len(received) > _LARGE:
+                return memoryview(received)[head.end : head.end + length], not self._in_body
+            return received[head.end : head.end + length], not self._in_body
+        data = received[head.end :]
+        self._left = length
+        self._in_body = True
+        if length == UNTIL_CLOSE:
+            return data, False
+        self._chunked = Chunked(framed, BadResponse)
+        passed = self._chunked.feed(data)
+        return passed, self._chunked.done
+
+    def release(self, now: float, keep_for: float) -> None:
+        """Ends an exchange that is complete: the connection goes back to the idle ones."""
+        self.exchange = None
+        self._in_body = False
+        self._chunked = None
+        self.reused = True
+        self._deadline = now + keep_for
+        if not self._reading:
+            self.resume_reading()
+        self.server.idle.append(self)
+
+    def is_clean(self) -> bool:
+        """Whether nothing came after the response, so that the next one will be the answer to the next request."""
+        return self._left >= 0 or (self._left == CHUNKED and self._chunked is not None and not self._chunked.rest)
+
+    def is_reusable(self, now: float) -> bool:
+        """Whether an idle connection may still be used."""
+        return now < self._deadline and not self.is_lost
+
+    def close(self) -> None:
+        """Closes a connection that nobody uses any more."""
+        self.exchange = None
+        self.is_lost = True
+        self.transport.abort()
+
+    def pause_reading(self) -> None:
+        """The client is slow: reads no more of the response for now."""
+        if self._reading and not self.is_lost:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """The client caught up."""
+        if not self._reading and not self.is_lost:
+            self._reading = True
+            self.transport.resume_reading()
+
+    # What the loop tells it.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # A cast: uvloop's transports are no subclass of asyncio's.
+        self.transport = stream = cast(asyncio.Transport, transport)
+        self.write = stream.write
+        stream.set_write_buffer_limits(HIGH_WATER)
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            # Bytes that nobody asked for: whatever they are, the next response could not be told from them.
+            return self._drop_idle()
+        if self._in_body:
+            return self._body_received(exchange, data)
+        if self._buffer:
+            data = self._buffer + data
+        try:
+            while True:
+                head = read_response(data, exchange.head.method, exchange.head.minor)
+                if head is None:
+                    self._buffer = data
+                    return None
+                if head.status >= 200:
+                    break
+                if head.status == 101:
+                    raise BadResponse("101 without Upgrade")
+                exchange.interim(head)
+                data = data[head.end :]
+        except BadResponse as error:
+            return exchange.fail(error)
+        self._buffer = b""
+        self.received = data
+        return exchange.resume(head)
+
+    def _body_received(self, exchange: "Exchange", data: bytes) -> None:
+        if self._left >= 0:
+            self._left -= len(data)
+            if self._left > 0:
+                return exchange.relay(data)
+            exchange.relay(data if self._left == 0 else data[: self._left])
+            return exchange.resume(None)
+        if self._chunked is None:
+            return exchange.relay(data)
+        try:
+            passed = self._chunked.feed(data)
+        except BadResponse as error:
+            return exchange.fail(error)
+        if passed:
+            exchange.relay(passed)
+        return exchange.resume(None) if self._chunked.done else None
+
+    def eof_received(self) -> None:
+        self.is_lost = True
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.is_lost = True
+        exchange = self.exchange
+        if exchange is None:
+            return self._drop_idle()
+        if self._in_body and self._left == UNTIL_CLOSE and self._chunked is None and error is None:
+            return exchange.resume(None)
+        return exchange.fail(ServerReset(str(error) if error else "connection closed by the server"))
+
+    def _drop_idle(self) -> None:
+        if self in self.server.idle:
+            self.server.idle.remove(self)
+        if not self.is_lost:
+            self.close()
+
+    def pause_writing(self) -> None:
+        self.paused = True
+        if self.exchange is not None:
+            self.exchange.client.update_reading()
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        if self.exchange is not None:
+            self.exchange.client.update_reading()
+
+
+async def connect(server: Server) -> ServerConnection:
+    """A new connection to the server. Raises ConnectFailed."""
+    loop = asyncio.get_running_loop()
+    address: Address = server.state.address
+    server.cells[ServerCell.CONNECTS] += 1
+    try:
+        if address.path:
+            _, connection = await loop.create_unix_connection(lambda: ServerConnection(server), address.path)
+        else:
+            _, connection = await loop.create_connection(lambda: ServerConnection(server), address.host, address.port)
+    except OSError as error:
+        raise ConnectFailed(error.strerror or str(error)) from error
+    return connection
