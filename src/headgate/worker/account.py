@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from headgate.errors import ExchangeError
 from headgate.limits.decision import Decision
 from headgate.model.config import AccessLog
+from headgate.model.snapshot import LimitState
 from headgate.wire.cells import FLAGS, LATENCY_BUCKETS, LATENCY_SHIFT, Cells, LimitCell, ServerCell, WorkerCell
 from headgate.worker.access_log import LogWriter, json_line, text_line
+from headgate.worker.server import Server
 
 if TYPE_CHECKING:
     from headgate.worker.downstream import Downstream
@@ -87,14 +89,20 @@ class Account:
 
     def decided(self, decision: Decision) -> None:
         """A limit allowed or refused."""
-        slot = decision.limit.slot
-        cells = self._limits.get(slot)
-        if cells is None:
-            cells = self._limits[slot] = self._cells.limit(self._index, slot)
+        cells = self._limits.get(decision.limit.slot) or self._limit(decision.limit)
         cells[_ALLOWED if decision.allowed else _REFUSED] += 1
 
-    def retried(self) -> None:
-        """A request goes to another server."""
+    def store_failed(self, limit: LimitState) -> None:
+        """The store could not be asked: the limit's `on_store_error` decides."""
+        self._limit(limit)[LimitCell.STORE_ERRORS] += 1
+        self._worker[WorkerCell.STORE_ERRORS] += 1
+
+    def _limit(self, limit: LimitState) -> memoryview:
+        return self._limits.setdefault(limit.slot, self._cells.limit(self._index, limit.slot))
+
+    def retried(self, server: Server) -> None:
+        """A request that this server failed goes to another, or to it on a fresh connection."""
+        server.cells[ServerCell.RETRIES] += 1
         self._worker[WorkerCell.RETRIES] += 1
 
     def dropped(self, lines: int) -> None:

@@ -5,6 +5,7 @@ waited for has one deadline, looked at by the worker's sweep; no timer is starte
 """
 
 import asyncio
+from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, cast
 
@@ -14,7 +15,9 @@ from headgate.http1.request import RequestHead, read_request
 from headgate.limits.keys import client_ip
 from headgate.model.config import Listener
 from headgate.routing.client import plain_address
+from headgate.store.base import Check
 from headgate.worker.exchange import Exchange
+from headgate.worker.plan import LiveRoute
 
 if TYPE_CHECKING:
     from headgate.worker.process import Worker
@@ -34,7 +37,9 @@ class State(Enum):
     CLOSED = "closed"
 
 
-_READS_HEADS = (State.IDLE, State.HEAD)
+# Looking a member up in its class costs more than all else that is done with it (Python 3.11).
+_HEAD, _IDLE, _EXCHANGE, _LINGERS, _CLOSED = State
+_READS_HEADS = (_IDLE, _HEAD)
 
 
 class Downstream(asyncio.Protocol):
@@ -47,10 +52,13 @@ class Downstream(asyncio.Protocol):
         "_added",
         "_added_host",
         "_busy",
-        "_key",
+        "_checked_ip",
+        "_checked_route",
+        "_checks",
         "_listener",
         "_paused",
         "_reading",
+        "_waiting",
         "buffer",
         "deadline",
         "exchange",
@@ -58,7 +66,6 @@ class Downstream(asyncio.Protocol):
         "state",
         "transport",
         "trusted",
-        "waiting",
         "worker",
         "write",
     )
@@ -70,15 +77,17 @@ class Downstream(asyncio.Protocol):
         self._listener = listener
         self.buffer = b""
         self.exchange: Exchange | None = None
-        self.state = State.HEAD
+        self.state = _HEAD
         self.deadline = _NEVER
         self._paused = False  # the client reads more slowly than we write
-        self.waiting = 0  # how much waited for the client when that was last looked at
+        self._waiting = 0  # how much waited for the client when that was last looked at
         self._reading = True
         self._busy = False
         self._added_host = b""
         self._added = b""
-        self._key = b""
+        self._checked_route: LiveRoute | None = None
+        self._checked_ip = ""
+        self._checks: Sequence[Check] = ()
         self.ip = ""
         self.trusted = False
 
@@ -86,7 +95,7 @@ class Downstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A cast: uvloop's transports are no subclass of asyncio's.
-        self.transport = stream = cast(asyncio.Transport, transport)
+        self.transport = stream = cast("asyncio.Transport", transport)
         self.write = stream.write
         peer = transport.get_extra_info("peername")
         # A Unix socket's peer has no address; only this machine can be there.
@@ -98,7 +107,7 @@ class Downstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self.exchange is not None:
             return self.exchange.uploaded(data)
-        if self.state is State.LINGER or self.state is State.CLOSED:
+        if self.state is _LINGERS or self.state is _CLOSED:
             return None
         if self.buffer or self._paused:
             self._more_of_head(data)
@@ -124,12 +133,12 @@ class Downstream(asyncio.Protocol):
         except BadRequest as error:
             return self.refuse(error)
         if head is None:
-            if self.state is State.IDLE:
-                self.state = State.HEAD
+            if self.state is _IDLE:
+                self.state = _HEAD
                 self.deadline = worker.now + self._listener.timeouts.request_head
             self.buffer = data
             return None
-        self.state = State.EXCHANGE
+        self.state = _EXCHANGE
         self.exchange = exchange = Exchange(worker, self, head)
         exchange.begin(data[head.end :] if head.end != len(data) else b"")
         return None
@@ -143,13 +152,13 @@ class Downstream(asyncio.Protocol):
     def ended(self, keep: bool) -> None:
         """The exchange is over. keep: whether another may follow."""
         self.exchange = None
-        if self.state is State.CLOSED:
+        if self.state is _CLOSED:
             return
         if not keep:
-            self.state = State.CLOSED
+            self.state = _CLOSED
             self.transport.close()
             return
-        self.state = State.IDLE
+        self.state = _IDLE
         self.deadline = self.worker.now + self._listener.timeouts.idle
         if self.buffer:
             self._next()
@@ -161,11 +170,11 @@ class Downstream(asyncio.Protocol):
         if self._busy:
             return
         self._busy = True
-        while self.buffer and self.state is State.IDLE and not self._paused:
+        while self.buffer and self.state is _IDLE and not self._paused:
             data, self.buffer = self.buffer, b""
             self._start(data)
         self._busy = False
-        if self.state is not State.CLOSED:
+        if self.state is not _CLOSED:
             self.update_reading()
 
     def linger(self) -> None:
@@ -175,9 +184,9 @@ class Downstream(asyncio.Protocol):
         """
         self.exchange = None
         self.buffer = b""
-        if self.state is State.CLOSED:
+        if self.state is _CLOSED:
             return
-        self.state = State.LINGER
+        self.state = _LINGERS
         self.deadline = self.worker.now + _LINGER
         self.transport.write_eof()
         self.update_reading()
@@ -185,8 +194,8 @@ class Downstream(asyncio.Protocol):
     def cut(self, *, reset: bool) -> None:
         """Breaks off a response that can't be completed. reset: where only a reset tells the client so."""
         self.exchange = None
-        if self.state is not State.CLOSED:
-            self.state = State.CLOSED
+        if self.state is not _CLOSED:
+            self.state = _CLOSED
             if reset:
                 self.transport.abort()
             else:
@@ -199,14 +208,14 @@ class Downstream(asyncio.Protocol):
             self.update_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.state = State.CLOSED
+        self.state = _CLOSED
         self.worker.closed(self)
         if self.exchange is not None:
             self.exchange.fail(ClientGone())
 
     def pause_writing(self) -> None:
         self._paused = True
-        self.waiting = self.transport.get_write_buffer_size()
+        self._waiting = self.transport.get_write_buffer_size()
         if self.exchange is not None and self.exchange.connection is not None:
             self.exchange.connection.pause_reading()
 
@@ -243,13 +252,18 @@ class Downstream(asyncio.Protocol):
             return self.ip
         return self.worker.plan.trusted.client(self.ip, head.claims.get(b"x-forwarded-for"))
 
-    def key_of(self, client: str) -> bytes:
-        """The client's key for limits by address."""
-        if client != self.ip:
-            return client_ip(client)
-        if not self._key:
-            self._key = client_ip(client)
-        return self._key
+    def checks(self, route: LiveRoute, client: str) -> Sequence[Check]:
+        """What the limits of the route have to decide for the client. Kept for the next request, mostly the same."""
+        if route is not self._checked_route or client != self._checked_ip:
+            key = client_ip(client)
+            self._checked_route, self._checked_ip = route, client
+            self._checks = [(limit, key) for limit in route.limits]
+        return self._checks
+
+    def took_some(self) -> bool:
+        """Whether the client took some of what waits for it since this was last asked."""
+        before, self._waiting = self._waiting, self.transport.get_write_buffer_size()
+        return self._waiting < before
 
     def fields_for(self, head: RequestHead) -> bytes:
         """The fields that tell the server whom it serves."""
@@ -264,10 +278,10 @@ class Downstream(asyncio.Protocol):
         """The deadline has passed."""
         if self.exchange is not None:
             self.exchange.expire(now)
-        elif self.state is State.HEAD and self.buffer:
+        elif self.state is _HEAD and self.buffer:
             self.refuse(RequestTimeout("request head not complete in time"))
         else:
-            self.state = State.CLOSED
+            self.state = _CLOSED
             self.deadline = _NEVER
             self.transport.abort()
 
@@ -276,8 +290,8 @@ class Downstream(asyncio.Protocol):
 
         spare: whether a client that has only just connected may still send its first request.
         """
-        if self.exchange is not None or self.buffer or (spare and self.state is State.HEAD):
+        if self.exchange is not None or self.buffer or (spare and self.state is _HEAD):
             return
         if self.state in _READS_HEADS:
-            self.state = State.CLOSED
+            self.state = _CLOSED
             self.transport.close()

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from headgate.balance.retry import may_send_again
 from headgate.errors import (
     BadRequest,
-    BadResponse,
     ClientGone,
     ConnectFailed,
     ExchangeError,
@@ -28,13 +27,13 @@ from headgate.errors import (
     ServerTimeout,
     StoreUnavailable,
 )
-from headgate.http1.body import Chunked
-from headgate.http1.request import CHUNKED, RequestHead
+from headgate.http1.request import RequestHead
 from headgate.http1.response import UNTIL_CLOSE, ResponseHead
 from headgate.limits.decision import Decision
 from headgate.wire.cells import ServerCell
 from headgate.worker.plan import LiveRoute
 from headgate.worker.server import Server
+from headgate.worker.upload import Upload
 from headgate.worker.upstream import ServerConnection
 
 if TYPE_CHECKING:
@@ -60,6 +59,17 @@ class Phase(Enum):
     OVER = "over"
 
 
+# Looking a member up in its class costs more than all else that is done with it (Python 3.11).
+_STORE, _CONNECT, _REQUEST_BODY, _RESPONSE_HEAD, _RESPONSE_BODY, _OVER = Phase
+_IN_FLIGHT = int(ServerCell.IN_FLIGHT)
+_FAILURES = {
+    "UF": ServerCell.CONNECT_FAILURES,
+    "UC": ServerCell.RESETS,
+    "UPE": ServerCell.BAD_RESPONSES,
+    "UT": ServerCell.TIMEOUTS,
+}
+
+
 class Exchange:
     """One request and its response.
 
@@ -68,13 +78,13 @@ class Exchange:
     """
 
     __slots__ = (
-        "_backlog",
-        "_body",
         "_connecting",
         "_framing",
-        "_left",
+        "_phase",
+        "_route",
         "_story",
-        "_whole",
+        "_upload",
+        "_worker",
         "client",
         "client_ip",
         "connection",
@@ -82,89 +92,78 @@ class Exchange:
         "flag",
         "head",
         "number",
-        "phase",
-        "route",
         "sent",
         "server",
         "started",
         "status",
-        "worker",
     )
 
+    _route: LiveRoute
+
     def __init__(self, worker: "Worker", client: "Downstream", head: RequestHead) -> None:
-        self.worker = worker
+        self.started = perf_counter()
+        self._worker = worker
         self.client = client
         self.head = head
-        self.started = perf_counter()
-        self.number = worker.next_number()
+        worker.number = self.number = worker.number + 1
         self.client_ip = client.ip if head.claims is None else client.client_of(head)
-        self.route: LiveRoute | None = None
         self.server: Server | None = None
         self.connection: ServerConnection | None = None
         self.decision: Decision | None = None
         self.status = 0
         self.sent = 0
         self.flag = "-"
-        self.phase = Phase.STORE
-        self._left = head.length  # bytes of the request's body still to come, or CHUNKED
-        self._body: Chunked | None = None
-        self._framing = False  # whether the response is chunked here because the server marks its end by closing
-        self._whole = True  # whether all of the request that was sent to a server is still here
-        self._backlog = b""
+        self._phase = _STORE
+        self._upload = Upload(head.length) if head.length else None
+        self._framing = False  # whether the response is chunked here because its server marks the end by closing
         self._connecting: Task[None] | None = None
 
     # How it is driven.
 
     def begin(self, rest: bytes) -> None:
         """Starts the story. rest: what came after the request's head."""
-        client = self.client
-        try:
-            if self._left == 0:
-                if rest:
-                    client.ahead(rest)
-            elif rest or self._left == CHUNKED:
-                self._backlog = self._body_part(rest)
-            if self._left != 0:
-                client.update_reading()
-            self._story = self._tell()
+        self._story = self._tell(rest)
+        try:  # noqa: SIM105
             next(self._story)
-        except StopIteration:
+        except StopIteration:  # the story has come to its end; contextlib.suppress would cost more than the rest
             pass
-        except BadRequest as error:  # the body is no chunked body: no server has seen anything of the request yet
-            self._failed(error)
-            self._account()
 
     def resume(self, event: object) -> None:
         """Goes on with the story: what it waited for is here."""
         try:  # noqa: SIM105
             self._story.send(event)
-        except StopIteration:  # the story has come to its end; contextlib.suppress would cost more than the rest
+        except StopIteration:
             pass
 
     def fail(self, error: ExchangeError) -> None:
         """Raises a failure where the story stands; nothing where it has ended."""
-        try:  # noqa: SIM105
+        try:
             self._story.throw(error)
         except StopIteration:
             pass
+        except ExchangeError:  # thrown into a story that has ended, which hands it straight back
+            assert self._phase is _OVER
 
     # The story.
 
-    def _tell(self) -> Story:
-        client, head, worker = self.client, self.head, self.worker
+    def _tell(self, rest: bytes) -> Story:
+        client, head, worker = self.client, self.head, self._worker
         try:
+            if rest or self._upload is not None:
+                self._take(rest)
+                client.update_reading()
             # match
-            self.route = route = worker.plan.router.match(head.host, head.target)
+            route = worker.plan.router.match(head.host, head.target)
             if route is None:
                 raise NoRoute("no route matches")
+            self._route = route
             # admit
             if route.limits:
-                key = client.key_of(self.client_ip)
-                decisions = worker.store.hit([(limit, key) for limit in route.limits], self.resume)
+                decisions = worker.store.hit(client.checks(route, self.client_ip), self.resume)
                 if decisions is None:
                     client.deadline = _NEVER  # the store keeps its own
                     decisions = yield  # type: ignore[assignment]
-                self._settle(decisions)  # type: ignore[arg-type]
+                self._admit(decisions)  # type: ignore[arg-type]
             # choose and forward
             request = b"%b%bX-Request-ID: %b\r\n\r\n" % (head.lines, client.fields_for(head), self.request_id())
             response = yield from self._forward(route, request)
@@ -175,13 +174,15 @@ class Exchange:
         except ExchangeError as error:
             self._failed(error)
         # account
-        self._account()
+        worker.account.ended(self)
+        if client.exchange is self:
+            client.ended(not head.close)
 
-    def _settle(self, decisions: Sequence[Decision]) -> None:
-        worker = self.worker
+    def _admit(self, decisions: Sequence[Decision]) -> None:
+        """Goes on when every limit allows it; else the one that refuses for the longest time answers."""
         refused: Decision | None = None
         for decision in decisions:
-            worker.account.decided(decision)
+            self._worker.account.decided(decision)
             if not decision.allowed and (refused is None or decision.reset_after > refused.reset_after):
                 refused = decision
         if refused is not None:
@@ -190,15 +191,15 @@ class Exchange:
 
     def _forward(self, route: LiveRoute, request: bytes) -> Generator[None, object, ResponseHead]:
         """Sends the request to a server, and to another where that is safe, until one responds."""
-        worker, group = self.worker, route.group
+        worker, group = self._worker, route.group
         tried: list[Server] = []
         sends = 0
         fresh = False
-        failure: ExchangeError = NoServer(f"no server of {group.name} is available")
+        failure: ServerError | None = None
         while True:
             server = group.choose(worker.now, tried)
             if server is None:
-                raise failure
+                raise failure or NoServer(f"no server of {group.name} is available")
             self.server = server
             connection = None if fresh else server.take(worker.now)
             try:
@@ -211,60 +212,61 @@ class Exchange:
                 return response  # type: ignore[return-value]
             except ServerError as error:
                 failure = error
+                # A reused connection that dies says nothing about its server, only that it closed idle ones.
                 stale = connection is not None and connection.reused and not isinstance(error, ServerTimeout)
                 self._lost(server, error, counts=not stale)
-                if not may_send_again(self.head.method, sends=sends, replayable=self._whole):
+                replayable = self._upload is None or self._upload.is_whole
+                if not may_send_again(self.head.method, sends=sends, replayable=replayable):
                     raise
-                # A reused connection that dies says nothing about its server, only that it closed idle ones.
                 if stale:
                     fresh = True
                 else:
                     tried.append(server)
-                server.cells[ServerCell.RETRIES] += 1
-                worker.account.retried()
+                worker.account.retried(server)
 
     def _connect(self, server: Server, route: LiveRoute) -> Generator[None, object, ServerConnection]:
-        self.phase = Phase.CONNECT
-        self.client.deadline = self.worker.now + route.timeouts.connect
-        self._connecting = self.worker.connect(server, self)
+        self._phase = _CONNECT
+        self.client.deadline = self._worker.now + route.timeouts.connect
+        self._connecting = self._worker.connect(server, self)
         connection = yield
         self._connecting = None
         assert isinstance(connection, ServerConnection)
         return connection
 
     def _send(self, connection: ServerConnection, request: bytes, route: LiveRoute) -> None:
-        connection.server.cells[ServerCell.IN_FLIGHT] += 1
+        connection.server.cells[_IN_FLIGHT] += 1
         self.connection = connection
-        if self._backlog or self._left != 0:
-            request += self._backlog
-        connection.send(self, request)
-        if self._left == 0:
-            self.phase = Phase.RESPONSE_HEAD
-            self.client.deadline = self.worker.now + route.timeouts.response_head
+        upload = self._upload
+        if upload is not None:
+            request += upload.backlog
+        connection.exchange = self
+        connection.write(request)
+        if upload is None or upload.is_complete:
+            self._phase = _RESPONSE_HEAD
+            self.client.deadline = self._worker.now + route.timeouts.response_head
         else:
-            self.phase = Phase.REQUEST_BODY
-            self.client.deadline = self.worker.now + route.timeouts.request_body
+            self._phase = _REQUEST_BODY
+            self.client.deadline = self._worker.now + route.timeouts.request_body
             self.client.update_reading()
 
     def _relay_head(self, response: ResponseHead) -> bool:
         """Passes the response's head on, with what is there of its body. Returns whether that is all of it."""
-        connection, client, minor = self.connection, self.client, self.head.minor
+        connection, client, head = self.connection, self.client, self.head
         assert connection is not None
-        assert self.route is not None
+        length = response.length
         extra = b""
-        self._framing = response.length == UNTIL_CLOSE and minor == 1
-        if self._framing:
+        if length == UNTIL_CLOSE and head.minor == 1:
+            self._framing = True
             extra = b"Transfer-Encoding: chunked\r\n"
-        until_close = minor == 0 and response.length < 0
-        if self._left != 0 or self.head.close or until_close or self.worker.draining:
-            self.head.close = True
+        if head.close or self._is_uploading() or (length < 0 and head.minor == 0) or self._worker.draining:
+            head.close = True
             extra += _CLOSE
-        elif minor == 0:
+        elif head.minor == 0:
             extra += _KEEP_ALIVE
-        body, complete = connection.begin_body(response, minor == 1)
-        self.status = response.status
+        body, complete = connection.begin_body(response, head.minor == 1)
         if self._framing and body:
             body = b"%x\r\n%b\r\n" % (len(body), bytes(body))
+        self.status = response.status
         self.sent = len(response.lines) + len(extra) + 2 + len(body)
         if len(body) <= _SMALL:
             client.write(b"%b%b\r\n%b" % (response.lines, extra, body))  # type: ignore[str-format]  # a buffer will do
@@ -272,152 +274,124 @@ class Exchange:
             client.write(b"%b%b\r\n" % (response.lines, extra))
             client.write(body)
         if not complete:
-            self.phase = Phase.RESPONSE_BODY
-            client.deadline = self.worker.now + self.route.timeouts.response_body
+            self._phase = _RESPONSE_BODY
+            client.deadline = self._worker.now + self._route.timeouts.response_body
             if client.paused:
                 connection.pause_reading()
         return complete
 
     def _finish(self, response: ResponseHead) -> None:
         """The response is complete: gives the connection back and lets the client go on."""
-        connection, client = self.connection, self.client
+        connection = self.connection
         assert connection is not None
-        assert self.route is not None
         if self._framing:
-            client.write(b"0\r\n\r\n")
+            self.client.write(b"0\r\n\r\n")
         self._detach(connection)
-        if (
-            response.close
-            or self._left != 0
-            or response.length == UNTIL_CLOSE
-            or not connection.server.admitted
-            or not connection.is_clean()
-            or connection.is_lost
-        ):
+        uploading = self._is_uploading()
+        if response.close or uploading or not connection.is_clean() or not connection.server.admitted:
             connection.close()
         else:
-            connection.release(self.worker.now, self.route.timeouts.server_idle)
-        self.phase = Phase.OVER
-        if self._left != 0:
-            client.linger()
+            connection.release(self._worker.now, self._route.timeouts.server_idle)
+        self._phase = _OVER
+        if uploading:
+            self.client.linger()
+
+    def _is_uploading(self) -> bool:
+        return self._upload is not None and not self._upload.is_complete
 
     def _detach(self, connection: ServerConnection) -> None:
         connection.exchange = None
         self.connection = None
-        connection.server.cells[ServerCell.IN_FLIGHT] -= 1
+        connection.server.cells[_IN_FLIGHT] -= 1
 
     def _lost(self, server: Server, error: ServerError, *, counts: bool) -> None:
         """A server failed: its connection is of no use any more."""
+        self._let_go()
+        if counts:
+            server.failed(_FAILURES[error.flag], self._worker.now, str(error))
+        if self._is_uploading():
+            self.client.update_reading()
+
+    def _let_go(self) -> None:
+        """Closes the connection to the server, or gives up making one."""
         if self.connection is not None:
             connection = self.connection
             self._detach(connection)
             connection.close()
-            if self._left != 0:
-                self.client.update_reading()
-        if counts:
-            cell = ServerCell.CONNECT_FAILURES if isinstance(error, ConnectFailed) else _CELLS[error.flag]
-            server.failed(cell, self.worker.now, str(error))
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
 
     def _failed(self, error: ExchangeError) -> None:
         """The story ends early: the client gets an answer where one is still possible."""
-        client = self.client
+        client, head = self.client, self.head
         self.flag = error.flag
-        if self.connection is not None:
-            if isinstance(error, ServerError):
-                self._lost(self.connection.server, error, counts=True)
-            else:
-                connection = self.connection
-                self._detach(connection)
-                connection.close()
-        if self._connecting is not None:
-            self._connecting.cancel()
-        begun = self.phase is Phase.RESPONSE_BODY
-        self.phase = Phase.OVER
-        if isinstance(error, ClientGone):
-            return
-        if begun:
+        if isinstance(error, ServerError) and self.connection is not None:
+            self._lost(self.connection.server, error, counts=True)
+        self._let_go()
+        begun = self._phase is _RESPONSE_BODY
+        self._phase = _OVER
+        if isinstance(error, ClientGone) or begun:
             # Only a reset tells a client that a body without length and framing is not complete.
-            self.head.close = True
-            client.cut(reset=self.head.minor == 0)
+            client.cut(reset=head.minor == 0 or isinstance(error, ClientGone))
             return
+        lingers = self._is_uploading() or isinstance(error, BadRequest)
+        head.close = head.close or lingers or self._worker.draining
+        connection_field = _CLOSE if head.close else _KEEP_ALIVE if head.minor == 0 else b""
+        out = self._worker.answer(error, connection_field, self.decision, head_only=head.method == b"HEAD")
         self.status = error.status
-        last = self._left != 0 or self.head.close or isinstance(error, BadRequest) or self.worker.draining
-        self.head.close = last
-        connection_field = _CLOSE if last else _KEEP_ALIVE if self.head.minor == 0 else b""
-        out = self.worker.answer(error, connection_field, self.decision, head_only=self.head.method == b"HEAD")
         self.sent = len(out)
         client.write(out)
-        if self._left != 0 or isinstance(error, BadRequest):
+        if lingers:
             client.linger()
-
-    def _account(self) -> None:
-        self.worker.account.ended(self)
-        if self.client.exchange is self:
-            self.client.ended(not self.head.close)
 
     def request_id(self) -> bytes:
         """The request's id: that of a trusted proxy, or a new one."""
         claims = self.head.claims
         if claims is not None and b"x-request-id" in claims:
             return claims[b"x-request-id"]
-        return b"%b%x" % (self.worker.id_prefix, self.number)
+        return b"%b%x" % (self._worker.id_prefix, self.number)
 
     # What the connections tell it meanwhile.
 
     def uploaded(self, data: bytes) -> None:
         """More of the request's body came, or of requests after it."""
-        if self._left == 0:
-            return self.client.ahead(data)
         try:
-            part = self._body_part(data)
+            self._take(data)
         except BadRequest as error:
-            return self.fail(error)
-        connection = self.connection
-        if connection is None:
-            self._backlog += part
-            return None
-        self._whole = False
-        connection.write(part)
-        assert self.route is not None
-        if self.phase is not Phase.REQUEST_BODY:
-            return None
-        timeouts = self.route.timeouts
-        if self._left == 0:
-            self.phase = Phase.RESPONSE_HEAD
-            self.client.deadline = self.worker.now + timeouts.response_head
-        else:
-            self.client.deadline = self.worker.now + timeouts.request_body
-        return None
+            self.fail(error)
 
-    def _body_part(self, data: bytes) -> bytes:
-        """The part of the data that belongs to the request's body, checked; the rest waits for its turn."""
-        if self._left > 0:
-            if len(data) <= self._left:
-                self._left -= len(data)
-                return data
-            part, rest = data[: self._left], data[self._left :]
-            self._left = 0
+    def _take(self, data: bytes) -> None:
+        """Sends what belongs to the request's body on its way, and keeps the rest for its turn."""
+        upload = self._upload
+        if upload is None or upload.is_complete:
+            self.client.ahead(data)
+            return
+        part, rest = upload.take(data)
+        if rest:
             self.client.ahead(rest)
-            return part
-        if self._body is None:
-            self._body = Chunked(True, BadRequest)
-        part = self._body.feed(data)
-        if self._body.done:
-            self._left = 0
-            if self._body.rest:
-                self.client.ahead(self._body.rest)
-        return part
+        if self.connection is None:
+            upload.backlog += part
+            return
+        upload.is_whole = False
+        self.connection.write(part)
+        if self._phase is _REQUEST_BODY:
+            timeouts = self._route.timeouts
+            if upload.is_complete:
+                self._phase = _RESPONSE_HEAD
+            wait = timeouts.response_head if upload.is_complete else timeouts.request_body
+            self.client.deadline = self._worker.now + wait
 
     def takes_body(self) -> bool:
-        """Whether more of the request's body can be used now."""
+        """Whether what the client sends now can be used."""
         if self.connection is None:
-            return self._left == 0
+            return not self._is_uploading()
         return not self.connection.paused
 
-    def interim(self, head: ResponseHead) -> None:
+    def interim(self, response: ResponseHead) -> None:
         """Passes a 1xx response on; an HTTP/1.0 client does not know them (RFC 9110 section 15.2)."""
         if self.head.minor == 1:
-            self.client.write(head.lines + b"\r\n")
+            self.client.write(response.lines + b"\r\n")
 
     def relay(self, data: bytes) -> None:
         """Passes on a piece of the response's body."""
@@ -425,35 +399,21 @@ class Exchange:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self.sent += len(data)
         self.client.write(data)
-        assert self.route is not None
-        self.client.deadline = self.worker.now + self.route.timeouts.response_body
+        self.client.deadline = self._worker.now + self._route.timeouts.response_body
 
     def expire(self, now: float) -> None:
-        """The deadline has passed: what it was for decides what is told."""
+        """The deadline has passed: what was awaited decides whose fault it is."""
         client = self.client
-        if self.phase is Phase.CONNECT:
+        client.deadline = _NEVER
+        if self._phase is _CONNECT:
             if self._connecting is not None:
                 self._connecting.cancel()
             return self.fail(ConnectFailed("no connection in time"))
-        if self.phase is Phase.REQUEST_BODY and self.connection is not None and not self.connection.paused:
+        if self._phase is _REQUEST_BODY and self.connection is not None and not self.connection.paused:
             return self.fail(RequestTimeout("request body not sent in time"))
-        if self.phase is Phase.RESPONSE_BODY and client.paused:
-            # A slow client is fine as long as it takes some of what waits for it.
-            waiting = client.transport.get_write_buffer_size()
-            if waiting < client.waiting:
-                client.waiting = waiting
-                assert self.route is not None
-                client.deadline = now + self.route.timeouts.response_body
+        if self._phase is _RESPONSE_BODY and client.paused:
+            if client.took_some():
+                client.deadline = now + self._route.timeouts.response_body
                 return None
             return self.fail(ClientGone("response not taken in time"))
-        client.deadline = _NEVER
         return self.fail(ServerTimeout("no response in time"))
-
-
-_CELLS = {
-    "UC": ServerCell.RESETS,
-    "UPE": ServerCell.BAD_RESPONSES,
-    "UT": ServerCell.TIMEOUTS,
-    "UF": ServerCell.CONNECT_FAILURES,
-}
-assert BadResponse.flag in _CELLS

@@ -41,7 +41,8 @@ _FRESH = 1.0  # seconds that a connection which sent nothing yet is spared in a 
 class Worker:
     """What the connections and exchanges of one process share.
 
-    now: seconds of the monotonic clock, at most a sweep old. plan: what is served by. id_prefix: of request ids.
+    now: seconds of the monotonic clock, at most a sweep old. plan: what is served by. number: of the last request, and
+    id_prefix: what makes it an id among all workers.
     """
 
     def __init__(self, launch: Launch, loop: asyncio.AbstractEventLoop, send: Callable[[Message], None]) -> None:
@@ -55,12 +56,12 @@ class Worker:
         self._clients: set[Downstream] = set()
         self._listening: dict[str, tuple[LoopServer, _Factory]] = {}
         self._connecting: set[asyncio.Task[None]] = set()
-        self._number = 0
         self._finished: asyncio.Future[None] = loop.create_future()
         self._drain_until = 0.0
         self._drain_spares = 0.0
         self._date = b""
         self.draining = False
+        self.number = 0
         self.id_prefix = os.urandom(8).hex().encode()
         self.account = Account(self._cells, launch.index)
         self.now = time.monotonic()
@@ -85,7 +86,7 @@ class Worker:
             if slot not in plan.servers:
                 server.retire()
         if snapshot.store != before.store or before.version == 0:
-            old, self.store = self.store, build_store(snapshot.store, self._local, self._loop, self._store_changed)
+            old, self.store = self.store, self._build_store(snapshot)
             if old is not self._local:
                 old.close()
         if snapshot.access_log != before.access_log:
@@ -185,8 +186,14 @@ class Worker:
             self._send(Drained())
             self._finished.set_result(None)
 
-    def _store_changed(self, down: bool) -> None:
-        self._row[WorkerCell.STORE_DOWN] = int(down)
+    def _build_store(self, snapshot: Snapshot) -> Store:
+        def changed(down: bool) -> None:
+            self._row[WorkerCell.STORE_DOWN] = int(down)
+
+        changed(False)
+        return build_store(
+            snapshot.store, self._local, self._loop, on_change=changed, on_error=self.account.store_failed
+        )
 
     # What connections and exchanges ask of it.
 
@@ -200,11 +207,6 @@ class Worker:
         self._clients.discard(client)
         if self.draining:
             self._check_drained()
-
-    def next_number(self) -> int:
-        """The next number for a request of this worker."""
-        self._number += 1
-        return self._number
 
     def answer(
         self,

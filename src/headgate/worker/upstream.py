@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, cast
 
 from headgate.errors import BadResponse, ConnectFailed, ServerReset
 from headgate.http1.body import Chunked
-from headgate.http1.request import CHUNKED
 from headgate.http1.response import UNTIL_CLOSE, ResponseHead, read_response
 from headgate.model.address import Address
 from headgate.wire.cells import ServerCell
@@ -66,11 +65,6 @@ class ServerConnection(asyncio.Protocol):
 
     # What the exchange does with it.
 
-    def send(self, exchange: "Exchange", data: bytes) -> None:
-        """Begins an exchange: sends a request's head and what is there of its body."""
-        self.exchange = exchange
-        self.write(data)
-
     def begin_body(self, head: ResponseHead, framed: bool) -> tuple[bytes | memoryview, bool]:
         """What came of the body together with the head, ready to pass on, and whether that was all of it.
 
@@ -105,8 +99,10 @@ class ServerConnection(asyncio.Protocol):
         self.server.idle.append(self)
 
     def is_clean(self) -> bool:
-        """Whether nothing came after the response, so that the next one will be the answer to the next request."""
-        return self._left >= 0 or (self._left == CHUNKED and self._chunked is not None and not self._chunked.rest)
+        """Whether the response had an end of its own and nothing came after it, so that another may follow."""
+        if self._chunked is not None:
+            return not self._chunked.rest
+        return self._left == 0 and not self.is_lost
 
     def is_reusable(self, now: float) -> bool:
         """Whether an idle connection may still be used."""
@@ -134,7 +130,7 @@ class ServerConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A cast: uvloop's transports are no subclass of asyncio's.
-        self.transport = stream = cast(asyncio.Transport, transport)
+        self.transport = stream = cast("asyncio.Transport", transport)
         self.write = stream.write
         stream.set_write_buffer_limits(HIGH_WATER)
 

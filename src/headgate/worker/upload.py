@@ -1,0 +1,37 @@
+"""The body of a request on its way to a server."""
+
+from headgate.errors import BadRequest
+from headgate.http1.body import Chunked
+from headgate.http1.request import CHUNKED
+
+
+class Upload:
+    """What came of a request's body and what is still to come. A request without a body has none.
+
+    is_complete: whether all of it came. backlog: what came before there was a server to send it to.
+    is_whole: whether the backlog still is all that any server was sent, so that another server can be sent the same.
+    """
+
+    __slots__ = ("_chunked", "_left", "backlog", "is_complete", "is_whole")
+
+    def __init__(self, length: int) -> None:
+        """length: of the body, or CHUNKED."""
+        self._left = length
+        self._chunked = Chunked(True, BadRequest) if length == CHUNKED else None
+        self.backlog = b""
+        self.is_complete = False
+        self.is_whole = True
+
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        """The part of the data that belongs to the body, checked, and what belongs to later requests.
+
+        Raises BadRequest for what is no chunked body.
+        """
+        if self._chunked is not None:
+            part = self._chunked.feed(data)
+            self.is_complete = self._chunked.done
+            return part, self._chunked.rest
+        part, rest = (data, b"") if len(data) <= self._left else (data[: self._left], data[self._left :])
+        self._left -= len(part)
+        self.is_complete = self._left == 0
+        return part, rest
