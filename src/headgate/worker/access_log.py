@@ -17,7 +17,7 @@ from headgate.model.config import AccessLog
 
 logger = logging.getLogger("headgate.worker")
 
-_BATCH = 128  # lines
+_BATCH = 512  # lines
 _DELAY = 0.05  # seconds that a line waits for company
 _BEHIND = 256  # batches that may wait for the disk
 

@@ -74,7 +74,7 @@ class Account:
                         took,
                         server.label if server is not None else b"- -",
                         flag.encode(),
-                        exchange.request_id(),
+                        exchange.id,
                     ),
                 )
             )

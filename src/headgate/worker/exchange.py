@@ -73,7 +73,7 @@ _FAILURES = {
 class Exchange:
     """One request and its response.
 
-    status, sent, flag, server: what came of it, for the account. connection: the server's, from the moment that the
+    id: what names it in logs and to the server. status, sent, flag, server: what came of it. connection: the server's, from the moment that the
     request is sent until its response is complete.
     """
 
@@ -91,7 +91,7 @@ class Exchange:
         "decision",
         "flag",
         "head",
-        "number",
+        "id",
         "sent",
         "server",
         "started",
@@ -105,8 +105,12 @@ class Exchange:
         self._worker = worker
         self.client = client
         self.head = head
-        worker.number = self.number = worker.number + 1
-        self.client_ip = client.ip if head.claims is None else client.client_of(head)
+        worker.number = number = worker.number + 1
+        self.id = b"%b%x" % (worker.id_prefix, number)
+        self.client_ip = client.ip
+        if head.claims is not None:
+            self.id = head.claims.get(b"x-request-id", self.id)
+            self.client_ip = client.client_of(head)
         self.server: Server | None = None
         self.connection: ServerConnection | None = None
         self.decision: Decision | None = None
@@ -165,7 +169,7 @@ class Exchange:
                     decisions = yield  # type: ignore[assignment]
                 self._admit(decisions)  # type: ignore[arg-type]
             # choose and forward
-            request = b"%b%bX-Request-ID: %b\r\n\r\n" % (head.lines, client.fields_for(head), self.request_id())
+            request = b"%b%bX-Request-ID: %b\r\n\r\n" % (head.lines, client.fields_for(head), self.id)
             response = yield from self._forward(route, request)
             # relay
             if not self._relay_head(response):
@@ -208,7 +212,7 @@ class Exchange:
                 sends += 1
                 self._send(connection, request, route)
                 response = yield
-                server.succeeded()
+                server.failures = 0
                 return response  # type: ignore[return-value]
             except ServerError as error:
                 failure = error
@@ -258,7 +262,12 @@ class Exchange:
         if length == UNTIL_CLOSE and head.minor == 1:
             self._framing = True
             extra = b"Transfer-Encoding: chunked\r\n"
-        if head.close or self._is_uploading() or (length < 0 and head.minor == 0) or self._worker.draining:
+        if (
+            head.close
+            or (self._upload is not None and self._is_uploading())
+            or (length < 0 and head.minor == 0)
+            or self._worker.draining
+        ):
             head.close = True
             extra += _CLOSE
         elif head.minor == 0:
@@ -282,16 +291,16 @@ class Exchange:
 
     def _finish(self, response: ResponseHead) -> None:
         """The response is complete: gives the connection back and lets the client go on."""
-        connection = self.connection
+        connection, server = self.connection, self.server
         assert connection is not None
+        assert server is not None
         if self._framing:
             self.client.write(b"0\r\n\r\n")
-        self._detach(connection)
-        uploading = self._is_uploading()
-        if response.close or uploading or not connection.is_clean() or not connection.server.admitted:
-            connection.close()
-        else:
-            connection.release(self._worker.now, self._route.timeouts.server_idle)
+        uploading = self._upload is not None and self._is_uploading()
+        self.connection = None
+        server.cells[_IN_FLIGHT] -= 1
+        keep_for = self._route.timeouts.server_idle
+        connection.release(self._worker.now, keep_for, reuse=not response.close and not uploading and server.admitted)
         self._phase = _OVER
         if uploading:
             self.client.linger()
@@ -345,13 +354,6 @@ class Exchange:
         if lingers:
             client.linger()
 
-    def request_id(self) -> bytes:
-        """The request's id: that of a trusted proxy, or a new one."""
-        claims = self.head.claims
-        if claims is not None and b"x-request-id" in claims:
-            return claims[b"x-request-id"]
-        return b"%b%x" % (self._worker.id_prefix, self.number)
-
     # What the connections tell it meanwhile.
 
     def uploaded(self, data: bytes) -> None:
@@ -377,9 +379,11 @@ class Exchange:
         self.connection.write(part)
         if self._phase is _REQUEST_BODY:
             timeouts = self._route.timeouts
-            if upload.is_complete:
+            if self._is_uploading():
+                wait = timeouts.request_body
+            else:
                 self._phase = _RESPONSE_HEAD
-            wait = timeouts.response_head if upload.is_complete else timeouts.request_body
+                wait = timeouts.response_head
             self.client.deadline = self._worker.now + wait
 
     def takes_body(self) -> bool:

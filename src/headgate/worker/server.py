@@ -19,15 +19,15 @@ logger = logging.getLogger("headgate.worker")
 
 
 class Server:
-    """One server of one upstream."""
+    """One server of one upstream. failures: in a row, so a response sets them to 0."""
 
     __slots__ = (
         "_ejection",
-        "_failures",
         "_on_eject",
         "admitted",
         "cells",
         "ejected_until",
+        "failures",
         "idle",
         "label",
         "name",
@@ -42,7 +42,7 @@ class Server:
         self.cells = cells
         self.idle: list[ServerConnection] = []
         self.ejected_until = 0.0
-        self._failures = 0
+        self.failures = 0
         self._ejection = Ejection()
         self._on_eject: Callable[[float], None] = _nothing
         self.state = state
@@ -67,11 +67,11 @@ class Server:
     def failed(self, cell: int, now: float, why: str) -> None:
         """Counts a failure of a connection or response; after too many in a row the server is left alone."""
         self.cells[cell] += 1
-        self._failures += 1
-        if not self._ejection.failures or self._failures < self._ejection.failures:
+        self.failures += 1
+        if not self._ejection.failures or self.failures < self._ejection.failures:
             return
         # The first failure after the pause is enough for the next one; a success clears the count.
-        self._failures = self._ejection.failures - 1
+        self.failures = self._ejection.failures - 1
         self.ejected_until = now + self._ejection.base
         self.cells[ServerCell.EJECTIONS] += 1
         self.cells[ServerCell.EJECTED_UNTIL] = int(self.ejected_until * 1000)
@@ -82,14 +82,9 @@ class Server:
         )
         self._on_eject(now)
 
-    def succeeded(self) -> None:
-        """A response came: failures in a row end here."""
-        if self._failures:
-            self._failures = 0
-
     def readmit(self) -> None:
         """Ends an ejection early."""
-        self._failures = 0
+        self.failures = 0
         self.ejected_until = 0.0
         self.cells[ServerCell.EJECTED_UNTIL] = 0
 
@@ -97,14 +92,14 @@ class Server:
         """An idle connection that may still be used, the one used last; it is the caller's now."""
         while self.idle:
             connection = self.idle.pop()
-            if connection.is_reusable(now):
+            if now < connection.deadline and not connection.is_lost:
                 return connection
             connection.close()
         return None
 
     def sweep(self, now: float) -> None:
         """Closes what was idle for too long; the oldest stand first."""
-        while self.idle and not self.idle[0].is_reusable(now):
+        while self.idle and self.idle[0].deadline <= now:
             self.idle.pop(0).close()
         self.cells[ServerCell.IDLE] = len(self.idle)
 

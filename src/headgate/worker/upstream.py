@@ -26,17 +26,17 @@ _LARGE = 16384  # bytes from which on a body is passed without copying it
 class ServerConnection(asyncio.Protocol):
     """One connection to one server.
 
-    left: bytes of the body that are still to come, CHUNKED or UNTIL_CLOSE where the bytes themselves tell.
     received: what was read last, from the start of the response's head; the exchange takes it with the head.
+    deadline: until when it may be reused while it is idle. reused: whether it served an exchange before this one.
     """
 
     __slots__ = (
         "_buffer",
         "_chunked",
-        "_deadline",
         "_in_body",
         "_left",
         "_reading",
+        "deadline",
         "exchange",
         "is_lost",
         "paused",
@@ -54,9 +54,9 @@ class ServerConnection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         self._buffer = b""
         self._chunked: Chunked | None = None
-        self._deadline = 0.0
+        self.deadline = 0.0
         self._in_body = False
-        self._left = 0
+        self._left = 0  # bytes of the body still to come, CHUNKED or UNTIL_CLOSE where the bytes themselves tell
         self._reading = True
         self.is_lost = False
         self.paused = False  # the server takes the request's body more slowly than the client sends it
@@ -87,26 +87,21 @@ class ServerConnection(asyncio.Protocol):
         passed = self._chunked.feed(data)
         return passed, self._chunked.done
 
-    def release(self, now: float, keep_for: float) -> None:
-        """Ends an exchange that is complete: the connection goes back to the idle ones."""
+    def release(self, now: float, keep_for: float, *, reuse: bool) -> None:
+        """Ends an exchange whose response is complete: the connection goes back to the idle ones, if it may be reused.
+
+        It may not when anything came after the response, for then the next one would not be told from it.
+        """
         self.exchange = None
+        chunked, self._chunked = self._chunked, None
+        if not reuse or self.is_lost or (chunked.rest if chunked is not None else self._left):
+            return self.close()
         self._in_body = False
-        self._chunked = None
         self.reused = True
-        self._deadline = now + keep_for
+        self.deadline = now + keep_for
         if not self._reading:
             self.resume_reading()
         self.server.idle.append(self)
-
-    def is_clean(self) -> bool:
-        """Whether the response had an end of its own and nothing came after it, so that another may follow."""
-        if self._chunked is not None:
-            return not self._chunked.rest
-        return self._left == 0 and not self.is_lost
-
-    def is_reusable(self, now: float) -> bool:
-        """Whether an idle connection may still be used."""
-        return now < self._deadline and not self.is_lost
 
     def close(self) -> None:
         """Closes a connection that nobody uses any more."""
