@@ -1,0 +1,1 @@
+"""What follows from seeing servers pass and fail: pure rules, with neither clock nor sockets."""
