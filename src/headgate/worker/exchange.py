@@ -73,8 +73,8 @@ _FAILURES = {
 class Exchange:
     """One request and its response.
 
-    id: what names it in logs and to the server. status, sent, flag, server: what came of it. connection: the server's, from the moment that the
-    request is sent until its response is complete.
+    id: what names it in logs and to the server. status, sent, flag, server: what came of it. connection: the
+    server's, from the moment that the request is sent until its response is complete.
     """
 
     __slots__ = (
