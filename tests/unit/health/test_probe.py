@@ -49,10 +49,10 @@ def test_a_server_that_nobody_probed_is_unknown() -> None:
 def test_forgetting_makes_the_next_result_the_first() -> None:
     health, _ = fed("+---")
     assert health.forget()
-    assert health.verdict is Probe.UNKNOWN
+    assert health.verdict.value == "unknown"
     assert not health.forget()
     assert health.observe(True, 2, 3)
-    assert health.verdict is Probe.UP
+    assert health.verdict.value == "up"
 
 
 def test_the_row_counts_results_that_end_alike() -> None:

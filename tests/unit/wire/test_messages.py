@@ -9,7 +9,7 @@ from headgate.model.address import Address
 from headgate.model.config import AccessLog, Limit, Listener, Rate, Route, Store
 from headgate.model.server import Mode, Probe, ServerState
 from headgate.model.snapshot import Ejection, LimitState, Snapshot, Timeouts, UpstreamState
-from headgate.wire.messages import Adopt, Adopted, Drain, Drained, Launch, Reader, ReopenLog, encode
+from headgate.wire.messages import Adopt, Adopted, Drain, Drained, Launch, Message, Reader, ReopenLog, encode
 
 SNAPSHOT = Snapshot(
     version=7,
@@ -32,7 +32,7 @@ SNAPSHOT = Snapshot(
     access_log=AccessLog("json", "-"),
     trusted_proxies=("10.0.0.0/8",),
 )
-MESSAGES = [
+MESSAGES: list[Message] = [
     Adopt(SNAPSHOT, ("[::1]:8000",)),
     Adopt(Snapshot(0, (), (), ())),
     Drain(2.5),
