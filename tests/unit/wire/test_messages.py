@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.model.address import Address
-from headgate.model.config import AccessLog, Limit, Listener, Rate, Route, Store
+from headgate.model.config import AccessLog, Ejection, Limit, Listener, Rate, Route, Store, Timeouts
 from headgate.model.server import Mode, Probe, ServerState
-from headgate.model.snapshot import Ejection, LimitState, Snapshot, Timeouts, UpstreamState
+from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
 from headgate.wire.messages import Adopt, Adopted, Drain, Drained, Launch, Message, Reader, ReopenLog, encode
 
 SNAPSHOT = Snapshot(
