@@ -172,7 +172,33 @@ class ListenFailed(UserError):
     exit_code = 71  # EX_OSERR
 
 
+class StateFailed(UserError):
+    """The state file cannot be read, understood, written or had for oneself."""
+
+    exit_code = 74  # EX_IOERR
+
+
+class StartFailed(UserError):
+    """A worker does not come up."""
+
+    exit_code = 70  # EX_SOFTWARE
+
+
+class Unknown(UserError):
+    """An upstream or a server that is not there; the message has the known ones."""
+
+
+class Exists(UserError):
+    """A server that is there already."""
+
+
 class AdminFailed(UserError):
     """The admin API cannot be reached or refused what was asked."""
 
     exit_code = 69  # EX_UNAVAILABLE
+
+
+class StoreRefused(UserError):
+    """The limit store does not take its settings: a wrong password or database, or no Redis at the address."""
+
+    exit_code = 78  # EX_CONFIG

@@ -1,0 +1,218 @@
+"""The admin API, the metrics and the health of Headgate itself: Starlette on a uvicorn inside the supervisor's loop.
+
+The routes say what is asked, `plane` does it and `views` shows it. Errors are raised as what they are (errors.py) and
+become `application/problem+json` in one place. A write answers when the workers serve by it.
+"""
+
+import asyncio
+import contextlib
+import math
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Annotated, TypeVar
+
+import msgspec
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from headgate.control import metrics, views
+from headgate.control.guard import MAX_BODY, Guard
+from headgate.control.plane import Plane
+from headgate.control.problems import problem, problem_of
+from headgate.control.sockets import Bound
+from headgate.errors import UserError
+from headgate.model.address import Address
+from headgate.model.server import Mode
+
+_Weight = Annotated[int, msgspec.Meta(ge=0, le=256)]
+
+
+class _NewServer(msgspec.Struct, forbid_unknown_fields=True):
+    address: str
+    weight: _Weight | None = None
+
+
+class _ServerChange(msgspec.Struct, forbid_unknown_fields=True):
+    mode: Mode | None = None
+    weight: _Weight | None = None
+
+
+_Body = TypeVar("_Body", bound=msgspec.Struct)
+_Handler = Callable[[Request], Awaitable[Response]]
+
+
+def application(plane: Plane, *, on_network: bool) -> ASGIApp:
+    """The whole API as an ASGI application. on_network: reached by TCP and so by browsers."""
+    api = _Api(plane)
+    servers = "/api/v1/upstreams/{upstream}/servers"
+    one = servers + "/{address:path}"  # a Unix socket's address has slashes
+    routes = [
+        Route("/healthz", api.healthz),
+        Route("/readyz", api.readyz),
+        Route("/metrics", api.metrics),
+        Route("/api/v1/status", api.status),
+        Route("/api/v1/reload", api.reload, methods=["POST"]),
+        Route(servers, api.servers, methods=["GET"]),
+        Route(servers, api.add_server, methods=["POST"]),
+        Route(one, api.server, methods=["GET"]),
+        Route(one, api.change_server, methods=["PATCH"]),
+        Route(one, api.remove_server, methods=["DELETE"]),
+    ]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: _on_http_error, UserError: _on_user_error})
+    app.router.redirect_slashes = False
+    return Guard(app, lambda: plane.fleet.config.admin.token, on_network)
+
+
+class _Api:
+    """The routes."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+
+    async def healthz(self, request: Request) -> Response:
+        """200 while the supervisor runs and every row has a worker."""
+        whole = self._plane.crew.is_whole
+        return _json({"status": "ok" if whole else "a worker is missing"}, 200 if whole else 503)
+
+    async def readyz(self, request: Request) -> Response:
+        """200 when every route can be served; else what is missing."""
+        problems = views.shortages(self._plane)
+        return _json({"status": "not ready" if problems else "ok", "problems": problems}, 503 if problems else 200)
+
+    async def metrics(self, request: Request) -> Response:
+        """The metrics page."""
+        return Response(metrics.page(self._plane), headers={"Content-Type": metrics.CONTENT_TYPE})
+
+    async def status(self, request: Request) -> Response:
+        """Everything at a glance."""
+        return _json(views.status(self._plane))
+
+    async def servers(self, request: Request) -> Response:
+        """The servers of an upstream."""
+        return _json({"servers": views.servers(self._plane, request.path_params["upstream"])})
+
+    async def server(self, request: Request) -> Response:
+        """One server."""
+        return _json(views.server(self._plane, *_names(request)))
+
+    async def add_server(self, request: Request) -> Response:
+        """Adds a server; 201 with it."""
+        wanted = await _read(request, _NewServer)
+        upstream, address = request.path_params["upstream"], _address(wanted.address)
+        await self._plane.add_server(upstream, address, wanted.weight)
+        return _json(views.server(self._plane, upstream, address), 201)
+
+    async def change_server(self, request: Request) -> Response:
+        """Changes a server's mode, weight or both."""
+        change = await _read(request, _ServerChange)
+        if change.mode is None and change.weight is None:
+            raise HTTPException(400, "nothing to change (known: mode, weight)")
+        upstream, address = _names(request)
+        await self._plane.set_server(upstream, address, mode=change.mode, weight=change.weight)
+        return _json(views.server(self._plane, upstream, address))
+
+    async def remove_server(self, request: Request) -> Response:
+        """Has a server drain and leave; 202, since it may take as long as its requests."""
+        upstream, address = _names(request)
+        await self._plane.remove_server(upstream, address, _drain(request))
+        return _json({"address": str(address), "state": "removing"}, 202)
+
+    async def reload(self, request: Request) -> Response:
+        """Reads the configuration again."""
+        version, changed = await self._plane.reload()
+        return _json({"snapshot": version, "changed": changed})
+
+
+class AdminServer:
+    """The admin API on a socket of its own, in the running loop."""
+
+    def __init__(self, plane: Plane, bound: Bound) -> None:
+        config = uvicorn.Config(
+            application(plane, on_network=not bound.actual.path),
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            h11_max_incomplete_event_size=MAX_BODY,
+            timeout_graceful_shutdown=1,
+        )
+        self._bound = bound
+        self._server = _Embedded(config)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Serves from now on."""
+        self._task = asyncio.create_task(self._server.serve([self._bound.sockets[0]]))
+
+    async def close(self) -> None:
+        """Ends it, within about a second."""
+        self._server.should_exit = True
+        if self._task:
+            await asyncio.gather(self._task, return_exceptions=True)
+        self._bound.close()
+
+
+class _Embedded(uvicorn.Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # the signals are the supervisor's
+
+
+def _names(request: Request) -> tuple[str, Address]:
+    return request.path_params["upstream"], _address(request.path_params["address"])
+
+
+def _address(text: str) -> Address:
+    try:
+        address = Address.parse(text)
+    except ValueError as error:
+        raise HTTPException(400, str(error)) from error
+    if not address.path and not address.port:
+        raise HTTPException(400, f'"{text}" is not a server\'s address: port 0 cannot be connected to')
+    return address
+
+
+def _drain(request: Request) -> float | None:
+    text = request.query_params.get("drain")
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not math.isfinite(seconds) or seconds < 0:
+        raise HTTPException(400, f"drain={text}: expected a number of seconds, 0 or more")
+    return seconds
+
+
+async def _read(request: Request, kind: type[_Body]) -> _Body:
+    try:
+        body = await request.body()
+    except ClientDisconnect as error:
+        raise HTTPException(413, f"a body has {MAX_BODY} bytes at most") from error
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        known = ", ".join(kind.__struct_fields__)
+        raise HTTPException(400, f"{error} (known: {known})") from error
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return problem(error.status_code, error.detail, headers=error.headers)
+
+
+async def _on_user_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, UserError)
+    return problem_of(error)

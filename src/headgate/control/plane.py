@@ -1,0 +1,239 @@
+"""The control plane at work: everything that can change while Headgate runs, and the one way in which it changes.
+
+A change is proposed, checked, written to the state file, applied to the fleet and published to the workers, in this
+order and one at a time; it fails before anything was applied or not at all. The admin API, the signals and the checker
+all come through here. Starting and stopping are the supervisor's.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from headgate.control import overlay as overlays
+from headgate.control.checker import Checker
+from headgate.control.fleet import Fleet, Key
+from headgate.control.httpcheck import Result
+from headgate.control.overlay import Overlay
+from headgate.control.sockets import Bound, bind_all, close_all
+from headgate.control.state import StateFile
+from headgate.control.stores import check_store
+from headgate.control.workers import Crew
+from headgate.errors import Exists, StateFailed
+from headgate.model.address import Address
+from headgate.model.config import Config
+from headgate.model.server import Mode, Probe
+from headgate.wire.cells import Cells, ServerCell
+
+logger = logging.getLogger("headgate.control")
+health_logger = logging.getLogger("headgate.health")
+
+_PATIENCE = 2.0  # seconds that a change waits for the workers before it is reported as done
+_CROWD = 0.01  # seconds in which the prober's verdicts are gathered into one snapshot
+_TIDY = 0.1  # seconds between two looks at what waits for the workers
+
+
+class Plane:
+    """What runs now. Made by the supervisor when all of its parts are there."""
+
+    def __init__(
+        self,
+        load: Callable[[], Config],
+        *,
+        fleet: Fleet,
+        state: StateFile,
+        bound: dict[Address, Bound],
+        cells: Cells,
+        crew: Crew,
+    ) -> None:
+        """load: reads the configuration anew, at a reload."""
+        self.fleet = fleet
+        self.cells = cells
+        self.crew = crew
+        self.bound = bound
+        self.started = time.time()
+        self._load = load
+        self._state = state
+        self._lock = asyncio.Lock()
+        self._untidy = asyncio.Event()
+        self._publishing: asyncio.TimerHandle | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self.checker = Checker(self._take_result)
+
+    async def start(self, overlay: Overlay) -> None:
+        """Begins to probe and to tidy up; the workers serve already. overlay: as it was read from the state file."""
+        await self._mend_state(overlay)
+        self.checker.watch(self.fleet.checks())
+        self._tasks.append(asyncio.create_task(self._tidy_for_ever()))
+
+    async def close(self) -> None:
+        """Ends what `start` began."""
+        await self.checker.close()
+        if self._publishing:
+            self._publishing.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def add_server(self, upstream: str, address: Address, weight: int | None) -> None:
+        """Adds a server. Raises Unknown, Exists, or UserError when it cannot be kept or there is no room."""
+
+        def propose() -> Overlay:
+            group = self.fleet.upstream(upstream)
+            if self.fleet.has(upstream, address):
+                raise Exists(f'server {address} is in upstream "{upstream}" already')
+            return overlays.add(self.fleet.overlay, group, str(address), weight)
+
+        await self._change(propose)
+        logger.info("server %s of %s is added", address, upstream)
+
+    async def set_server(self, upstream: str, address: Address, *, mode: Mode | None, weight: int | None) -> None:
+        """Changes what is not None. Raises Unknown, or UserError when it cannot be kept."""
+
+        def propose() -> Overlay:
+            self.fleet.member(upstream, address)
+            proposed = self.fleet.overlay
+            if mode is not None:
+                proposed = overlays.set_mode(proposed, upstream, str(address), mode)
+            if weight is not None:
+                proposed = overlays.set_weight(proposed, upstream, str(address), weight)
+            return proposed
+
+        await self._change(propose)
+        if mode is not None:
+            logger.info("server %s of %s is set to %s", address, upstream, mode.value)
+        if weight is not None:
+            logger.info("server %s of %s has weight %d", address, upstream, weight)
+
+    async def remove_server(self, upstream: str, address: Address, drain: float | None) -> None:
+        """Lets a server drain and then leave, after so many seconds at the latest; None for the configuration's.
+
+        Raises Unknown, or UserError when it cannot be kept.
+        """
+
+        def propose() -> Overlay:
+            self.fleet.member(upstream, address)
+            return overlays.remove(self.fleet.overlay, self.fleet.upstream(upstream), str(address))
+
+        await self._change(propose, drain)
+        logger.info("server %s of %s is being removed", address, upstream)
+
+    async def reload(self) -> tuple[int, bool]:
+        """Goes over to the configuration as it reads now: the version served, and whether anything changed.
+
+        Raises UserError (a ConfigError with all problems when the file is bad) with nothing changed.
+        """
+        async with self._lock:
+            before = self.fleet.config
+            config = _keep_fixed(before, await asyncio.to_thread(self._load))
+            if config.store != before.store and (warning := await check_store(config.store)):
+                logger.warning("%s", warning)
+            overlay = self.fleet.overlay
+            fresh = await self._bind_new(config)
+            try:
+                self.fleet.check(config, overlay)
+            except BaseException:
+                close_all(fresh)
+                raise
+            self.bound.update(fresh)
+            self._apply(config, overlay, config.drain)
+            self._close_unlisted(config)
+            await self._mend_state(overlay)
+            version = self.fleet.snapshot.version
+        await self.crew.adopted(version, _PATIENCE)
+        changed = config != before
+        logger.info("the configuration was read again: %s", f"snapshot {version}" if changed else "nothing changed")
+        return version, changed
+
+    async def _bind_new(self, config: Config) -> dict[Address, Bound]:
+        news = [listener.address for listener in config.listeners if listener.address not in self.bound]
+        return await asyncio.to_thread(bind_all, news, len(self.crew.workers))
+
+    def _close_unlisted(self, config: Config) -> None:
+        # The workers have their own descriptors and close them with the snapshot, after taking what waits in them.
+        listed = {listener.address for listener in config.listeners}
+        for address in self.bound.keys() - listed:
+            self.bound.pop(address).close()
+
+    async def _mend_state(self, before: Overlay) -> None:
+        inert = sorted(before.keys() - {upstream.name for upstream in self.fleet.config.upstreams})
+        if inert:
+            logger.warning("changes made at run time are kept for upstreams that are not there: %s", ", ".join(inert))
+        if self.fleet.overlay == before:
+            return
+        # What the configuration made meaningless is forgotten for good: it must not come back with a later one.
+        try:
+            await asyncio.to_thread(self._state.save, self.fleet.overlay)
+        except StateFailed as error:
+            logger.warning("%s", error)
+
+    async def _change(self, propose: Callable[[], Overlay], drain: float | None = None) -> None:
+        async with self._lock:
+            overlay = propose()
+            config = self.fleet.config
+            self.fleet.check(config, overlay)
+            await asyncio.to_thread(self._state.save, overlay)
+            self._apply(config, overlay, config.drain if drain is None else drain)
+            version = self.fleet.snapshot.version
+        await self.crew.adopted(version, _PATIENCE)
+
+    def _apply(self, config: Config, overlay: Overlay, drain: float) -> None:
+        self.fleet.apply(config, overlay, leave_at=time.monotonic() + drain)
+        self._publish()
+        self.checker.watch(self.fleet.checks())
+
+    def _publish(self) -> None:
+        if self._publishing:
+            self._publishing.cancel()
+            self._publishing = None
+        snapshot = self.fleet.publish()
+        if snapshot:
+            self.crew.adopt(snapshot, self.bound)
+        if not self.fleet.is_tidy:
+            self._untidy.set()
+
+    def _take_result(self, key: Key, result: Result) -> None:
+        member = self.fleet.observe(key, result.passed, result.text)
+        if member is None:
+            return
+        row = f" ({member.health.row} in a row)" if member.health.row > 1 else ""
+        if member.health.verdict is Probe.DOWN:
+            health_logger.warning("server %s of %s is down: %s%s", key[1], key[0], result.text, row)
+        else:
+            health_logger.info("server %s of %s is up: %s%s", key[1], key[0], result.text, row)
+        # In a moment, because verdicts come in crowds: after a start, or when a rack loses its power.
+        if self._publishing is None:
+            self._publishing = asyncio.get_running_loop().call_later(_CROWD, self._publish)
+
+    async def _tidy_for_ever(self) -> None:
+        while True:
+            await self._untidy.wait()
+            await asyncio.sleep(_TIDY)
+            self._tidy()
+            if self.fleet.is_tidy:
+                self._untidy.clear()
+
+    def _tidy(self) -> None:
+        adopted = self.crew.oldest_version()
+        slots, left = self.fleet.tidy(time.monotonic(), adopted, self._is_idle)
+        for slot in slots:
+            self.cells.clear_server(slot)
+        for slot in self.fleet.tidy_limits(adopted):
+            self.cells.clear_limit(slot)
+        if left:
+            self._publish()
+
+    def _is_idle(self, slot: int) -> bool:
+        return self.cells.server_total(slot, ServerCell.IN_FLIGHT) == 0
+
+
+def _keep_fixed(old: Config, new: Config) -> Config:
+    """The new configuration with what needs a restart as it was; a warning names what differs."""
+    admin = replace(new.admin, listen=old.admin.listen)
+    differs = [name for name in ("workers", "state_file") if getattr(old, name) != getattr(new, name)]
+    if admin != new.admin:
+        differs.append("admin.listen")
+    if differs:
+        logger.warning("a restart is needed for the new %s; the old one stays until then", " and ".join(differs))
+    return replace(new, workers=old.workers, state_file=old.state_file, admin=admin)

@@ -1,0 +1,224 @@
+"""The supervisor: the one process that is started, and that starts, feeds and ends the others.
+
+`run` is the story from top to bottom: read, lock, bind, start the workers, serve until a signal, drain. Everything that
+can fail for a reason that a person can mend fails before the first worker runs, with one line; from then on nothing but
+a signal ends it. What changes in between is the plane's (plane.py).
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+
+from headgate import __version__
+from headgate.control import logs, systemd
+from headgate.control.admin import AdminServer
+from headgate.control.fleet import Fleet
+from headgate.control.plane import Plane
+from headgate.control.sockets import Bound, bind, bind_all, close_all
+from headgate.control.state import StateFile
+from headgate.control.stores import check_store
+from headgate.control.workers import COMMAND, Crew
+from headgate.errors import ConfigError, UserError
+from headgate.model.address import Address
+from headgate.model.config import Config
+from headgate.store.shared import SharedStore
+from headgate.wire.cells import Cells
+
+logger = logging.getLogger("headgate.control")
+
+
+def run(load: Callable[[], Config], *, command: tuple[str, ...] = COMMAND) -> int:
+    """Runs Headgate until it is told to stop; the exit code of the command.
+
+    load: reads the configuration, now and at each reload. command: starts a worker, its Launch is added.
+    Raises UserError when it cannot start.
+    """
+    logs.set_up()
+    config = load()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(load, config, command))
+
+
+async def _serve(load: Callable[[], Config], config: Config, command: tuple[str, ...]) -> int:
+    signals = _Signals()  # first of all, so that a stop during the start is one
+    async with contextlib.AsyncExitStack() as stack:
+        state = stack.enter_context(contextlib.closing(StateFile(config.state_file)))
+        overlay = state.load()
+        fleet = Fleet(config, overlay)
+        if warning := await check_store(config.store):
+            logger.warning("%s", warning)
+        count = config.workers or len(os.sched_getaffinity(0))
+        admin = stack.enter_context(_admin_socket(config))
+        bound = stack.enter_context(_listening(config, count))
+        cells_fd, limits_fd = stack.enter_context(_descriptors(Cells.create(count), SharedStore.create()))
+        cells = Cells(cells_fd, count)
+        crew = Crew(
+            count,
+            cells=cells_fd,
+            limits=limits_fd,
+            on_death=lambda index: cells.worker_died(index, fleet.slots_in_use()),
+            command=command,
+        )
+        stack.push_async_callback(crew.kill)  # whatever happens, no worker is left behind
+        plane = Plane(load, fleet=fleet, state=state, bound=bound, cells=cells, crew=crew)
+        if not await _started(crew, plane, signals):
+            return 0
+        await plane.start(overlay)
+        stack.push_async_callback(plane.close)
+        if admin:
+            await stack.enter_async_context(_admin(plane, admin))
+        _announce(plane, admin)
+        await _until_stopped(plane, signals)
+        await _stop(plane, signals)
+    logger.info("stopped")
+    return 0
+
+
+class _Signals:
+    """The signals of the process, as things to await."""
+
+    def __init__(self) -> None:
+        self.stop = asyncio.Event()
+        self.stop_now = asyncio.Event()  # the second time
+        self.reload = asyncio.Event()
+        self.reopen = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._ask_to_stop)
+        loop.add_signal_handler(signal.SIGHUP, self.reload.set)
+        loop.add_signal_handler(signal.SIGUSR1, self.reopen.set)
+
+    def _ask_to_stop(self) -> None:
+        (self.stop_now if self.stop.is_set() else self.stop).set()
+
+
+async def _started(crew: Crew, plane: Plane, signals: _Signals) -> bool:
+    """Starts the workers; False when a stop was asked for before they were there."""
+    starting = asyncio.create_task(crew.start(plane.fleet.snapshot, plane.bound))
+    stopping = asyncio.create_task(signals.stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if starting.done():
+        starting.result()
+        return True
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+    await crew.kill()
+    return False
+
+
+def _announce(plane: Plane, admin: Bound | None) -> None:
+    count = len(plane.crew.workers)
+    for bound in plane.bound.values():
+        at = str(bound.actual) if bound.actual.path else f"http://{bound.actual}"
+        logger.info("listening on %s (%d worker%s)", at, count, "" if count == 1 else "s")
+    if admin:
+        at = str(admin.actual) if admin.actual.path else f"http://{admin.actual}"
+        logger.info("admin API and metrics on %s", at)
+    logger.info("headgate %s is ready", __version__)
+    systemd.notify("READY=1")
+
+
+async def _until_stopped(plane: Plane, signals: _Signals) -> None:
+    chores = [
+        asyncio.create_task(_reload_when_asked(plane, signals)),
+        asyncio.create_task(_reopen_when_asked(plane, signals)),
+    ]
+    await signals.stop.wait()
+    for chore in chores:
+        chore.cancel()
+    await asyncio.gather(*chores, return_exceptions=True)
+
+
+async def _reload_when_asked(plane: Plane, signals: _Signals) -> None:
+    while True:
+        await signals.reload.wait()
+        signals.reload.clear()
+        systemd.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            await plane.reload()
+        except ConfigError as error:
+            for line in error.problems:
+                logger.error("not reloaded: %s", line)
+        except UserError as error:
+            logger.error("not reloaded: %s", error)
+        except Exception:  # a bug in a reload must not end what serves well
+            logger.exception("not reloaded, by a bug")
+        systemd.notify("READY=1")
+
+
+async def _reopen_when_asked(plane: Plane, signals: _Signals) -> None:
+    while True:
+        await signals.reopen.wait()
+        signals.reopen.clear()
+        plane.crew.reopen_logs()
+
+
+async def _stop(plane: Plane, signals: _Signals) -> None:
+    """Drains the workers, at most for the configuration's time; a second signal ends them at once."""
+    grace = plane.fleet.config.drain
+    logger.info("stopping: up to %g s for what is in flight; a second signal stops at once", grace)
+    systemd.notify("STOPPING=1")
+    # Ours first: as long as we hold a socket the kernel would go on taking connections that no worker accepts.
+    close_all(plane.bound)
+    draining = asyncio.create_task(plane.crew.drain(grace))
+    hurry = asyncio.create_task(signals.stop_now.wait())
+    await asyncio.wait((draining, hurry), return_when=asyncio.FIRST_COMPLETED)
+    hurry.cancel()
+    if not draining.done():
+        draining.cancel()
+        await asyncio.gather(draining, return_exceptions=True)
+        await plane.crew.kill()
+
+
+@contextlib.contextmanager
+def _admin_socket(config: Config) -> Iterator[Bound | None]:
+    if config.admin.listen is None:
+        yield None
+        return
+    bound = bind(config.admin.listen, 1, mode=0o660)
+    try:
+        yield bound
+    finally:
+        bound.close()
+
+
+@contextlib.contextmanager
+def _listening(config: Config, workers: int) -> Iterator[dict[Address, Bound]]:
+    bound = bind_all([listener.address for listener in config.listeners], workers)
+    try:
+        yield bound
+    finally:
+        close_all(bound)
+
+
+@contextlib.contextmanager
+def _descriptors(*descriptors: int) -> Iterator[tuple[int, ...]]:
+    try:
+        yield descriptors
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+@contextlib.asynccontextmanager
+async def _admin(plane: Plane, bound: Bound) -> AsyncIterator[None]:
+    server = AdminServer(plane, bound)
+    server.start()
+    try:
+        yield
+    finally:
+        await server.close()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not on every platform; asyncio's own does the same, slower
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
