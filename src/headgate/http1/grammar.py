@@ -6,10 +6,12 @@ those wrong.
 """
 
 import re
+from collections.abc import Iterable
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"  # RFC 9110 section 5.6.2
 FIELD_VALUE = rb"[\t\x20-\x7e\x80-\xff]*+"  # RFC 9110 section 5.5, less the white space rules; no control but tab
 TARGET = rb"[!\"$-~]++"  # visible ASCII; no "#": a fragment is never sent, and parsers that meet one disagree
+_PLAIN = rb"[!#$%&'*+\-.^`|~0-9A-Za-z]*+"  # the rest of a name without underscores
 HOST = rb"(?:[\-._0-9A-Za-z]++|\[[0-9A-Fa-f:.]++\])(?::[0-9]{0,5})?+"  # RFC 9110 section 7.2, real names only
 
 REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") (" + TARGET + rb") HTTP/([0-9])\.([0-9])")
@@ -18,8 +20,8 @@ FIELD_LINE = re.compile(rb"(" + TOKEN + rb"):[\t ]*+(" + FIELD_VALUE + rb")")
 FIELD_LINES = re.compile(rb"(?:" + TOKEN + rb":" + FIELD_VALUE + rb"\r\n)*+")
 HOST_VALUE = re.compile(HOST)
 LENGTH_VALUE = re.compile(rb"[0-9]{1,18}")
-ABSOLUTE_FORM = re.compile(rb"https?://(" + HOST + rb")(/[^?]*+)?+(\?.*+)?+", re.IGNORECASE)  # RFC 9112 section 3.2.2
-CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})([\t ]*+;" + FIELD_VALUE + rb")?+\r\n")  # RFC 9112 section 7.1
+ABSOLUTE_FORM = re.compile(rb"https?://(" + HOST + rb")(/[^?]*+)?(\?.*+)?", re.IGNORECASE)  # RFC 9112 section 3.2.2
+CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[\t ]*+;" + FIELD_VALUE + rb")?+\r\n")  # RFC 9112 section 7.1
 
 
 def any_case(name: bytes) -> bytes:
@@ -27,21 +29,37 @@ def any_case(name: bytes) -> bytes:
     return b"".join(b"[%c%c]" % (c - 32, c) if b"a" <= bytes([c]) <= b"z" else re.escape(bytes([c])) for c in name)
 
 
-def ordinary_field(special: tuple[bytes, ...], alternatives: bytes) -> bytes:
-    """A pattern for one field line of a fast path: ordinary, or one of the alternatives.
+def any_of(names: Iterable[bytes]) -> bytes:
+    """A pattern for any of the names, none the beginning of another, in any case; `*` at an end stands for any rest.
 
-    special: names, in lower case, that no ordinary field has; a trailing `*` stands for any rest. An ordinary name has
-    no underscore either. The three parts begin with different letters or are told apart by a look ahead, which keeps
-    the whole linear.
+    A tree by letters, so that a name is looked at once however many there are.
     """
-    letters = {name[:1] for name in special}
+    rests: dict[bytes, list[bytes]] = {}
+    for name in sorted(names):
+        rests.setdefault(name[:1], []).append(name[1:])
+    if b"" in rests:
+        return b""
+    branches = [_PLAIN if first == b"*" else any_case(first) + any_of(rest) for first, rest in rests.items()]
+    return branches[0] if len(branches) == 1 else b"(?:%b)" % b"|".join(branches)
+
+
+def ordinary_field(special: Iterable[bytes], alternatives: bytes) -> bytes:
+    """A pattern for any number of field lines of a fast path, each ordinary or one of the alternatives.
+
+    special: names as for `any_of` that no ordinary field has. An ordinary name has no underscore either. A field's
+    first letter says what it can be; where special names begin with it, a look ahead tells them apart. So no line is
+    tried as a whole more than once, which keeps the whole linear. Ordinary lines come first because they are most.
+    """
+    letters = sorted({name[:1] for name in special})
     others = b"".join(
         re.escape(bytes([c])) for c in range(33, 127) if _is_plain(c) and bytes([c]).lower() not in letters
     )
-    shared = b"".join(letter.upper() + letter for letter in sorted(letters))
-    names = b"|".join(any_case(name.rstrip(b"*")) + (b"" if name.endswith(b"*") else b":") for name in special)
-    rest = rb"[!#$%&'*+\-.^`|~0-9A-Za-z]*+:" + FIELD_VALUE + rb"\r\n"
-    return b"(?:[%b]%b|%b|(?!%b)[%b]%b)*" % (others, rest, alternatives, names, shared, rest)
+    rest = _PLAIN + b":" + FIELD_VALUE + rb"\r\n"
+    lines = [b"[%b]%b" % (others, rest)]
+    for letter in letters:
+        tails = any_of(name[1:] for name in special if name.startswith(letter))
+        lines.append(b"%b(?!%b:)%b" % (any_case(letter), tails, rest))
+    return b"(?:%b|%b)*" % (b"|".join(lines), alternatives)
 
 
 def _is_plain(c: int) -> bool:

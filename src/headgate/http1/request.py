@@ -12,11 +12,13 @@ from headgate.http1.grammar import (
     ABSOLUTE_FORM,
     FIELD_LINE,
     FIELD_LINES,
+    FIELD_VALUE,
     HOST,
     HOST_VALUE,
     LENGTH_VALUE,
     REQUEST_LINE,
     any_case,
+    any_of,
     ordinary_field,
 )
 from headgate.model.config import Heads
@@ -30,29 +32,44 @@ CLAIMS = frozenset(
     {b"forwarded", b"x-real-ip", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id"}
 )
 _CLAIM_PREFIX = b"x-forwarded-"
-_SPECIAL = (
-    *(b"host", b"content-length", b"transfer-encoding", b"expect", b"x-forwarded-*"),
-    *sorted(HOP_BY_HOP),
+# What is dropped without a look at its value: claims, and the fields of one hop but for Connection.
+_DROPPED = (
+    *sorted(HOP_BY_HOP - {b"connection"}),
     *sorted(name for name in CLAIMS if not name.startswith(_CLAIM_PREFIX)),
+    _CLAIM_PREFIX + b"*",
 )
 
-# A second Host, Connection or Content-Length fails its own alternative, and as no ordinary field has such a name the
-# whole pattern fails: the general path then says what is wrong.
+# A second Host, Connection, Content-Length, Transfer-Encoding or Expect fails its own alternative, and as no ordinary
+# field has such a name the whole pattern fails: the general path then says what is wrong. A guard stands outside the
+# group that it asks about: within, the engine takes a group that is begun anew for one that never matched.
 _FAST = re.compile(
     rb"([!#$%&'*+\-.^`|~0-9A-Za-z]++) (/[!\"$-~]*+) HTTP/1\.1\r\n"
     + ordinary_field(
-        _SPECIAL,
+        (b"host", b"connection", b"content-length", b"transfer-encoding", b"expect", *_DROPPED),
         any_case(b"host")
         + rb":(?(3)(?!)) *+("
         + HOST
-        + rb")\r\n|("
+        + rb")\r\n|"
         + any_case(b"connection")
-        + rb":(?(4)(?!)) *+(?:([Cc]lose)|[Kk]eep-[Aa]live)\r\n)|"
+        + rb":(?(4)(?!))( *+(?:([Cc]lose)|[Kk]eep-[Aa]live)\r\n)|"
         + any_case(b"content-length")
-        + rb":(?(6)(?!)) *+([0-9]{1,18})\r\n",
+        + rb":(?(6)(?!)) *+([0-9]{1,18})\r\n|"
+        + any_case(b"transfer-encoding")
+        + rb":(?(7)(?!)) *+(chunked)\r\n|"
+        + any_case(b"expect")
+        + rb":(?(8)(?!)) *+("
+        + any_case(b"100-continue")
+        + rb")\r\n|("
+        + any_of(_DROPPED)
+        + rb"):"
+        + FIELD_VALUE
+        + rb"\r\n",
     )
     + rb"\r\n"
 )
+# In a head that is checked: the end of a line and the dropped fields after it; each claim, its value and its CR.
+_CUT = re.compile(rb"\n(?:" + any_of((b"connection", *_DROPPED)) + rb":[^\r]*+\r\n)++")
+_CLAIM = re.compile(rb"\n(" + any_of(CLAIMS) + rb"):[\t ]*+([^\r]*+)")
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 
 
@@ -68,7 +85,17 @@ class RequestHead:
     __slots__ = ("claims", "close", "end", "expects", "host", "length", "lines", "method", "minor", "target")
 
     def __init__(
-        self, method: bytes, target: bytes, host: bytes, length: int, close: bool, lines: bytes, end: int
+        self,
+        method: bytes,
+        target: bytes,
+        host: bytes,
+        length: int,
+        close: bool,
+        lines: bytes,
+        end: int,
+        expects: bool = False,
+        claims: dict[bytes, bytes] | None = None,
+        minor: int = 1,
     ) -> None:
         self.method = method
         self.target = target
@@ -77,9 +104,9 @@ class RequestHead:
         self.close = close
         self.lines = lines
         self.end = end
-        self.minor = 1
-        self.expects = False
-        self.claims: dict[bytes, bytes] | None = None
+        self.expects = expects
+        self.claims = claims
+        self.minor = minor
 
 
 def read_request(data: bytes, heads: Heads, trusted: bool = False) -> RequestHead | None:
@@ -92,18 +119,39 @@ def read_request(data: bytes, heads: Heads, trusted: bool = False) -> RequestHea
     match = _FAST.match(data)
     if match is None:
         return _read_general(data, heads, trusted)
+    method, target, host, connection, close, length, chunked, expect, dropped = match.groups()
     end = match.end()
-    if end > heads.max_target or (end > 4 * heads.max_fields and data.count(b"\n", 0, end) > heads.max_fields + 2):
+    if (
+        host is None
+        or method in _REFUSED_METHODS
+        or (length is not None and chunked is not None)
+        or end > heads.max_target
+        or end > heads.max_size
+        or (end > 4 * heads.max_fields and data.count(b"\n", 0, end) > heads.max_fields + 2)
+    ):
         return _read_general(data, heads, trusted)
-    method, target, host, connection, close, length = match.groups()
-    if host is None or method in _REFUSED_METHODS:
-        return _read_general(data, heads, trusted)
-    if connection is None:
+    size = int(length) if length is not None else 0 if chunked is None else CHUNKED
+    claims = None
+    if dropped is not None:
+        lines, claims = _cut(data[: end - 2], trusted)
+    elif connection is None:
         lines = data[: end - 2]
     else:
         start, stop = match.span(4)
-        lines = data[:start] + data[stop : end - 2]
-    return RequestHead(method, target, host, int(length) if length else 0, close is not None, lines, end)
+        lines = data[: start - 11] + data[stop : end - 2]  # 11: "Connection:"
+    return RequestHead(method, target, host, size, close is not None, lines, end, expect is not None, claims)
+
+
+def _cut(head: bytes, trusted: bool) -> tuple[bytes, dict[bytes, bytes] | None]:
+    """A checked head without the fields that are dropped, and the claims among them as far as they are believed."""
+    lines = _CUT.sub(b"\n", head)
+    if not trusted:
+        return lines, None
+    found = [(name.lower(), value.rstrip()) for name, value in _CLAIM.findall(head)]
+    claims = dict(found)
+    if len(claims) < len(found):
+        claims = {name: b", ".join(value for again, value in found if again == name) for name in claims}
+    return lines, claims or None
 
 
 def _read_general(data: bytes, heads: Heads, trusted: bool) -> RequestHead | None:
@@ -118,18 +166,18 @@ def _read_general(data: bytes, heads: Heads, trusted: bool) -> RequestHead | Non
 def _scan(data: bytes, heads: Heads) -> tuple[bytes, list[tuple[bytes, bytes]], int] | None:
     """The request line, the fields and the end of the head; None when it is not complete and flawless so far."""
     at = 2 if data.startswith(b"\r\n") else 0  # RFC 9112 section 2.2: one empty line before a request is ignored
-    bound = min(at + heads.max_target, heads.max_size)
+    line_bound = at + heads.max_target + 2  # where the byte after the longest line and its CR and LF would be
     stop = data.find(b"\n", at)
-    if (len(data) if stop < 0 else stop) > bound:
-        raise TargetTooLong("request line too long") if at + heads.max_target <= heads.max_size else _too_large()
+    if (len(data) if stop < 0 else stop) >= min(line_bound, heads.max_size):
+        raise TargetTooLong("request line too long") if line_bound <= heads.max_size else _too_large()
     if stop < 0:
         return None
     line = data[at : stop - 1]
-    if data[stop - 1] != 13 or not REQUEST_LINE.fullmatch(line):
-        raise BadRequest("malformed request line")
-    _request_line(line)
+    if data[stop - 1 : stop] != b"\r":
+        raise BadRequest("line feed without carriage return")
+    _request_line(line)  # what it says is refused at once, not when the head is complete
     at = stop + 1
-    if b"\r\n\r\n" not in data[at - 2 :] and _flawless_so_far(data, at, heads):
+    if data.find(b"\r\n\r\n", at - 2) < 0 and _flawless_so_far(data, at, heads):
         return None
     fields: list[tuple[bytes, bytes]] = []
     while True:
@@ -161,7 +209,8 @@ def _too_large() -> HeadTooLarge:
 
 def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
     match = REQUEST_LINE.fullmatch(line)
-    assert match is not None
+    if match is None:
+        raise BadRequest("malformed request line")
     method, target, major, minor = match.groups()
     if major != b"1" or minor not in b"01":
         raise VersionNotSupported("only HTTP/1.0 and HTTP/1.1 are served")
@@ -185,7 +234,7 @@ def _understand(
 
     # RFC 9110 section 10.1.1: an expectation of an HTTP/1.0 client is ignored.
     expects = minor == 1 and [value.lower() for value in by_name.get(b"expect", ())] == [b"100-continue"]
-    dropped = HOP_BY_HOP | CLAIMS | options - _FRAMING
+    dropped = HOP_BY_HOP | CLAIMS | (options - _KEPT)
     lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method, target, host)]
     for name, value in fields:
         lower = name.lower()
@@ -196,16 +245,13 @@ def _understand(
         if lower == b"transfer-encoding":
             value = b"chunked"
         lines.append(b"%b: %b\r\n" % (name, value))
-    head = RequestHead(method, target, host, length, close, b"".join(lines), end)
-    head.minor = minor
-    head.expects = expects
-    if trusted:
-        head.claims = {name: b", ".join(values) for name, values in by_name.items() if name in CLAIMS} or None
-    return head
+    claims = {name: b", ".join(values) for name, values in by_name.items() if trusted and name in CLAIMS} or None
+    return RequestHead(method, target, host, length, close, b"".join(lines), end, expects, claims, minor)
 
 
-# Connection must not take these out of a message (RFC 9110 section 7.6.1): the next hop would frame it otherwise.
-_FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding"})
+# Connection must not take these out of a message (RFC 9110 section 7.6.1): the next hop would frame it otherwise, or
+# not send the 100 that the client awaits.
+_KEPT = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 
 
 def _target(method: bytes, target: bytes) -> tuple[bytes, bytes]:

@@ -6,27 +6,42 @@ What is ambiguous raises BadResponse; the exchange answers 502 for it.
 import re
 
 from headgate.errors import BadResponse
-from headgate.http1.grammar import FIELD_LINE, LENGTH_VALUE, STATUS_LINE, any_case, ordinary_field
+from headgate.http1.grammar import (
+    FIELD_LINE,
+    FIELD_VALUE,
+    LENGTH_VALUE,
+    STATUS_LINE,
+    any_case,
+    any_of,
+    ordinary_field,
+)
 from headgate.http1.request import CHUNKED, HOP_BY_HOP, connection_options
 
 UNTIL_CLOSE = -2  # a length that only the end of the connection tells
 MAX_HEAD = 65536  # bytes
 MAX_FIELDS = 256
 
-_SPECIAL = (b"content-length", b"transfer-encoding", *sorted(HOP_BY_HOP))
+_DROPPED = tuple(sorted(HOP_BY_HOP - {b"connection"}))
+# Guards stand outside the groups that they ask about; see request.py.
 _FAST = re.compile(
     rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
     + ordinary_field(
-        _SPECIAL,
+        (b"connection", b"content-length", b"transfer-encoding", *_DROPPED),
         any_case(b"content-length")
-        + rb":(?(2)(?!)) *+([0-9]{1,18})\r\n|("
+        + rb":(?(2)(?!)) *+([0-9]{1,18})\r\n|"
         + any_case(b"connection")
-        + rb":(?(3)(?!)) *+(?:([Cc]lose)|[Kk]eep-[Aa]live)\r\n)|"
+        + rb":(?(3)(?!))( *+(?:([Cc]lose)|[Kk]eep-[Aa]live)\r\n)|"
         + any_case(b"transfer-encoding")
-        + rb":(?(5)(?!)) *+([Cc]hunked)\r\n",
+        + rb":(?(5)(?!)) *+([Cc]hunked)\r\n|("
+        + any_of(_DROPPED)
+        + rb"):"
+        + FIELD_VALUE
+        + rb"\r\n",
     )
     + rb"\r\n"
 )
+# In a head that is checked: the end of a line and the dropped fields after it.
+_CUT = re.compile(rb"\n(?:" + any_of((b"connection", *_DROPPED)) + rb":[^\r]*+\r\n)++")
 _BODILESS = frozenset({204, 304})
 
 
@@ -60,23 +75,30 @@ def read_response(data: bytes, method: bytes, minor: int = 1) -> ResponseHead | 
     match = _FAST.match(data)
     if match is None or minor == 0:
         return _read_general(data, method, minor)
-    code, length, connection, close, chunked = match.groups()
+    code, length, connection, close, chunked, dropped = match.groups()
     end = match.end()
     status = int(code)
-    if (length is not None and chunked is not None) or status == 204 or end > MAX_HEAD:
+    if (
+        (length is not None and (chunked is not None or status == 204))
+        or (status == 204 and chunked is not None)
+        or end > MAX_HEAD
+        or (end > 4 * MAX_FIELDS and data.count(b"\n", 0, end) > MAX_FIELDS + 2)
+    ):
         return _read_general(data, method, minor)
-    if connection is None:
+    if dropped is not None:
+        lines = _CUT.sub(b"\n", data[: end - 2])
+    elif connection is None:
         lines = data[: end - 2]
     else:
         start, stop = match.span(3)
-        lines = data[:start] + data[stop : end - 2]
-    if method == b"HEAD" or status == 304:
+        lines = data[: start - 11] + data[stop : end - 2]  # 11: "Connection:"
+    if method == b"HEAD" or status in _BODILESS:
         size = 0
     elif length is not None:
         size = int(length)
     else:
         size = CHUNKED if chunked is not None else UNTIL_CLOSE
-    return ResponseHead(status, size, close is not None, lines, end, connection is None)
+    return ResponseHead(status, size, close is not None, lines, end, connection is None and dropped is None)
 
 
 def _read_general(data: bytes, method: bytes, minor: int) -> ResponseHead | None:
@@ -93,7 +115,7 @@ def _read_general(data: bytes, method: bytes, minor: int) -> ResponseHead | None
     length = _length(by_name.get(b"content-length"), by_name.get(b"transfer-encoding"), version)
     options = connection_options(by_name.get(b"connection"))
     bodiless = status < 200 or status in _BODILESS or method == b"HEAD"
-    dropped = HOP_BY_HOP | options - {b"content-length", b"transfer-encoding"}
+    dropped = HOP_BY_HOP | (options - {b"content-length", b"transfer-encoding"})
     if minor == 0:
         dropped |= {b"transfer-encoding"}
     if status < 200 or status == 204:  # RFC 9110 section 8.6: neither has a length
@@ -107,9 +129,9 @@ def _read_general(data: bytes, method: bytes, minor: int) -> ResponseHead | None
 def _scan(data: bytes) -> tuple[bytes, list[tuple[bytes, bytes]], int] | None:
     """The status line, the fields and the end of the head; None when it is not complete."""
     stop = data.find(b"\n")
+    if (len(data) if stop < 0 else stop) >= MAX_HEAD:
+        raise BadResponse("response head too large")
     if stop < 0:
-        if len(data) > MAX_HEAD:
-            raise BadResponse("response head too large")
         return None
     line = data[: stop - 1]
     if data[stop - 1 : stop] != b"\r" or not STATUS_LINE.fullmatch(line):
