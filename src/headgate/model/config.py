@@ -47,8 +47,8 @@ class Heads:
 class Listener:
     """An address that clients connect to."""
 
-    address: Address
-    timeouts: Timeouts = Timeouts()
+    address: Address  # host:port, [host]:port or unix:/path; port 0 lets the system choose
+    timeouts: Timeouts = Timeouts()  # those that differ here: request_head, idle
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +76,8 @@ class Ejection:
 class Server:
     """A member of an upstream."""
 
-    address: Address
-    weight: int = 1
+    address: Address  # host:port, [host]:port or unix:/path
+    weight: int = 1  # its share of the requests relative to the others; 0 takes none
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +85,11 @@ class Upstream:
     """A group of servers that can each answer the same requests."""
 
     name: str
-    servers: tuple[Server, ...]
-    policy: str = "round_robin"
-    health_check: HealthCheck | None = None
-    ejection: Ejection = Ejection()
-    timeouts: Timeouts = Timeouts()
+    servers: tuple[Server, ...]  # may be empty: servers can be added at run time
+    policy: str = "round_robin"  # how requests are spread over the servers
+    health_check: HealthCheck | None = None  # leave it out for no probes
+    ejection: Ejection = Ejection()  # when the data path leaves a server alone
+    timeouts: Timeouts = Timeouts()  # those that differ here, all but request_head and idle
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,28 +97,28 @@ class Limit:
     """So many requests per key and period."""
 
     name: str
-    rate: Rate
-    key: str = "client_ip"
-    algorithm: str = "fixed_window"
-    on_store_error: str = "local"  # "allow", "deny" or "local"
+    rate: Rate  # so many requests in a period
+    key: str = "client_ip"  # what is counted by: an IPv4 address, or the /64 of an IPv6 address
+    algorithm: str = "fixed_window"  # the window begins with a key's first request; beyond the rate, 429 until it ends
+    on_store_error: str = "local"  # while Redis fails: let all pass, refuse all (503), or count on this machine
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """Which requests go to which upstream under which limits. The longest match wins; a host beats no host."""
 
-    upstream: str
+    upstream: str  # the name of an upstream
     host: str = ""  # lower case, without port; "" matches every host
     path: str = "/"  # a prefix of whole segments: /api matches /api and /api/x, not /apix
-    limits: tuple[str, ...] = ()
-    timeouts: Timeouts = Timeouts()
+    limits: tuple[str, ...] = ()  # names of limits; a request must pass all of them
+    timeouts: Timeouts = Timeouts()  # those that differ here, all but request_head and idle
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
     """Where limits are counted: on this machine, or in Redis for every Headgate that names the same one."""
 
-    url: str = ""  # redis://[user:password@]host:port/db, rediss://..., unix:///path; "" keeps limits on this machine
+    url: str = field(default="", repr=False)  # where the Redis is; "" keeps limits on this machine
     deadline: float = 0.05  # how long a request waits for Redis before `on_store_error` decides
     prefix: str = "headgate"  # the first part of every key in Redis
 
@@ -127,8 +127,8 @@ class Store:
 class Admin:
     """The admin API, the metrics and the health of Headgate itself."""
 
-    listen: Address | None = Address("127.0.0.1", 9000)
-    token: str = ""  # required when the address is not of this machine alone
+    listen: Address | None = Address("127.0.0.1", 9000)  # None: no admin API
+    token: str = field(default="", repr=False)  # required when the address is not of this machine alone
 
 
 @dataclass(frozen=True, slots=True)

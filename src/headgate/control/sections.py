@@ -1,0 +1,155 @@
+"""The sections of the configuration file: which keys each has, and the kind of value of each key.
+
+A section is read into its class of `model.config`; its defaults and what each key means stand there. Overrides of
+timeouts are resolved here: a section's `timeouts` are read on top of those of the section around it.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import fields, replace
+from typing import TypeVar
+
+from headgate.control import values
+from headgate.control.report import Place, quoted
+from headgate.control.values import Kind, Kinds, table
+from headgate.model import config
+
+T = TypeVar("T")
+
+POLICIES = ("round_robin",)
+KEYS = ("client_ip",)
+ALGORITHMS = ("fixed_window",)
+MAX_WORKERS = 256
+
+TIMEOUTS: Kinds = {field.name: values.duration() for field in fields(config.Timeouts)}
+# What is awaited before a route is known belongs to the listener, and the rest to the way to the server: a timeout set
+# where it has no effect is refused and not ignored.
+LISTENER_TIMEOUTS: Kinds = {name: TIMEOUTS[name] for name in ("request_head", "idle")}
+ROUTE_TIMEOUTS: Kinds = {name: kind for name, kind in TIMEOUTS.items() if name not in LISTENER_TIMEOUTS}
+
+HEADS: Kinds = {
+    "max_size": values.number(1024, 1 << 20),
+    "max_fields": values.number(1, 10_000),
+    "max_target": values.number(64, 1 << 20),
+}
+HEALTH_CHECK: Kinds = {
+    "path": values.TARGET,
+    "interval": values.duration(),
+    "timeout": values.duration(),
+    "rise": values.number(1, 1000),
+    "fall": values.number(1, 1000),
+    "status": values.STATUSES,
+    "host": values.HOST_FIELD,
+}
+EJECTION: Kinds = {"failures": values.number(0, 1_000_000), "base": values.duration()}
+SERVER: Kinds = {"address": values.SERVER_ADDRESS, "weight": values.number(0, 256)}
+LIMIT: Kinds = {
+    "rate": values.RATE,
+    "key": values.choice("a key", *KEYS),
+    "algorithm": values.choice("an algorithm", *ALGORITHMS),
+    "on_store_error": values.choice("an answer to a store's failure", "allow", "deny", "local"),
+}
+STORE: Kinds = {"url": values.STORE_URL, "deadline": values.duration(), "prefix": values.TEXT}
+ADMIN: Kinds = {"listen": values.ADMIN_ADDRESS, "token": values.TOKEN, "token_file": values.TEXT}
+ACCESS_LOG: Kinds = {"format": values.choice("a format", "text", "json"), "path": values.TEXT}
+MATCH: Kinds = {"host": values.MATCH_HOST, "path": values.MATCH_PATH}
+
+
+def section(make: Callable[..., T], kinds: Kinds, noun: str = "a setting") -> Kind[T]:
+    """A table that becomes an object of a class of `model.config` that has a default for everything."""
+    return Kind("table", lambda place, value: make(**table(place, value, kinds, noun)))
+
+
+def timeouts(base: config.Timeouts, kinds: Kinds, noun: str) -> Kind[config.Timeouts]:
+    """A table of timeouts on top of the base's; `noun` says whose, because not every timeout can be set everywhere."""
+
+    def read(place: Place, value: object) -> config.Timeouts:
+        return replace(base, **table(place, value, kinds, noun))  # type: ignore[arg-type]
+
+    return Kind("table", read)
+
+
+def listener(base: config.Timeouts) -> Kinds:
+    """The keys of a listener. base: the timeouts of the whole installation."""
+    return {
+        "address": values.LISTEN_ADDRESS,
+        "timeouts": timeouts(base, LISTENER_TIMEOUTS, "a timeout of a listener"),
+    }
+
+
+def upstream(base: config.Timeouts) -> Kinds:
+    """The keys of an upstream. base: the timeouts of the whole installation."""
+    servers = values.many(
+        Kind("address or table", _server), "list of addresses or tables", same=lambda server: str(server.address)
+    )
+    return {
+        "policy": values.choice("a policy", *POLICIES),
+        "servers": servers,
+        "health_check": section(config.HealthCheck, HEALTH_CHECK, "a setting of a health check"),
+        "ejection": section(config.Ejection, EJECTION, "a setting of ejection"),
+        "timeouts": timeouts(base, ROUTE_TIMEOUTS, "a timeout of an upstream"),
+    }
+
+
+def route(
+    base: config.Timeouts,
+    upstreams: Collection[str] | None = None,
+    limits: Collection[str] | None = None,
+) -> Kinds:
+    """The keys of a route.
+
+    base: the timeouts of its upstream. upstreams, limits: the names that are defined, None when that is not known
+    because their section is no table: one mistake is not reported twice.
+    """
+    return {
+        "match": Kind("table", lambda place, value: table(place, value, MATCH, "a thing to match")),
+        "upstream": values.named("an upstream", upstreams),
+        "limits": values.many(values.named("a limit", limits), "list of names", same=str),
+        "timeouts": timeouts(base, ROUTE_TIMEOUTS, "a timeout of a route"),
+    }
+
+
+def read_listener(place: Place, value: object, base: config.Timeouts) -> config.Listener:
+    """The listener that a table says. base: the timeouts of the whole installation."""
+    found = table(place, value, listener(base), "a setting of a listener", ["address"])
+    return config.Listener(**{"timeouts": base} | found)  # type: ignore[arg-type]
+
+
+def read_upstream(place: Place, value: object, name: str, base: config.Timeouts) -> config.Upstream:
+    """The upstream that a table says; it may have no servers, they can be added at run time."""
+    values.name(name, "an upstream")
+    found = table(place, value, upstream(base), "a setting of an upstream")
+    return config.Upstream(name, **{"timeouts": base, "servers": ()} | found)  # type: ignore[arg-type]
+
+
+def read_limit(place: Place, value: object, name: str) -> config.Limit:
+    """The limit that a table says."""
+    values.name(name, "a limit")
+    return config.Limit(name, **table(place, value, LIMIT, "a setting of a limit", ["rate"]))  # type: ignore[arg-type]
+
+
+def read_route(place: Place, value: object, base: config.Timeouts, kinds: Kinds) -> config.Route:
+    """The route that a table says. base: the timeouts of its upstream; kinds: what `route` gives for that upstream."""
+    found = table(place, value, kinds, "a setting of a route", ["upstream"])
+    match = found.pop("match", {})
+    assert isinstance(match, dict)
+    return config.Route(**{"timeouts": base} | found | match)  # type: ignore[arg-type]
+
+
+def read_workers(place: Place, value: object) -> int:
+    """The number of workers, 0 for "auto"."""
+    if value == "auto":
+        return 0
+    if isinstance(value, str):
+        raise ValueError(f'{quoted(value)} is not a number of workers (expected "auto" or 1 to {MAX_WORKERS})')
+    return values.number(1, MAX_WORKERS).read(place, value)
+
+
+WORKERS = Kind(f'`"auto"` or 1 to {MAX_WORKERS}', read_workers)
+
+
+def _server(place: Place, value: object) -> config.Server:
+    if isinstance(value, str):
+        return config.Server(values.SERVER_ADDRESS.read(place, value))
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an address or a table, found {values.kind_of(value)}")
+    return config.Server(**table(place, value, SERVER, "a setting of a server", ["address"]))  # type: ignore[arg-type]

@@ -1,0 +1,371 @@
+"""The kinds of values that a configuration has: what each is called, and how one is read from TOML.
+
+A `Kind` reads one value: it returns what the model wants, raises ValueError with what is wrong and what was expected,
+or raises `Said` when it reported the problems itself (tables and lists do, for what is in them). The same kinds give
+the reference its "Value" column, so the reference cannot promise what the loader does not do.
+"""
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from typing import Generic, TypeVar
+
+from headgate.control.report import Place, Said, quoted, unknown
+from headgate.model.address import Address
+from headgate.model.config import Rate
+from headgate.store.url import Endpoint
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_PERIODS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0} | {u: _UNITS[u] for u in "smhd"}
+_DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)?", re.ASCII)
+_RATE = re.compile(r"(\d{1,12})\s*/\s*(?:([a-z]+)|(\d{1,12}(?:\.\d{1,9})?\s*(?:ms|s|m|h|d)))", re.ASCII)
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_TARGET = re.compile(r"/[!-~]*")
+_STATUS = re.compile(r"(\d{3})(?:\s*-\s*(\d{3}))?", re.ASCII)
+_YEAR = 365 * 86400.0
+_MOST_REQUESTS = 1_000_000_000
+_LONGEST_SOCKET_PATH = 107  # sockaddr_un has 108 bytes and the kernel wants a NUL at the end
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[T_co]):
+    """A kind of value. `form` is what the reference calls it."""
+
+    form: str
+    read: Callable[[Place, object], T_co]
+
+
+Kinds = Mapping[str, Kind[object]]
+
+
+# -- reading tables and lists
+
+
+def table(place: Place, value: object, kinds: Kinds, noun: str, required: Collection[str] = ()) -> dict[str, object]:
+    """What a table says, each value read by its kind; a key that it leaves out is left out.
+
+    noun: what a key of it is called in messages. Reports every problem, then raises Said when there was one.
+    """
+    said = place.report.count
+    values: dict[str, object] = {}
+    for key, entry in entries(place, value).items():
+        kind = kinds.get(key)
+        if kind is None:
+            (place / key).say(unknown(key, noun, kinds))
+            continue
+        with (place / key).reporting():
+            values[key] = kind.read(place / key, entry)
+    for key in required:
+        if key not in entries(place, value):
+            place.say(f'"{key}" is missing (expected {kinds[key].form})')
+    if place.report.count > said:
+        raise Said
+    return values
+
+
+def entries(place: Place, value: object) -> dict[str, object]:
+    """The value as the table that it should be. Raises ValueError when it is none."""
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a table, found {kind_of(value)}")
+    return value
+
+
+def many(kind: Kind[T], form: str, same: Callable[[T], str] | None = None) -> Kind[tuple[T, ...]]:
+    """A list of values of one kind. A bad element is reported at its place, and the others are read all the same.
+
+    same: what two elements must not have in common.
+    """
+
+    def read(place: Place, value: object) -> tuple[T, ...]:
+        if not isinstance(value, list):
+            raise ValueError(f"expected a list, found {kind_of(value)}")
+        said = place.report.count
+        found: list[T] = []
+        seen: dict[str, int] = {}
+        for index, entry in enumerate(value):
+            with (place / index).reporting():
+                found.append(kind.read(place / index, entry))
+                if same and seen.setdefault(same(found[-1]), index) != index:
+                    (place / index).say(f"{same(found[-1])} is there twice (also [{seen[same(found[-1])]}])")
+        if place.report.count > said:
+            raise Said
+        return tuple(found)
+
+    return Kind(form, read)
+
+
+def kind_of(value: object) -> str:
+    """What TOML calls a value, without the value: it may be a secret."""
+    names = {
+        bool: "true or false",
+        str: "a string",
+        int: "a number",
+        float: "a number",
+        list: "a list",
+        dict: "a table",
+    }
+    return names.get(type(value), "a date or time")
+
+
+def string(value: object, what: str = "a string") -> str:
+    """The value as the string that it should be. Raises ValueError when it is none."""
+    if not isinstance(value, str):
+        raise ValueError(f"expected {what}, found {kind_of(value)}")
+    return value
+
+
+def parsed(form: str, what: str, parse: Callable[[str], T]) -> Kind[T]:
+    """A kind that is written as a string. what: the noun for messages; parse: raises ValueError when it is none."""
+    return Kind(form, lambda place, value: parse(string(value, what)))
+
+
+# -- numbers, words, texts
+
+
+def number(low: int, high: int) -> Kind[int]:
+    """A whole number in a range, both ends included."""
+
+    def read(place: Place, value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"expected a whole number from {low} to {high}, found {kind_of(value)}")
+        if not low <= value <= high:
+            raise ValueError(f"{value} is out of range (expected {low} to {high})")
+        return value
+
+    return Kind(f"{low} to {high}", read)
+
+
+def choice(noun: str, *known: str) -> Kind[str]:
+    """One of the known words."""
+
+    def parse(text: str) -> str:
+        if text not in known:
+            raise ValueError(unknown(text, noun, known))
+        return text
+
+    return parsed(" or ".join(f'`"{word}"`' for word in known), noun, parse)
+
+
+def named(noun: str, known: Collection[str] | None) -> Kind[str]:
+    """The name of something defined elsewhere; any name when what is defined is not known."""
+    if known is None:
+        return parsed("name", "a name", str)
+    return Kind("name", choice(noun, *known).read)
+
+
+def duration(*, zero: bool = False) -> Kind[float]:
+    """A time in seconds, from a millisecond to a year; `zero` allows 0 too."""
+    least = "0" if zero else "1ms"
+
+    def read(place: Place, value: object) -> float:
+        seconds = seconds_of(value)
+        if not (0.001 <= seconds <= _YEAR or (zero and seconds == 0)):
+            raise ValueError(f"{_shown(value)} is out of range (expected {least} to 365d)")
+        return seconds
+
+    return Kind("duration", read)
+
+
+def seconds_of(value: object) -> float:
+    """The seconds of "500ms", "10s", "1m", "2h", "1d", or of a number, which counts seconds."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    text = string(value, "a duration")
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f'{quoted(text)} is not a duration (expected "500ms", "10s", "1m", "2h" or seconds)')
+    # Rounded, because 0.001 has no exact binary form: "60000ms" is to be the very same number as "1m".
+    return round(float(match[1]) * _UNITS[match[2] or "s"], 9)
+
+
+def _shown(value: object) -> str:
+    return quoted(value) if isinstance(value, str) else str(value)
+
+
+def _rate(text: str) -> Rate:
+    match = _RATE.fullmatch(text.strip())
+    if match is None or (match[2] and match[2] not in _PERIODS):
+        raise ValueError(f'{quoted(text)} is not a rate (expected "100/minute", "10/s" or "5/10s")')
+    limit, period = int(match[1]), _PERIODS[match[2]] if match[2] else seconds_of(match[3])
+    if not (1 <= limit <= _MOST_REQUESTS and 0.001 <= period <= _YEAR):
+        raise ValueError(f"{quoted(text)} is out of range (expected 1 to {_MOST_REQUESTS} requests in 1ms to 365d)")
+    return Rate(limit, period)
+
+
+RATE = parsed("rate", "a rate", _rate)
+
+
+def _text(text: str) -> str:
+    if not text or not text.isprintable():
+        raise ValueError("expected a text of at least one printable character")
+    return text
+
+
+TEXT = parsed("text", "a text", _text)
+
+
+def _optional_text(text: str) -> str:
+    return _text(text) if text else ""
+
+
+OPTIONAL_TEXT = parsed("text", "a text", _optional_text)
+
+
+def name(text: str, noun: str) -> str:
+    """The name of an upstream or a limit, which also stands in metrics, in Redis and in the paths of the admin API."""
+    if not _NAME.fullmatch(text):
+        raise ValueError(f'{quoted(text)} is not a name for {noun} (letters, digits, "_", "-", "."; at most 64)')
+    return text
+
+
+# -- the network
+
+
+def host(text: str) -> str:
+    """A host name or IP address in the one form that comparisons use. Raises ValueError when it is none."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        pass
+    # What looks like an address and is none would be looked up as a name, and fail much later.
+    if ":" in text or text.replace(".", "").isdigit():
+        raise ValueError(f"{quoted(text)} is not an IP address")
+    if len(text) > 253 or not _HOST.fullmatch(text):
+        raise ValueError(f"{quoted(text)} is not a host name")
+    return text.lower()
+
+
+def address(text: str, *, listen: bool = False) -> Address:
+    """The address in normal form. listen: port 0 is allowed, it stands for one that the system chooses."""
+    found = Address.parse(text)
+    if found.path:
+        if not found.path.isprintable() or len(found.path.encode("utf-8", "replace")) > _LONGEST_SOCKET_PATH:
+            raise ValueError(
+                f"{quoted(text)} is not an address: a socket's path has at most {_LONGEST_SOCKET_PATH} bytes"
+            )
+        return found
+    if found.port == 0 and not listen:
+        raise ValueError(f"{quoted(text)} is not an address to connect to: a server's port is 1 to 65535")
+    return Address(host(found.host), found.port)
+
+
+SERVER_ADDRESS = parsed("address", "an address", address)
+LISTEN_ADDRESS = parsed("address", "an address", lambda text: address(text, listen=True))
+ADMIN_ADDRESS: Kind[Address | None] = parsed(
+    'address or `"off"`', "an address", lambda text: None if text == "off" else address(text, listen=True)
+)
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        pass
+    try:
+        wide = ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{quoted(text)} is not a network (expected 10.0.0.0/8, 192.0.2.7 or fd00::/8)") from None
+    raise ValueError(f"{quoted(text)} is not a network: it has bits set beyond its prefix (expected {wide})")
+
+
+NETWORK = parsed("network", "a network", _network)
+
+
+def _store_url(text: str) -> str:
+    try:
+        if text:
+            Endpoint.parse(text)
+    except ValueError:
+        # Without the parser's own words: it cannot tell a part of a badly written password from the rest.
+        raise ValueError(
+            "not a Redis URL (expected redis://[user:password@]host:port/db, rediss://... or unix:///path; "
+            'in a password "/", "@", ":" and "#" are written %2F, %40, %3A and %23)'
+        ) from None
+    return text
+
+
+STORE_URL = parsed("`redis://[user:password@]host:port/db`, `rediss://...` or `unix:///path`", "a URL", _store_url)
+
+
+def token(text: str) -> str:
+    """The admin API's token, which travels in a header field. Raises ValueError, without the token."""
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("a token is at least one printable ASCII character, without blanks")
+    return text
+
+
+TOKEN = parsed("text", "a text", token)
+
+
+# -- what requests are compared with
+
+
+def _match_host(text: str) -> str:
+    if text == "":
+        return ""
+    if "*" in text:
+        raise ValueError(f"{quoted(text)} is not a host name: wildcards are not known, leave the host out to match all")
+    if text.startswith("[") and text.endswith("]"):
+        return f"[{host(text[1:-1])}]"
+    if ":" in text:
+        raise ValueError(f"{quoted(text)} is not a host name (expected no port; an IPv6 address in brackets)")
+    return host(text.removesuffix("."))
+
+
+MATCH_HOST = parsed("host name", "a host name", _match_host)
+
+
+def _match_path(text: str) -> str:
+    if not text.startswith("/") or not text.isprintable() or any(c in text for c in " ?#"):
+        raise ValueError(f'{quoted(text)} is not a path (expected one that begins with "/", without blanks, "?", "#")')
+    return text
+
+
+MATCH_PATH = parsed("path", "a path", _match_path)
+
+
+def _target(text: str) -> str:
+    if not _TARGET.fullmatch(text) or "#" in text:
+        raise ValueError(f'{quoted(text)} is not a path (expected one that begins with "/", without blanks or "#")')
+    return text
+
+
+TARGET = parsed("path", "a path", _target)
+
+
+def _host_field(text: str) -> str:
+    if text:
+        bare = text if re.search(r":\d+$", text) else f"{text}:80"
+        found = Address.parse(bare)
+        if found.path:
+            raise ValueError(f"{quoted(text)} is not a host name")
+        host(found.host)
+    return text
+
+
+HOST_FIELD = parsed("host name", "a host name", _host_field)
+
+
+def _statuses(place: Place, value: object) -> tuple[tuple[int, int], ...]:
+    found = value if isinstance(value, list) else [value]
+    if not found:
+        raise ValueError("expected at least one status")
+    return tuple(_status_range(entry) for entry in found)
+
+
+def _status_range(value: object) -> tuple[int, int]:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else string(value, "a status")
+    match = _STATUS.fullmatch(text.strip())
+    low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 100 <= low <= high <= 599:
+        raise ValueError(f'{quoted(text)} is not a status (expected 200, "200-399" or a list of such, 100 to 599)')
+    return low, high
+
+
+STATUSES = Kind("status, range or list of such", _statuses)
