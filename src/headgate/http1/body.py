@@ -7,8 +7,8 @@ disagree about them are a way to smuggle. An empty chunk line, spaces after a si
 from headgate.errors import BadRequest, BadResponse
 from headgate.http1.grammar import CHUNK_LINE, FIELD_LINES
 
-MAX_LINE = 4096  # bytes of a chunk's size line with its extension
-MAX_TRAILER = 16384  # bytes of all trailer fields
+MAX_LINE = 4096  # bytes of a chunk's size line with its extension and its CRLF
+MAX_TRAILER = 16384  # bytes of all trailer fields and the empty line after them
 
 
 class Chunked:
@@ -42,6 +42,8 @@ class Chunked:
             if line is None:
                 self._keep_partial(data, at)
                 break
+            if line.end() - at > MAX_LINE:
+                raise self._error("chunk size line too long")
             size = int(line[1], 16)
             if self._framed:
                 passed.append(line[1] + b"\r\n")
@@ -66,7 +68,7 @@ class Chunked:
     def _keep_partial(self, data: bytes, at: int) -> None:
         line = data[at:]
         # What cannot become a size line is refused now and not when the line ends, for whole or for split bytes alike.
-        if b"\n" in line or len(line) > MAX_LINE or not _may_become_chunk_line(line):
+        if b"\n" in line or len(line) >= MAX_LINE or not _may_become_chunk_line(line):
             raise self._error("malformed chunk size")
         self._partial = line
 
@@ -75,12 +77,14 @@ class Chunked:
         assert fields is not None  # it matches nothing at the least
         end = fields.end()
         if data.startswith(b"\r\n", end):
+            if end + 2 - at > MAX_TRAILER:
+                raise self._error("trailer too large")
             self.done = True
             self.rest = data[end + 2 :]
             return b"\r\n" if self._framed else b""
         if b"\n" in data[end:]:
             raise self._error("malformed trailer field")
-        if len(data) - at > MAX_TRAILER:
+        if len(data) - at >= MAX_TRAILER:
             raise self._error("trailer too large")
         self._partial = data[at:]
         return b""

@@ -182,10 +182,9 @@ def _scan(data: bytes, heads: Heads) -> tuple[bytes, list[tuple[bytes, bytes]], 
     fields: list[tuple[bytes, bytes]] = []
     while True:
         stop = data.find(b"\n", at)
-        if (len(data) if stop < 0 else stop) >= heads.max_size or len(fields) > heads.max_fields:
+        # A line without an end is here only because the head is as long as it may be.
+        if not 0 <= stop < heads.max_size or len(fields) > heads.max_fields:
             raise _too_large()
-        if stop < 0:
-            return None
         if data[stop - 1] != 13:
             raise BadRequest("line feed without carriage return")
         if stop - 1 == at:
