@@ -5,6 +5,7 @@ trusted proxy is the client, and whatever stands before it is only hearsay.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 
@@ -24,39 +25,54 @@ class TrustedProxies:
 
     def __init__(self, networks: Iterable[str]) -> None:
         """networks: in CIDR form."""
-        self._networks: list[IPv4Network | IPv6Network] = [ip_network(network, strict=False) for network in networks]
+        self._networks = tuple(ip_network(network, strict=False) for network in networks)
 
     def __contains__(self, address: str) -> bool:
         """Whether the address (in its usual form) is one of a trusted proxy."""
-        if not self._networks:
-            return False
-        try:
-            parsed = ip_address(address)
-        except ValueError:
-            return False
-        return any(parsed in network for network in self._networks)
+        return bool(self._networks) and _is_in(address, self._networks)
 
     def client(self, peer: str, forwarded_for: bytes | None) -> str:
         """The client's address. peer: in its usual form; forwarded_for: all X-Forwarded-For values in their order.
 
         An entry that is no address ends the search: the last proxy that was understood stands for the client.
         """
-        client = peer
         if forwarded_for is None or peer not in self:
-            return client
-        for entry in reversed(forwarded_for.decode("latin-1").split(",")):
-            try:
-                client = plain_address(_without_port(entry.strip()))
-            except ValueError:
+            return peer
+        client = peer
+        for entry in reversed(forwarded_for.split(b",")):
+            address = _address(entry) if len(entry) <= _LONGEST else None
+            if address is None:
                 return client
+            client = address
             if client not in self:
                 return client
         return client
 
 
-def _without_port(entry: str) -> str:
-    if entry.startswith("["):
-        return entry[1:].partition("]")[0]
-    if entry.count(":") == 1:
-        return entry.partition(":")[0]
-    return entry
+# Behind a proxy every request asks about the same few addresses, and each answer costs some microseconds: the latest
+# are remembered. Entries are short, so this much is some hundred kilobytes whatever is sent.
+_REMEMBERED = 2048
+_LONGEST = 64  # bytes of an entry that can be an address, with its white space, brackets, zone and port
+
+
+@lru_cache(_REMEMBERED)
+def _is_in(address: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
+
+
+@lru_cache(_REMEMBERED)
+def _address(entry: bytes) -> str | None:
+    """The address that an entry names, or None."""
+    text = entry.strip(b" \t").decode("latin-1")
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return plain_address(text)
+    except ValueError:
+        return None
