@@ -40,5 +40,6 @@ def choose(order: Iterable[S], now: float, tried: Collection[S] = ()) -> S | Non
         if server.admitted and server not in tried:
             if server.ejected_until <= now:
                 return server
-            spare = spare or server
+            if spare is None:
+                spare = server
     return spare
