@@ -1,6 +1,7 @@
 """Where something listens: a host and a port, or the path of a Unix socket."""
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Address:
             host = host[1:-1]
         elif ":" in host:
             raise ValueError(f'"{text}" is not an address: an IPv6 host stands in brackets, as in [::1]:8000')
-        if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        if not colon or not host or not (port.isascii() and port.isdigit() and len(port) <= 5) or int(port) > 65535:
             raise ValueError(f'"{text}" is not an address (expected host:port or unix:/path)')
         if any(c <= " " or c in "/?#@" for c in host):
             raise ValueError(f'"{text}" is not an address: "{host}" is not a host')
@@ -42,4 +43,9 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        return bool(self.path) or self.host == "localhost" or self.host == "::1" or self.host.startswith("127.")
+        if self.path or self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:  # a name, even one like 127.example.org, can lead anywhere
+            return False
