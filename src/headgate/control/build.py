@@ -30,7 +30,7 @@ TOP: Kinds = {
     "state_file": values.OPTIONAL_TEXT,
     "drain": values.duration(zero=True),
 }
-_TABLES = ("timeouts", "heads", "admin", "store", "access_log", "listeners", "upstreams", "limits", "routes")
+TABLES = ("timeouts", "heads", "admin", "store", "access_log", "listeners", "upstreams", "limits", "routes")
 _AS_IT_IS: Kind[object] = Kind("table", lambda place, value: value)
 
 
@@ -44,7 +44,7 @@ def build(
     place = Place(report)
     top: dict[str, object] = {}
     with place.reporting():
-        top = values.table(place, dict(raw), TOP | dict.fromkeys(_TABLES, _AS_IT_IS), "a setting")
+        top = values.table(place, dict(raw), TOP | dict.fromkeys(TABLES, _AS_IT_IS), "a setting")
     reader = _Reader(place, raw)
     listeners, upstreams, limits = reader.listeners(), reader.upstreams(), reader.limits()
     routes = reader.routes(upstreams)
