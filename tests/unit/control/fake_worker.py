@@ -5,6 +5,7 @@ Run as a program, like the real one, with its Launch as the last argument. The a
 """
 
 import os
+import select
 import signal
 import socket
 import sys
@@ -45,7 +46,7 @@ class FakeWorker:
             return
         for name in message.sockets:
             self.listeners[name] = listener = socket.socket(fileno=fresh.pop(0))
-            listener.setblocking(True)
+            listener.setblocking(False)
             threading.Thread(target=self.accept, args=(listener,), daemon=True).start()
         wanted = {str(listener.address) for listener in message.snapshot.listeners}
         for name in self.listeners.keys() - wanted:
@@ -57,10 +58,15 @@ class FakeWorker:
 
     def accept(self, listener: socket.socket) -> None:
         while True:
+            # Waiting apart from accepting: a thread that is killed inside accept takes a connection with it.
+            select.select([listener], [], [])
             try:
                 connection, _ = listener.accept()
+            except BlockingIOError:
+                continue
             except OSError:
                 return
+            connection.setblocking(True)
             with connection:
                 connection.recv(65536)
                 body = f"{self.launch.index} {os.getpid()} {self.version}"
