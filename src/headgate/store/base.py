@@ -49,3 +49,26 @@ def undecided(limit: LimitState) -> Decision:
     if limit.limit.on_store_error == "deny":
         return Decision(False, limit, 0, 0, unavailable=True)
     return Decision(True, limit, limit.limit.rate.limit, 0)
+
+
+class LocalStore(Store, Protocol):
+    """A store that always decides at once; what a store elsewhere falls back on."""
+
+    def hit(self, checks: Sequence[Check], resume: Resume) -> Sequence[Decision]:
+        """The decisions, in the order of the checks."""
+
+
+def decide_without(checks: Sequence[Check], local: LocalStore) -> Sequence[Decision]:
+    """The decisions on a request whose store cannot be asked: each limit's `on_store_error` speaks for it.
+
+    When one denies, nothing is taken on this machine either.
+    """
+    if any(limit.limit.on_store_error == "deny" for limit, _ in checks):
+        return [undecided(limit) for limit, _ in checks]
+    counted = [check for check in checks if check[0].limit.on_store_error == "local"]
+    decisions = iter(local.hit(counted, _never) if counted else ())
+    return [next(decisions) if limit.limit.on_store_error == "local" else undecided(limit) for limit, _ in checks]
+
+
+def _never(decisions: Sequence[Decision]) -> None:
+    raise AssertionError("a local store decides at once")

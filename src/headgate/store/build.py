@@ -1,0 +1,27 @@
+"""Which store a configuration means."""
+
+import asyncio
+from collections.abc import Callable
+
+from headgate.model import config
+from headgate.model.snapshot import LimitState
+from headgate.store.base import LocalStore, Store
+from headgate.store.redis import RedisStore
+
+
+def build(
+    store: config.Store,
+    local: LocalStore,
+    loop: asyncio.AbstractEventLoop,
+    *,
+    on_change: Callable[[bool], None] = lambda down: None,
+    on_error: Callable[[LimitState], None] = lambda limit: None,
+) -> Store:
+    """The store that the settings name: `local` itself when they name no URL, else Redis with `local` to fall back on.
+
+    on_change: called with whether Redis is down, at each change; it is taken for up at first. on_error: called with
+    each limit that `on_store_error` had to decide. Raises ValueError when the URL is none.
+    """
+    if not store.url:
+        return local
+    return RedisStore(store, local, loop, on_change=on_change, on_error=on_error)

@@ -1,0 +1,170 @@
+"""One connection to Redis, from the connect to its end.
+
+A link is opened whole: connected, logged in, the database chosen, and one script run that writes. So a Redis that
+connects but cannot count (a replica, out of memory, still loading) is told from one that can before any request
+depends on it. Once lost, a link is never used again: an answer that comes late can not be taken for another's.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from headgate.store.resp import ErrorReply, NotRedis, Reader, Reply, command
+from headgate.store.url import Endpoint
+
+# Conditions that pass by themselves; whatever else Redis refuses at the opening, a person must mend.
+_PASSING = ("LOADING", "OOM", "READONLY", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "UNKILLABLE")
+
+
+@dataclass
+class LinkFailed(Exception):
+    """A link that could not be opened. permanent: it will not do better without a change of the settings."""
+
+    reason: str
+    permanent: bool = False
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class Link(asyncio.Protocol):
+    """A connection to Redis. `open_link` makes one; the owner then sets `on_reply` and `on_lost`.
+
+    on_reply: called with each reply, in the order of the commands. on_lost: called once with the reason, unless the
+    owner itself gave the link up with `abort`.
+    """
+
+    def __init__(self, endpoint: Endpoint, probe: bytes, loop: asyncio.AbstractEventLoop) -> None:
+        self.on_reply: Callable[[Reply], None] = _ignore
+        self.on_lost: Callable[[str], None] = _ignore
+        self.opened: asyncio.Future[None] = loop.create_future()
+        self._endpoint = endpoint
+        self._probe = probe
+        self._reader = Reader()
+        self._unanswered = 0  # commands of the opening
+        self._transport: asyncio.Transport | None = None
+        self._over = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Sends the whole opening at once."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by descent, only by its methods
+        endpoint = self._endpoint
+        commands = [self._probe]
+        if endpoint.db:
+            commands.insert(0, command("SELECT", endpoint.db))
+        if endpoint.password:
+            login = (endpoint.user, endpoint.password) if endpoint.user else (endpoint.password,)
+            commands.insert(0, command("AUTH", *login))
+        self._unanswered = len(commands)
+        self._transport.write(b"".join(commands))
+
+    def data_received(self, data: bytes) -> None:
+        """Hands out the replies."""
+        try:
+            replies = self._reader.feed(data)
+        except NotRedis:
+            self._end(LinkFailed("what answers there is not a Redis", permanent=True))
+            return
+        for reply in replies:
+            if self._over:
+                return
+            if self.opened.done():
+                self.on_reply(reply)
+            else:
+                self._opening_reply(reply)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tells the owner."""
+        self._end(LinkFailed(f"the connection was lost ({exc})" if exc else "Redis closed the connection"))
+
+    def write(self, data: bytes) -> None:
+        """Sends commands."""
+        if self._transport is not None:
+            self._transport.write(data)
+
+    def abort(self) -> None:
+        """Gives the connection up; nothing is reported any more."""
+        self._over = True
+        self.opened.cancel()
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _opening_reply(self, reply: Reply) -> None:
+        if isinstance(reply, ErrorReply):
+            self._end(_refusal(reply, self._endpoint))
+            return
+        self._unanswered -= 1
+        if not self._unanswered:
+            self.opened.set_result(None)
+
+    def _end(self, failure: LinkFailed) -> None:
+        if self._over:
+            return
+        was_open = self.opened.done()
+        if not was_open:
+            self.opened.set_exception(failure)
+        self._over = True
+        if self._transport is not None:
+            self._transport.abort()
+        if was_open:
+            self.on_lost(failure.reason)
+
+
+async def open_link(endpoint: Endpoint, probe: bytes, loop: asyncio.AbstractEventLoop) -> Link:
+    """A link that is ready for commands. probe: a command that only a Redis that can count answers.
+
+    Raises LinkFailed. It has no time limit of its own; cancelling it leaves no connection behind.
+    """
+    link = Link(endpoint, probe, loop)
+    try:
+        if endpoint.path:
+            await loop.create_unix_connection(lambda: link, endpoint.path)
+        else:
+            context = ssl.create_default_context() if endpoint.tls else None
+            await loop.create_connection(lambda: link, endpoint.host, endpoint.port, ssl=context)
+        await link.opened
+    except ssl.SSLCertVerificationError as error:
+        raise LinkFailed(f"its certificate is not accepted ({error.verify_message})", permanent=True) from error
+    except ssl.SSLError as error:
+        raise LinkFailed(f"TLS failed ({error.reason or error})", permanent=True) from error
+    except (OSError, UnicodeError) as error:
+        raise LinkFailed(getattr(error, "strerror", None) or str(error)) from error
+    finally:
+        if not link.opened.done() or link.opened.cancelled() or link.opened.exception():
+            link.abort()
+    return link
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+def _refusal(reply: ErrorReply, endpoint: Endpoint) -> LinkFailed:
+    """Why the opening failed, in words of the settings. Redis never repeats a password in its errors."""
+    text = reply.text
+    if reply.code == "WRONGPASS" or "invalid password" in text or "invalid username-password" in text:
+        return LinkFailed("wrong user or password", permanent=True)
+    if reply.code == "NOAUTH":
+        return LinkFailed("it requires a password (redis://:password@host)", permanent=True)
+    if "without any password configured" in text:
+        return LinkFailed("a password is given, but it has none", permanent=True)
+    if "DB index" in text or "SELECT is not allowed" in text:
+        return LinkFailed(f"it has no database {endpoint.db}", permanent=True)
+    return LinkFailed(brief(text), permanent=not is_passing(reply))
+
+
+def is_passing(reply: ErrorReply) -> bool:
+    """Whether the error is of a kind that passes by itself, wherever in the line an older Redis puts the code."""
+    return (
+        reply.code in _PASSING
+        or "max number of clients" in reply.text
+        or any(f"-{code} " in reply.text for code in _PASSING)
+    )
+
+
+def brief(text: str) -> str:
+    """An error of Redis, short enough for one line of a log."""
+    text = " ".join(text.split())
+    return text if len(text) <= 160 else text[:157] + "..."

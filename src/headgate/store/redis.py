@@ -1,0 +1,302 @@
+"""Limits in Redis: exact over any number of Headgates that name the same one.
+
+All checks of one turn of the event loop travel as one write, and each is one atomic script (`store/script.py`); so a
+limit in Redis costs little more than none. A client that is known to be over its limit is refused here until its
+window ends, without asking.
+
+Redis can be slow, gone, full or read-only, and no request may fail or hang for it: a check waits for the store's
+`deadline` at most. When one is overdue, or Redis refuses to count, or the connection breaks, the breaker opens: what
+waits and what comes is decided at once by `on_store_error`, and a task tries to get a new connection, with growing
+pauses. The connection that failed is given up, so its late answers reach nobody.
+One timer stands for the oldest waiting check; there is none per request.
+"""
+
+import asyncio
+import logging
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from headgate.errors import StoreRefused
+from headgate.limits.decision import Decision
+from headgate.model import config
+from headgate.model.snapshot import LimitState
+from headgate.store import script
+from headgate.store.base import Check, LocalStore, Resume, decide_without
+from headgate.store.breaker import Breaker, Event, State
+from headgate.store.link import Link, LinkFailed, brief, open_link
+from headgate.store.resp import ErrorReply, Reply
+from headgate.store.script import Rule
+from headgate.store.url import Endpoint
+
+logger = logging.getLogger("headgate.store")
+
+_CONNECT = 2.0  # seconds for a connection with its opening
+_SECOND_LOOK = 0.001
+_RULES = 1024  # limits that are remembered
+_OVER = 65536  # keys of a limit that are remembered to be over it
+
+
+class _Waiting:
+    """A request that waits for its decisions."""
+
+    __slots__ = ("asked", "checks", "resume", "retried")
+
+    def __init__(self, checks: Sequence[Check], resume: Resume, asked: float) -> None:
+        self.checks = checks
+        self.resume = resume
+        self.asked = asked
+        self.retried = False
+
+
+class RedisStore:
+    """A store in Redis. It belongs to one event loop and begins to connect as soon as that runs."""
+
+    def __init__(
+        self,
+        store: config.Store,
+        local: LocalStore,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_change: Callable[[bool], None] = lambda down: None,
+        on_error: Callable[[LimitState], None] = lambda limit: None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """local: decides while Redis cannot, for limits that say so.
+
+        on_change: called with whether Redis is down, at each change. on_error: called with each limit that
+        `on_store_error` decides, once for each request. chance: from 0 to 1, spreads the attempts to reconnect.
+        Raises ValueError when the URL is none.
+        """
+        self._endpoint = Endpoint.parse(store.url)
+        self._prefix = store.prefix
+        self._deadline = store.deadline
+        self._local = local
+        self._loop = loop
+        self._on_change = on_change
+        self._on_error = on_error
+        self._chance = chance
+        self._breaker = Breaker()
+        self._accepts = True  # the breaker's, kept here for the way of each request
+        self._reason = ""
+        self._link: Link | None = None
+        self._waiting: deque[_Waiting] = deque()
+        self._out: list[bytes] = []
+        self._flushing = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._overdue = -1.0  # when the check was asked that was found overdue last
+        self._rules: dict[int, Rule] = {}
+        self._lost = asyncio.Event()
+        self._task = loop.create_task(self._keep_open())
+
+    def hit(self, checks: Sequence[Check], resume: Resume) -> Sequence[Decision] | None:
+        """None, and `resume` is called with the decisions; or the decisions, when Redis need not or cannot be asked."""
+        if not self._accepts:
+            return self._without(checks)
+        if len(checks) == 1:
+            limit, key = checks[0]
+            rule = self._rules.get(id(limit)) or self._enter(limit)
+            if key in rule.over and (refusal := self._refusal(rule, key)):
+                return [refusal]
+            command = rule.ask(key)
+        else:
+            rules = [self._rules.get(id(limit)) or self._enter(limit) for limit, _ in checks]
+            if refusals := self._refusals(rules, checks):
+                return refusals
+            command = script.ask(rules, [key for _, key in checks])
+        self._send(_Waiting(checks, resume, self._loop.time()), command)
+        return None
+
+    def close(self) -> None:
+        """Gives up the connection. What waits, and whatever still comes, is decided by `on_store_error`."""
+        if self._breaker.state is State.CLOSED:
+            return
+        self._breaker.note(Event.CLOSE, self._loop.time())
+        self._task.cancel()
+        self._give_up()
+
+    # The way of a check.
+
+    def _send(self, waiting: _Waiting, command: bytes) -> None:
+        self._waiting.append(waiting)
+        self._out.append(command)
+        if not self._flushing and self._link is not None:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+        if self._timer is None:
+            self._timer = self._loop.call_at(waiting.asked + self._deadline, self._look)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self._out and self._link is not None:
+            self._link.write(b"".join(self._out))
+            self._out.clear()
+
+    def _replied(self, reply: Reply) -> None:
+        if not self._waiting:
+            self._fail("it answered what was not asked")
+            return
+        waiting = self._waiting.popleft()
+        if not isinstance(reply, bytes):
+            self._refused(waiting, reply)
+            return
+        try:
+            decisions = script.decisions(reply, waiting.checks)
+        except ValueError:
+            self._refused(waiting, reply)
+            return
+        for decision in decisions:
+            if decision.remaining <= 0:
+                self._remember(waiting, decisions)
+                break
+        waiting.resume(decisions)
+
+    def _refused(self, waiting: _Waiting, reply: Reply) -> None:
+        """Redis does not decide this check."""
+        text = reply.text if isinstance(reply, ErrorReply) else "its answer is not that of the script"
+        if text.startswith("NOSCRIPT") and not waiting.retried:
+            waiting.retried = True
+            rules = [self._rules.get(id(limit)) or self._enter(limit) for limit, _ in waiting.checks]
+            self._send(waiting, script.ask(rules, [key for _, key in waiting.checks], in_full=True))
+        elif "WRONGTYPE" in text:
+            # Somebody else's value under our key: it is this client's trouble alone, and no reason to leave Redis.
+            waiting.resume(self._without(waiting.checks))
+        else:
+            self._waiting.appendleft(waiting)
+            self._fail(brief(text))
+
+    def _without(self, checks: Sequence[Check]) -> Sequence[Decision]:
+        for limit, _ in checks:
+            self._on_error(limit)
+        return decide_without(checks, self._local)
+
+    # What is known without asking.
+
+    def _enter(self, limit: LimitState) -> Rule:
+        if len(self._rules) >= _RULES:
+            self._rules.clear()
+        rule = self._rules[id(limit)] = Rule(limit, self._prefix)
+        return rule
+
+    def _remember(self, waiting: _Waiting, decisions: Sequence[Decision]) -> None:
+        for (limit, key), decision in zip(waiting.checks, decisions, strict=True):
+            if decision.remaining > 0 or (len(decisions) > 1 and waiting.checks.count((limit, key)) > 1):
+                continue  # of a limit that stands twice in a refused request, the second says less than there is
+            rule = self._rules.get(id(limit)) or self._enter(limit)
+            if len(rule.over) >= _OVER:
+                rule.over.clear()
+            # From the moment of asking, not of the answer: never refused for longer than Redis itself would.
+            rule.over[key] = waiting.asked + decision.reset_after / 1_000_000
+
+    def _refusal(self, rule: Rule, key: bytes) -> Decision | None:
+        left = rule.over[key] - self._loop.time()
+        if left > 0:
+            return Decision(False, rule.limit, 0, max(1, int(left * 1_000_000)))
+        del rule.over[key]
+        return None
+
+    def _refusals(self, rules: Sequence[Rule], checks: Sequence[Check]) -> list[Decision]:
+        known = [self._refusal(rule, key) for rule, (_, key) in zip(rules, checks, strict=True) if key in rule.over]
+        return [refusal for refusal in known if refusal is not None]
+
+    # The connection and its failures.
+
+    def _look(self) -> None:
+        """Looks whether the oldest waiting check is overdue."""
+        self._timer = None
+        if not self._waiting:
+            return
+        oldest = min(waiting.asked for waiting in self._waiting)
+        if self._loop.time() < oldest + self._deadline:
+            self._timer = self._loop.call_at(oldest + self._deadline, self._look)
+        elif oldest > self._overdue:
+            # The answer may lie in the socket, unread because this process itself was late: uvloop runs timers before
+            # it reads. After one more turn it has been read.
+            self._overdue = oldest
+            self._timer = self._loop.call_later(_SECOND_LOOK, self._look)
+        else:
+            self._fail(f"no answer within {self._deadline * 1000:g} ms")
+
+    async def _keep_open(self) -> None:
+        """Holds a connection as long as the store is open."""
+        while True:
+            try:
+                async with asyncio.timeout(_CONNECT):
+                    link = await open_link(self._endpoint, script.probe(self._prefix), self._loop)
+            except LinkFailed as failure:
+                self._fail(failure.reason)
+            except TimeoutError:
+                self._fail(f"no answer within {_CONNECT:g} s")
+            else:
+                self._opened(link)
+                await self._lost.wait()
+            await asyncio.sleep(self._breaker.delay(self._chance()))
+
+    def _opened(self, link: Link) -> None:
+        was_down = self._breaker.state is State.DOWN
+        self._breaker.note(Event.OPENED, self._loop.time())
+        self._accepts = True
+        self._reason = ""
+        self._lost.clear()
+        self._link = link
+        link.on_reply = self._replied
+        link.on_lost = self._fail
+        self._flush()
+        if was_down:
+            logger.info("limit store %s is back", self._endpoint)
+            self._on_change(False)
+
+    def _fail(self, reason: str) -> None:
+        """Opens the breaker and decides what waits."""
+        was_down = self._breaker.state is State.DOWN
+        self._breaker.note(Event.FAILED, self._loop.time())
+        if reason != self._reason:
+            self._reason = reason
+            logger.warning("%s", _down(self._endpoint, reason))
+        self._give_up()
+        self._lost.set()
+        if not was_down:
+            self._on_change(True)
+
+    def _give_up(self) -> None:
+        self._accepts = False
+        if self._link is not None:
+            self._link.abort()
+            self._link = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._out.clear()
+        waiting, self._waiting = self._waiting, deque()
+        for one in waiting:
+            # Each in its own call, so that an error in one does not keep the others from being answered.
+            self._loop.call_soon(one.resume, self._without(one.checks))
+
+
+async def check(store: config.Store, timeout: float = 2.0) -> str | None:  # noqa: ASYNC109
+    """What a person should know before the start: None when all is well or no URL is set, else one line.
+
+    The line means that Redis cannot be used now but may be later, so Headgate starts. timeout: seconds for it all.
+    Raises StoreRefused when only other settings can help: a wrong password or database, or no Redis there.
+    """
+    if not store.url:
+        return None
+    try:
+        endpoint = Endpoint.parse(store.url)
+    except ValueError as error:
+        raise StoreRefused(f"store.url: {error}") from error
+    try:
+        async with asyncio.timeout(timeout):
+            link = await open_link(endpoint, script.probe(store.prefix), asyncio.get_running_loop())
+    except LinkFailed as failure:
+        if failure.permanent:
+            raise StoreRefused(f"store.url: {endpoint}: {failure.reason}") from failure
+        return _down(endpoint, failure.reason)
+    except TimeoutError:
+        return _down(endpoint, f"no answer within {timeout:g} s")
+    link.abort()
+    return None
+
+
+def _down(endpoint: Endpoint, reason: str) -> str:
+    return f"limit store {endpoint} is down: {reason}; on_store_error decides"

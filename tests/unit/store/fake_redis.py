@@ -1,0 +1,71 @@
+"""A Redis of a few lines, on the event loop of the test: it answers what it is told to, or not at all."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from headgate.store.resp import Reader
+
+Command = list[bytes]
+ALLOWED = b"+1 2 60000000\r\n"
+REFUSED = b"+0 0 60000000\r\n"
+
+
+def is_probe(command: Command) -> bool:
+    return command[0] == b"EVAL" and command[3].endswith(b":probe")
+
+
+class FakeRedis:
+    """answer: the bytes for a command; None keeps silent. It is not asked about the opening while `opens` is set."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.answer: Callable[[Command], bytes | None] = lambda command: ALLOWED
+        self.opens = True
+        self.commands: list[Command] = []  # without those of the openings
+        self.openings: list[Command] = []
+        self.writes = 0  # reads in which commands after the opening came
+        self.connections: list[asyncio.Transport] = []
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_unix_server(lambda: _Connection(self), self.path)
+
+    async def stop(self) -> None:
+        """Refuses connections from now on and drops those that are."""
+        assert self._server is not None
+        self._server.close()
+        self.drop()
+        await asyncio.sleep(0)
+
+    def drop(self) -> None:
+        for transport in self.connections:
+            transport.abort()
+        self.connections.clear()
+
+    def say(self, data: bytes) -> None:
+        """Writes to the newest connection."""
+        self.connections[-1].write(data)
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, fake: FakeRedis) -> None:
+        self.fake = fake
+        self.reader = Reader()
+        self.is_open = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.fake.connections.append(self.transport)
+
+    def data_received(self, data: bytes) -> None:
+        fake = self.fake
+        fake.writes += self.is_open
+        for command in cast("list[Command]", self.reader.feed(data)):
+            (fake.commands if self.is_open else fake.openings).append(command)
+            if not self.is_open and fake.opens:
+                self.is_open = is_probe(command)
+                self.transport.write(ALLOWED if self.is_open else b"+OK\r\n")
+            elif answer := fake.answer(command):
+                self.transport.write(answer)

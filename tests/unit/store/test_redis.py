@@ -1,0 +1,563 @@
+"""The Redis store against a fake Redis, on virtual time: every deadline and pause passes at once and exactly."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+
+import pytest
+
+from headgate import errors
+from headgate.limits.decision import Decision
+from headgate.model.config import Store as Settings
+from headgate.model.snapshot import LimitState
+from headgate.store.base import Check
+from headgate.store.memory import MemoryStore
+from headgate.store.redis import RedisStore, check
+from headgate.testing.clock import ManualClock, VirtualLoop
+from tests.unit.store.fake_redis import ALLOWED, REFUSED, Command, FakeRedis
+from tests.unit.store.limits import limit
+
+K = b"192.0.2.1"
+
+
+class Stage:
+    """A store before a fake Redis, and what the store reports."""
+
+    def __init__(self, fake: FakeRedis, url: str = "") -> None:
+        self.fake = fake
+        self.changes: list[bool] = []
+        self.errors: list[LimitState] = []
+        self.loop = asyncio.get_running_loop()
+        self.store = RedisStore(
+            Settings(url=url or f"unix://{fake.path}", deadline=0.05),
+            MemoryStore(ManualClock()),
+            self.loop,
+            on_change=self.changes.append,
+            on_error=self.errors.append,
+            chance=lambda: 1.0,
+        )
+
+    def ask(self, *checks: Check) -> "asyncio.Future[Sequence[Decision]]":
+        """The decisions, now or later."""
+        answer: asyncio.Future[Sequence[Decision]] = self.loop.create_future()
+        inside = True
+
+        def resume(decisions: Sequence[Decision]) -> None:
+            assert not inside, "resumed from inside hit"
+            answer.set_result(decisions)
+
+        now = self.store.hit(checks, resume)
+        inside = False
+        if now is not None:
+            answer.set_result(now)
+        return answer
+
+    async def opened(self) -> None:
+        """Waits for the first connection."""
+        assert (await self.ask((limit(name="first"), K)))[0].allowed
+        self.fake.commands.clear()
+
+    def waits(self) -> int:
+        return len(self.store._waiting)
+
+
+Play = Callable[[Stage], Coroutine[None, None, None]]
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[..., None]:
+    """Runs a play on a stage; afterwards nothing may be left waiting."""
+
+    def run(story: Play, *, started: bool = True, url: str = "") -> None:
+        async def main() -> None:
+            fake = FakeRedis(str(tmp_path / "redis"))
+            if started:
+                await fake.start()
+            stage = Stage(fake, url.format(path=fake.path))
+            try:
+                await story(stage)
+            finally:
+                stage.store.close()
+                if fake._server:
+                    await fake.stop()
+            assert not stage.waits()
+
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            runner.run(main())
+
+    return run
+
+
+def text(decisions: Sequence[Decision]) -> list[str]:
+    return [repr(decision) for decision in decisions]
+
+
+def test_a_check_is_answered_by_redis(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        assert text(await stage.ask((limit(), K))) == ["<per_ip: allowed, 2 left, 60000000 us>"]
+        assert stage.fake.commands[0][0] == b"EVALSHA"
+        assert not stage.changes
+        assert not stage.errors
+
+    play(story)
+
+
+def test_the_first_requests_wait_for_the_connection(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        answers = [stage.ask((limit(), K)) for _ in range(3)]
+        assert not stage.fake.connections
+        assert all([(await answer)[0].allowed for answer in answers])
+        assert len(stage.fake.commands) == 3
+
+    play(story)
+
+
+def test_the_checks_of_one_turn_are_one_write(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        before = stage.fake.writes
+        answers = [stage.ask((limit(), b"%d" % number)) for number in range(50)]
+        answers.append(stage.ask((limit(2, "a"), K), (limit(2, "b"), K)))
+        stage.fake.answer = lambda command: ALLOWED if command[2] == b"1" else b"+1 1 60 1 1 60\r\n"
+        await asyncio.gather(*answers)
+        assert stage.fake.writes == before + 1
+        assert len(stage.fake.commands) == 51
+
+    play(story)
+
+
+def test_answers_belong_to_their_questions(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        stage.fake.answer = lambda command: b"+1 %b 60\r\n" % command[3].rpartition(b":")[2]
+        answers = [stage.ask((limit(1000), b"%d" % number)) for number in range(1, 50)]
+        assert [(await answer)[0].remaining for answer in answers] == list(range(1, 50))
+
+    play(story)
+
+
+def test_a_client_over_its_limit_is_refused_without_asking_until_its_window_ends(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        stage.fake.answer = lambda command: REFUSED
+        one = limit()
+        assert not (await stage.ask((one, K)))[0].allowed
+        await asyncio.sleep(59.0)
+        (refusal,) = await stage.ask((one, K))
+        assert not refusal.allowed
+        assert refusal.limit is one
+        assert refusal.reset_after == pytest.approx(1_000_000, abs=1000)
+        assert not (await stage.ask((one, K), (limit(name="b"), K)))[0].allowed
+        assert len(stage.fake.commands) == 1
+        stage.fake.answer = lambda command: ALLOWED
+        await asyncio.sleep(1.0)
+        assert (await stage.ask((one, K)))[0].allowed
+        assert (await stage.ask((one, b"other")))[0].allowed
+
+    play(story)
+
+
+def test_the_last_allowed_request_says_enough(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        stage.fake.answer = lambda command: b"+1 0 60000000\r\n"
+        one = limit()
+        assert (await stage.ask((one, K)))[0].allowed
+        assert not (await stage.ask((one, K)))[0].allowed
+        assert len(stage.fake.commands) == 1
+
+    play(story)
+
+
+def test_what_is_known_of_clients_is_bounded(play: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headgate.store.redis._OVER", 4)
+    monkeypatch.setattr("headgate.store.redis._RULES", 2)
+
+    async def story(stage: Stage) -> None:
+        stage.fake.answer = lambda command: REFUSED
+        limits = [limit(name=name) for name in "abcdef"]
+        for one in limits:
+            for number in range(20):
+                assert not (await stage.ask((one, b"%d" % number)))[0].allowed
+        assert len(stage.store._rules) <= 2
+        assert all(len(rule.over) <= 4 for rule in stage.store._rules.values())
+
+    play(story)
+
+
+def test_a_script_that_redis_lost_is_sent_again(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: ALLOWED if command[0] == b"EVAL" else b"-NOSCRIPT No matching script.\r\n"
+        answers = [stage.ask((limit(), b"%d" % number)) for number in range(3)]
+        assert all([(await answer)[0].allowed for answer in answers])
+        assert [command[0] for command in stage.fake.commands] == [b"EVALSHA"] * 3 + [b"EVAL"] * 3
+        assert not stage.errors
+
+    play(story)
+
+
+def test_a_script_that_redis_cannot_keep_is_an_error(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: b"-NOSCRIPT No matching script.\r\n"
+        assert (await stage.ask((limit(), K)))[0].allowed
+        assert stage.changes == [True]
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("on_store_error", "outcomes"), [("allow", [True] * 3), ("deny", [False] * 3), ("local", [True, True, False])]
+)
+def test_a_silent_redis_costs_the_deadline_once(
+    play: Callable[..., None], on_store_error: str, outcomes: list[bool]
+) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: None
+        two = limit(2, on_store_error=on_store_error)
+        begin = stage.loop.time()
+        first = await stage.ask((two, K))
+        assert 0.05 <= stage.loop.time() - begin < 0.053
+        assert stage.changes == [True]
+        begin = stage.loop.time()
+        rest = [(await stage.ask((two, K)))[0] for _ in range(2)]
+        assert stage.loop.time() == begin
+        decisions = [first[0], *rest]
+        assert [decision.allowed for decision in decisions] == outcomes
+        assert [decision.unavailable for decision in decisions] == [on_store_error == "deny"] * 3
+        assert stage.errors == [two] * 3
+
+    play(story)
+
+
+def test_one_timer_stands_for_all(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: None
+        begin = stage.loop.time()
+        answers = []
+        for number in range(4):
+            answers.append(stage.ask((limit(on_store_error="allow"), b"%d" % number)))
+            await asyncio.sleep(0.01)
+        stage.fake.say(ALLOWED * 2)  # the first two are answered in time
+        await answers[1]
+        timers = [handle for handle in stage.loop._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
+        assert len(timers) == 1
+        await answers[3]
+        assert 0.07 <= stage.loop.time() - begin < 0.073  # the third was due
+        assert len(stage.errors) == 2
+
+    play(story)
+
+
+def test_an_answer_that_lay_unread_while_the_process_was_late_counts(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: None
+        answer = stage.ask((limit(), K))
+        await asyncio.sleep(0.049)
+        # The clock jumps past the deadline before the loop reads, as when this process was held up.
+        stage.loop._selector.now += 0.2  # type: ignore[attr-defined]
+        stage.store._look()
+        stage.fake.say(b"+1 1 5\r\n")
+        assert (await answer)[0].remaining == 1
+        assert not stage.changes
+
+    play(story)
+
+
+def test_a_late_answer_reaches_nobody(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: None
+        await stage.ask((limit(on_store_error="allow"), K))
+        old = stage.fake.connections[-1]
+        stage.fake.answer = lambda command: b"+1 7 60\r\n"
+        await asyncio.sleep(0.1)
+        assert stage.changes == [True, False]
+        assert len(stage.fake.connections) == 2
+        old.write(REFUSED * 5)
+        assert (await stage.ask((limit(), b"new")))[0].remaining == 7
+
+    play(story)
+
+
+def test_a_lost_connection_decides_what_waits_at_once(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: None
+        begin = stage.loop.time()
+        answers = [stage.ask((limit(on_store_error="allow"), K)) for _ in range(3)]
+        await asyncio.sleep(0.001)
+        stage.fake.drop()
+        await asyncio.gather(*answers)
+        assert stage.loop.time() - begin < 0.01
+        assert len(stage.errors) == 3
+
+    play(story)
+
+
+def test_an_error_in_one_waiting_request_does_not_reach_the_others(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: None
+        seen: list[object] = []
+        stage.loop.set_exception_handler(lambda loop, context: seen.append(context["exception"]))
+
+        def fails(decisions: Sequence[Decision]) -> None:
+            raise ZeroDivisionError
+
+        assert stage.store.hit([(limit(), K)], fails) is None
+        answer = stage.ask((limit(on_store_error="allow"), K))
+        assert (await answer)[0].allowed
+        assert isinstance(seen[0], ZeroDivisionError)
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        b"-OOM command not allowed when used memory > 'maxmemory'.\r\n",
+        b"-READONLY You can't write against a read only replica.\r\n",
+        b"-LOADING Redis is loading the dataset in memory\r\n",
+        b"-NOAUTH Authentication required.\r\n",
+        b"-MISCONF Redis is configured to save RDB snapshots\r\n",
+        b"-BUSY Redis is busy running a script.\r\n",
+        b"-ERR something new\r\n",
+        b"+OK\r\n",
+        b":1\r\n",
+        b"$-1\r\n",
+        b"HTTP/1.1 400 Bad Request\r\n",
+    ],
+)
+def test_whatever_redis_says_instead_of_an_answer_opens_the_breaker(
+    play: Callable[..., None], error: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: error
+        answers = [stage.ask((limit(on_store_error="allow"), b"%d" % number)) for number in range(3)]
+        assert all([(await answer)[0].allowed for answer in answers])
+        assert stage.changes == [True]
+        assert len(stage.errors) == 3
+        stage.fake.answer = lambda command: ALLOWED
+        await asyncio.sleep(0.1)
+        assert stage.changes == [True, False]
+
+    caplog.set_level(logging.INFO, "headgate.store")
+    play(story)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+    assert "is down" in caplog.messages[0]
+    assert "is back" in caplog.messages[1]
+
+
+def test_somebody_elses_value_under_a_key_is_the_trouble_of_that_key(play: Callable[..., None]) -> None:
+    def answer(command: Command) -> bytes:
+        return b"-WRONGTYPE Operation against a key\r\n" if command[3].endswith(b":bad") else ALLOWED
+
+    async def story(stage: Stage) -> None:
+        stage.fake.answer = answer
+        one = limit(on_store_error="deny")
+        assert (await stage.ask((one, b"bad")))[0].unavailable
+        assert (await stage.ask((one, K)))[0].allowed
+        assert not stage.changes
+        assert stage.errors == [one]
+
+    play(story)
+
+
+def test_answers_to_nothing_open_the_breaker(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.say(ALLOWED * 2)
+        await asyncio.sleep(0.001)
+        assert stage.changes == [True]
+
+    play(story)
+
+
+def test_it_starts_without_redis_and_finds_it_later(
+    play: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(stage: Stage) -> None:
+        assert (await stage.ask((limit(1), K)))[0].allowed
+        assert not (await stage.ask((limit(1), K)))[0].allowed
+        assert stage.changes == [True]
+        await asyncio.sleep(30)
+        await stage.fake.start()
+        await asyncio.sleep(2.0)
+        assert stage.changes == [True, False]
+        assert (await stage.ask((limit(1), K)))[0].remaining == 2
+
+    caplog.set_level(logging.INFO, "headgate.store")
+    play(story, started=False)
+    assert len(caplog.messages) == 2  # not one for each attempt
+
+
+def test_a_new_reason_is_logged(play: Callable[..., None], caplog: pytest.LogCaptureFixture) -> None:
+    async def story(stage: Stage) -> None:
+        await asyncio.sleep(1)
+        stage.fake.opens = False
+        stage.fake.answer = lambda command: b"-NOAUTH Authentication required.\r\n"
+        await stage.fake.start()
+        await asyncio.sleep(10)
+
+    play(story, started=False)
+    assert ["No such file" in caplog.messages[0], "requires a password" in caplog.messages[1]] == [True, True]
+    assert len(caplog.messages) == 2
+
+
+def test_a_redis_that_never_finishes_the_opening_is_given_up(
+    play: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(stage: Stage) -> None:
+        stage.fake.opens = False
+        stage.fake.answer = lambda command: None
+        begin = stage.loop.time()
+        assert (await stage.ask((limit(), K)))[0].allowed
+        assert stage.loop.time() - begin < 0.053
+        await asyncio.sleep(2.5)
+        assert len(stage.fake.connections) == 2
+        stage.fake.opens = True
+        await asyncio.sleep(3.0)
+        assert stage.changes == [True, False]
+
+    play(story)
+    assert "no answer within 50 ms" in caplog.messages[0]
+    assert "no answer within 2 s" in caplog.messages[1]
+
+
+def test_the_opening_logs_in_and_chooses_the_database(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        assert stage.fake.openings[0] == [b"AUTH", b"alice", b"p:w"]
+        assert stage.fake.openings[1] == [b"SELECT", b"3"]
+        assert stage.fake.openings[2][0] == b"EVAL"
+
+    play(story, url="unix://alice:p%3Aw@{path}?db=3")
+
+
+def test_a_password_without_a_user(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        assert stage.fake.openings[0] == [b"AUTH", b"pw"]
+
+    play(story, url="unix://:pw@{path}")
+
+
+def test_closing_decides_what_waits_and_what_comes(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: None
+        answer = stage.ask((limit(on_store_error="deny"), K))
+        stage.store.close()
+        stage.store.close()
+        assert (await answer)[0].unavailable
+        assert (await stage.ask((limit(on_store_error="deny"), K)))[0].unavailable
+        await asyncio.sleep(10)
+        assert len(stage.fake.openings) == 1
+        assert stage.changes == []
+
+    play(story)
+
+
+def test_closing_before_the_connection_stands(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        answer = stage.ask((limit(), K))
+        stage.store.close()
+        assert (await answer)[0].allowed
+        await asyncio.sleep(10)
+        assert not stage.fake.openings
+
+    play(story)
+
+
+def test_limits_that_disagree_about_a_lost_store_deny_together(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        local, deny = limit(1, "a"), limit(1, "b", on_store_error="deny")
+        allow = limit(1, "c", on_store_error="allow")
+        stage.fake.drop()
+        await asyncio.sleep(1)
+        assert stage.changes == [True]
+        assert [decision.allowed for decision in await stage.ask((local, K), (deny, K))] == [True, False]
+        first = await stage.ask((allow, K), (local, K))  # nothing was taken on this machine by the refused request
+        assert [decision.allowed for decision in first] == [True, True]
+        second = await stage.ask((allow, K), (local, K))
+        assert [decision.limit for decision in second] == [allow, local]
+        assert [decision.allowed for decision in second] == [True, False]
+
+    play(story, started=False)
+
+
+def run_check(tmp_path: Path, answer: Callable[[Command], bytes | None], url: str = "unix://{path}") -> str | None:
+    async def main() -> str | None:
+        fake = FakeRedis(str(tmp_path / "redis"))
+        fake.opens = False
+        fake.answer = answer
+        await fake.start()
+        try:
+            return await check(Settings(url=url.format(path=fake.path)), timeout=1.0)
+        finally:
+            await fake.stop()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(main())
+
+
+def test_the_check_says_nothing_when_all_is_well(tmp_path: Path) -> None:
+    assert run_check(tmp_path, lambda command: ALLOWED) is None
+    assert run_check(tmp_path, lambda command: ALLOWED, url="") is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"-WRONGPASS invalid username-password pair or user is disabled.\r\n", "wrong user or password"),
+        (b"-ERR invalid password\r\n", "wrong user or password"),
+        (b"-NOAUTH Authentication required.\r\n", "requires a password"),
+        (b"-ERR AUTH <password> called without any password configured for the default user.\r\n", "it has none"),
+        (b"-ERR DB index is out of range\r\n", "it has no database 3"),
+        (b"-NOPERM this user has no permissions to run the 'eval' command\r\n", "NOPERM"),
+        (b"-DENIED Redis is running in protected mode " + b"x" * 500 + b"\r\n", "DENIED"),
+        (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n", "not a Redis"),
+    ],
+)
+def test_the_check_refuses_what_only_other_settings_mend(tmp_path: Path, answer: bytes, expected: str) -> None:
+    with pytest.raises(errors.StoreRefused, match=expected) as refusal:
+        run_check(tmp_path, lambda command: answer, url="unix://:geheim@{path}?db=3")
+    line = str(refusal.value)
+    assert line.startswith("store.url: unix://")
+    assert "geheim" not in line
+    assert "\n" not in line
+    assert len(line) < 400
+    assert refusal.value.exit_code == 78
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (b"-LOADING Redis is loading the dataset in memory\r\n", "LOADING"),
+        (b"-OOM command not allowed\r\n", "OOM"),
+        (b"-ERR Error running script (call to f_1): @user_script:3: -OOM command not allowed\r\n", "OOM"),
+        (b"-ERR max number of clients reached\r\n", "max number of clients"),
+        (None, "no answer within 1 s"),
+    ],
+)
+def test_the_check_warns_of_what_may_pass(tmp_path: Path, answer: bytes | None, expected: str) -> None:
+    warning = run_check(tmp_path, lambda command: answer)
+    assert warning is not None
+    assert "is down" in warning
+    assert expected in warning
+
+
+def test_the_check_warns_when_nobody_is_there(tmp_path: Path) -> None:
+    warning = run_check(tmp_path, lambda command: ALLOWED, url="unix://{path}.not")
+    assert warning is not None
+    assert os.strerror(2) in warning
+
+
+def test_the_check_refuses_what_is_no_url(tmp_path: Path) -> None:
+    with pytest.raises(errors.StoreRefused, match="expected redis://"):
+        run_check(tmp_path, lambda command: ALLOWED, url="http://h")

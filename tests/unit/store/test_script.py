@@ -1,0 +1,66 @@
+import hashlib
+from typing import cast
+
+import pytest
+
+from headgate.store import script
+from headgate.store.resp import Reader
+from headgate.store.script import Rule
+from tests.unit.store.limits import limit
+
+SHA = hashlib.sha1(script.SOURCE).hexdigest().encode()
+
+
+def parts(command: bytes) -> list[bytes]:
+    """A command has the form of a reply, so the reader takes it apart."""
+    (reply,) = Reader().feed(command)
+    return cast("list[bytes]", reply)
+
+
+def test_one_limit_is_asked_for_by_the_scripts_hash() -> None:
+    rule = Rule(limit(100, "per_ip", 60.0), "headgate")
+    name = b"headgate:per_ip:client_ip:fixed_window:100/60000000:192.0.2.1"
+    assert parts(rule.ask(b"192.0.2.1")) == [b"EVALSHA", SHA, b"1", name, b"100", b"60000000"]
+
+
+def test_several_limits_are_asked_for_at_once() -> None:
+    rules = [Rule(limit(2, "a", 1.0), "p"), Rule(limit(3, "b", 2.0), "p")]
+    keys = [b"p:a:client_ip:fixed_window:2/1000000:x\r\n", b"p:b:client_ip:fixed_window:3/2000000:"]
+    expected = [b"EVALSHA", SHA, b"2", *keys, b"2", b"1000000", b"3", b"2000000"]
+    assert parts(script.ask(rules, [b"x\r\n", b""])) == expected
+
+
+def test_the_two_forms_of_one_question_are_the_same() -> None:
+    rule = Rule(limit(), "p")
+    assert rule.ask(b"k") == script.ask([rule], [b"k"])
+
+
+def test_the_script_itself_goes_along_when_asked_to() -> None:
+    rule = Rule(limit(), "p")
+    in_full = parts(script.ask([rule], [b"k"], in_full=True))
+    assert in_full[:2] == [b"EVAL", script.SOURCE]
+    assert in_full[2:] == parts(rule.ask(b"k"))[2:]
+
+
+def test_the_probe_runs_the_script() -> None:
+    assert parts(script.probe("p"))[:4] == [b"EVAL", script.SOURCE, b"1", b"p:probe"]
+
+
+def test_the_answer_on_one_limit() -> None:
+    one = limit()
+    (decision,) = script.decisions(b"1 2 60000000", [(one, b"k")])
+    assert repr(decision) == "<per_ip: allowed, 2 left, 60000000 us>"
+    assert decision.limit is one
+
+
+def test_the_answer_on_several_limits() -> None:
+    checks = [(limit(5, "a"), b"k"), (limit(1, "b"), b"k")]
+    decisions = script.decisions(b"1 4 60 0 0 59", checks)
+    assert [repr(decision) for decision in decisions] == ["<a: allowed, 5 left, 60 us>", "<b: refused, 0 left, 59 us>"]
+
+
+@pytest.mark.parametrize("line", [b"", b"OK", b"1 2", b"1 2 x", b"1 2 3 4", b"1 2 3 1 2"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_is_no_answer_is_refused(line: bytes, count: int) -> None:
+    with pytest.raises(ValueError):
+        script.decisions(line, [(limit(), b"k")] * count)

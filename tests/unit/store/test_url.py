@@ -1,0 +1,63 @@
+import pytest
+
+from headgate.store.url import Endpoint
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint"),
+    [
+        ("redis://example.org", Endpoint("example.org")),
+        ("redis://example.org:7000/3", Endpoint("example.org", 7000, db=3)),
+        ("redis://example.org?db=3", Endpoint("example.org", db=3)),
+        ("redis://[::1]:7000", Endpoint("::1", 7000)),
+        ("redis:///2", Endpoint("127.0.0.1", db=2)),
+        ("redis://:se%2Fcret%40@h", Endpoint("h", password="se/cret@")),
+        ("redis://al%3Ace:pw@h/", Endpoint("h", user="al:ce", password="pw")),
+        ("rediss://h", Endpoint("h", tls=True)),
+        ("unix:///run/redis.sock", Endpoint(path="/run/redis.sock")),
+        ("unix://u:p@/run/redis%20a.sock?db=1", Endpoint(path="/run/redis a.sock", db=1, user="u", password="p")),
+        ("redis+unix:///run/redis.sock", Endpoint(path="/run/redis.sock")),
+    ],
+)
+def test_a_url_names_an_endpoint(url: str, endpoint: Endpoint) -> None:
+    assert Endpoint.parse(url) == endpoint
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("example.org:6379", "expected redis://host:port/db"),
+        ("http://example.org", "expected redis://host:port/db"),
+        ("redis://h:0x1", "expected a port"),
+        ("redis://h:70000", "expected a port"),
+        ("redis://h/first", '"first" is not a database'),
+        ("redis://h/-1", '"-1" is not a database'),
+        ("redis://h/\u0663", "is not a database"),
+        ("redis://h?timeout=3", '"timeout" is not a parameter'),
+        ("unix://run/redis.sock", "needs an absolute path"),
+        ("unix:run/redis.sock", "needs an absolute path"),
+    ],
+)
+def test_what_is_no_url_is_refused_with_what_was_expected(url: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Endpoint.parse(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        ("redis://alice:secret@h/1", "redis://alice@h:6379/1"),
+        ("rediss://:secret@[::1]", "rediss://[::1]:6379/0"),
+        ("unix://:secret@/run/s", "unix:///run/s?db=0"),
+    ],
+)
+def test_the_text_leaves_out_the_password(url: str, text: str) -> None:
+    endpoint = Endpoint.parse(url)
+    assert str(endpoint) == text
+    assert "secret" not in repr(endpoint)
+
+
+def test_an_error_never_repeats_the_password() -> None:
+    with pytest.raises(ValueError) as error:
+        Endpoint.parse("redis://:secret@h:70000")
+    assert "secret" not in str(error.value)
