@@ -12,10 +12,10 @@ from typing import TextIO
 class _Formatter(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
-    def format(self, record: logging.LogRecord) -> str:
-        # A server's answer or a file's name may be in the message: no control character of theirs reaches a terminal.
-        line = super().format(record)
-        return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in line)
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+        # A file's or a server's words may be in it: none of them starts a new line or reaches a terminal as a command.
+        line = super().formatMessage(record)
+        return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
 
 
 def set_up(stream: TextIO | None = None, level: int = logging.INFO) -> None:

@@ -1,0 +1,370 @@
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import pytest
+from starlette.types import ASGIApp
+
+from headgate.control.admin import application
+from headgate.control.plane import Plane
+from headgate.errors import ConfigError
+from headgate.model.address import Address
+from headgate.model.config import Admin, Config
+from headgate.model.server import Mode
+from headgate.wire.cells import ServerCell, WorkerCell
+from tests.unit.control.configs import A, B, C, config, upstream
+from tests.unit.control.planes import Answer, call, plane
+
+SERVERS = "/api/v1/upstreams/web/servers"
+
+
+class Api:
+    """A plane and its API."""
+
+    def __init__(self, the_plane: Plane) -> None:
+        self.plane = the_plane
+        self.app: ASGIApp = application(the_plane, on_network=True)
+
+    async def __call__(self, method: str, target: str, body: dict[str, object] | bytes | None = None) -> Answer:
+        headers = {"content-type": "application/json"} if body is not None else None
+        return await call(self.app, method, target, body, headers)
+
+    async def servers(self, name: str = "web") -> dict[str, dict[str, object]]:
+        answer = await self("GET", f"/api/v1/upstreams/{name}/servers")
+        listed = msgspec.convert(answer.json["servers"], list[dict[str, object]])
+        return {str(server["address"]): server for server in listed}
+
+
+def with_api(
+    test: Callable[[Api], Awaitable[None]],
+    base: Config | None = None,
+    *,
+    load: Callable[[], Config] | None = None,
+    state_path: str = "",
+) -> None:
+    async def main() -> None:
+        with plane(base, load=load, state_path=state_path) as the_plane:
+            await test(Api(the_plane))
+            await the_plane.close()
+
+    asyncio.run(main())
+
+
+def test_the_status_has_everything() -> None:
+    async def test(api: Api) -> None:
+        api.plane.cells.worker(1)[WorkerCell.CONNECTIONS] = 3
+        status = (await api("GET", "/api/v1/status")).json
+        assert set(status) == {
+            *("version", "snapshot", "pid", "started", "uptime", "draining"),
+            *("workers", "listeners", "upstreams", "limits", "store"),
+        }
+        assert status["snapshot"] == 1
+        assert status["draining"] is False
+        assert status["store"] == {"kind": "local", "down": False}
+        assert status["limits"] == [
+            {"name": "per_ip", "rate": "10/minute", "key": "client_ip", "allowed": 0, "refused": 0}
+        ]
+        workers = cast("list[dict[str, object]]", status["workers"])
+        assert [worker["connections"] for worker in workers] == [0, 3]
+        (group,) = cast("list[dict[str, object]]", status["upstreams"])
+        assert (group["name"], group["policy"], group["health_check"]) == ("web", "round_robin", True)
+
+    with_api(test, config(limits=("per_ip",)))
+
+
+def test_a_server_is_shown_with_its_counts() -> None:
+    async def test(api: Api) -> None:
+        slot = api.plane.fleet.member("web", A).slot
+        for index, k in ((0, 1), (1, 2)):
+            cells = api.plane.cells.server(index, slot)
+            cells[ServerCell.IN_FLIGHT] = k
+            cells[ServerCell.IDLE] = 10 * k
+            cells[ServerCell.CLASS + 2] = 100 * k
+            cells[ServerCell.CLASS + 5] = k
+            cells[ServerCell.RESETS] = 5 * k
+        assert (await api.servers())[str(A)] == {
+            "address": str(A),
+            "weight": 1,
+            "mode": "ready",
+            "probe": "unknown",
+            "detail": "",
+            "ejected_for": 0,
+            "available": True,
+            "in_flight": 3,
+            "idle": 30,
+            "requests": 303,
+            "failures": 15,
+            "source": "config",
+            "removing": False,
+        }
+
+    with_api(test)
+
+
+def test_a_server_that_every_worker_ejected_is_not_available() -> None:
+    async def test(api: Api) -> None:
+        slot = api.plane.fleet.member("web", A).slot
+        soon = int((time.monotonic() + 1000) * 1000)
+        api.plane.cells.server(0, slot)[ServerCell.EJECTED_UNTIL] = soon
+        shown = (await api.servers())[str(A)]
+        assert shown["available"] is True
+        assert 990 < cast("float", shown["ejected_for"]) <= 1000
+        api.plane.cells.server(1, slot)[ServerCell.EJECTED_UNTIL] = soon
+        assert (await api.servers())[str(A)]["available"] is False
+
+    with_api(test)
+
+
+def test_a_server_is_added() -> None:
+    async def test(api: Api) -> None:
+        answer = await api("POST", SERVERS, {"address": str(C), "weight": 3})
+        assert answer.status == 201
+        assert (answer.json["address"], answer.json["weight"], answer.json["source"]) == (str(C), 3, "runtime")
+        assert api.plane.fleet.snapshot.version == 2
+        assert list(await api.servers()) == [str(A), str(B), str(C)]
+        assert (await api("POST", SERVERS, {"address": str(C)})).status == 409
+        assert api.plane.fleet.snapshot.version == 2
+
+    with_api(test)
+
+
+def test_mode_and_weight_are_set() -> None:
+    async def test(api: Api) -> None:
+        answer = await api("PATCH", f"{SERVERS}/{A}", {"mode": "maint", "weight": 7})
+        assert answer.status == 200
+        assert (answer.json["mode"], answer.json["weight"], answer.json["available"]) == ("maint", 7, False)
+        assert api.plane.fleet.snapshot.version == 2
+        assert (await api("PATCH", f"{SERVERS}/{A}", {"mode": "ready"})).json["available"] is True
+        assert api.plane.fleet.member("web", A).weight == 7
+
+    with_api(test)
+
+
+def test_a_removed_server_drains_and_then_leaves() -> None:
+    async def test(api: Api) -> None:
+        slot = api.plane.fleet.member("web", A).slot
+        api.plane.cells.server(0, slot)[ServerCell.IN_FLIGHT] = 1
+        answer = await api("DELETE", f"{SERVERS}/{A}")
+        assert (answer.status, answer.json) == (202, {"address": str(A), "state": "removing"})
+        shown = (await api.servers())[str(A)]
+        assert (shown["mode"], shown["removing"]) == ("drain", True)
+        assert (await api("DELETE", f"{SERVERS}/{A}")).status == 404
+        api.plane._tidy()
+        assert str(A) in await api.servers()
+        api.plane.cells.server(0, slot)[ServerCell.IN_FLIGHT] = 0
+        api.plane._tidy()
+        assert list(await api.servers()) == [str(B)]
+
+    with_api(test)
+
+
+def test_a_removal_may_say_how_long_it_drains() -> None:
+    async def test(api: Api) -> None:
+        slot = api.plane.fleet.member("web", A).slot
+        api.plane.cells.server(0, slot)[ServerCell.IN_FLIGHT] = 1
+        assert (await api("DELETE", f"{SERVERS}/{A}?drain=0")).status == 202
+        api.plane._tidy()
+        assert list(await api.servers()) == [str(B)]
+        for text in ("-1", "x", "nan", "inf", ""):
+            answer = await api("DELETE", f"{SERVERS}/{B}?drain={text}")
+            assert answer.status == 400
+            assert "expected a number of seconds" in str(answer.json["detail"])
+
+    with_api(test)
+
+
+@pytest.mark.parametrize("path", ["unix:/run/a%20b.sock", "unix:%2Frun%2Fa%20b.sock", "unix:/run/a b.sock"])
+def test_the_address_of_a_unix_socket_may_be_in_the_path(path: str) -> None:
+    async def test(api: Api) -> None:
+        assert (await api("GET", f"{SERVERS}/{path}")).json["address"] == "unix:/run/a b.sock"
+
+    with_api(test, config(upstream("web", Address(path="/run/a b.sock"))))
+
+
+def test_an_ipv6_address_may_be_in_the_path() -> None:
+    async def test(api: Api) -> None:
+        assert (await api("PATCH", f"{SERVERS}/[::1]:80", {"weight": 2})).status == 200
+        assert (await api("PATCH", f"{SERVERS}/%5B::1%5D:80", {"weight": 3})).json["weight"] == 3
+
+    with_api(test, config(upstream("web", Address("::1", 80))))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "detail"),
+    [
+        ("GET", "/api/v1/upstreams/wep/servers", None, 404, 'no upstream "wep" (known: web)'),
+        ("POST", "/api/v1/upstreams/wep/servers", {"address": "1.1.1.1:1"}, 404, "(known: web)"),
+        ("PATCH", f"{SERVERS}/{C}", {"weight": 1}, 404, "(known: 10.0.0.1:1, 10.0.0.1:2)"),
+        ("DELETE", f"{SERVERS}/{C}", None, 404, "(known: 10.0.0.1:1, 10.0.0.1:2)"),
+        ("GET", f"{SERVERS}/{C}", None, 404, "(known: 10.0.0.1:1, 10.0.0.1:2)"),
+        ("POST", SERVERS, {"address": "nonsense"}, 400, "expected host:port"),
+        ("POST", SERVERS, {"address": "1.1.1.1:0"}, 400, "port 0"),
+        ("POST", SERVERS, {"addres": "1.1.1.1:1"}, 400, "unknown field `addres` (known: address, weight)"),
+        ("POST", SERVERS, {}, 400, "missing required field `address`"),
+        ("POST", SERVERS, {"address": 1}, 400, "$.address"),
+        ("POST", SERVERS, {"address": "1.1.1.1:1", "weight": 257}, 400, "<= 256"),
+        ("POST", SERVERS, {"address": "1.1.1.1:1", "weight": True}, 400, "$.weight"),
+        ("POST", SERVERS, b"{", 400, "truncated"),
+        ("POST", SERVERS, b"\xff", 400, "malformed"),
+        ("PATCH", f"{SERVERS}/{A}", {}, 400, "nothing to change (known: mode, weight)"),
+        ("PATCH", f"{SERVERS}/{A}", {"mode": "off"}, 400, "Invalid enum value 'off'"),
+        ("PATCH", f"{SERVERS}/nonsense", {"weight": 1}, 400, "expected host:port"),
+        ("PUT", f"{SERVERS}/{A}", {"weight": 1}, 405, "Method Not Allowed"),
+        ("GET", "/api/v2/status", None, 404, "Not Found"),
+        ("GET", "/api/v1/status/", None, 404, "Not Found"),
+    ],
+)
+def test_what_cannot_be_done_is_told_as_a_problem_and_changes_nothing(
+    method: str, path: str, body: dict[str, object] | bytes | None, status: int, detail: str
+) -> None:
+    async def test(api: Api) -> None:
+        answer = await api(method, path, body)
+        assert answer.status == status
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json["status"] == status
+        assert detail in str(answer.json["detail"])
+        assert api.plane.fleet.snapshot.version == 1
+        assert api.plane.fleet.overlay == {}
+
+    with_api(test)
+
+
+def test_a_change_that_cannot_be_kept_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+
+    async def test(api: Api) -> None:
+        path.mkdir()  # a file cannot be put in its place
+        answer = await api("PATCH", f"{SERVERS}/{A}", {"mode": "drain"})
+        assert answer.status == 503
+        assert "cannot be written" in str(answer.json["detail"])
+        assert api.plane.fleet.member("web", A).mode is Mode.READY
+        assert api.plane.fleet.snapshot.version == 1
+        path.rmdir()
+        assert (await api("PATCH", f"{SERVERS}/{A}", {"mode": "drain"})).status == 200
+
+    with_api(test, state_path=str(path))
+
+
+def test_changes_survive_a_restart(tmp_path: Path) -> None:
+    path = str(tmp_path / "state.json")
+
+    async def before(api: Api) -> None:
+        await api("POST", SERVERS, {"address": str(C), "weight": 5})
+        await api("DELETE", f"{SERVERS}/{A}")
+        await api("PATCH", f"{SERVERS}/{B}", {"mode": "drain"})
+
+    async def after(api: Api) -> None:
+        shown = await api.servers()
+        assert [(name, server["mode"], server["weight"]) for name, server in shown.items()] == [
+            (str(B), "drain", 1),
+            (str(C), "ready", 5),
+        ]
+
+    with_api(before, state_path=path)
+    with_api(after, state_path=path)
+
+
+class TestReload:
+    """POST /api/v1/reload."""
+
+    def test_a_new_configuration_is_served(self) -> None:
+        async def test(api: Api) -> None:
+            answer = await api("POST", "/api/v1/reload")
+            assert (answer.status, answer.json) == (200, {"snapshot": 2, "changed": True})
+            assert set(await api.servers("api")) == {str(C)}
+            assert (await api("POST", "/api/v1/reload")).json == {"snapshot": 2, "changed": False}
+
+        new = replace(config(upstream("web", A, B), upstream("api", C)), listeners=())
+        with_api(test, replace(config(), listeners=()), load=lambda: new)
+
+    def test_a_bad_one_changes_nothing_and_tells_every_problem(self) -> None:
+        def load() -> Config:
+            raise ConfigError(["a.toml:1: one", "a.toml:2: two"])
+
+        async def test(api: Api) -> None:
+            answer = await api("POST", "/api/v1/reload")
+            assert answer.status == 422
+            assert answer.json["problems"] == ["a.toml:1: one", "a.toml:2: two"]
+            assert api.plane.fleet.snapshot.version == 1
+
+        with_api(test, load=load)
+
+    def test_a_listener_that_cannot_be_bound_changes_nothing(self) -> None:
+        base = replace(config(), listeners=())
+        new = replace(
+            config(upstream("web", C)), listeners=(replace(config().listeners[0], address=Address("192.0.2.1", 80)),)
+        )
+
+        async def test(api: Api) -> None:
+            answer = await api("POST", "/api/v1/reload")
+            assert answer.status == 422
+            assert "cannot listen on 192.0.2.1:80" in str(answer.json["problems"])
+            assert api.plane.fleet.config == base
+            assert api.plane.bound == {}
+
+        with_api(test, base, load=lambda: new)
+
+    def test_what_needs_a_restart_stays_and_is_told(self, caplog: pytest.LogCaptureFixture) -> None:
+        base = replace(config(), listeners=())
+        new = replace(base, workers=5, state_file="/elsewhere", admin=Admin(Address("127.0.0.1", 1), "new token"))
+
+        async def test(api: Api) -> None:
+            assert (await api("POST", "/api/v1/reload")).json == {"snapshot": 1, "changed": True}
+            kept = api.plane.fleet.config
+            assert (kept.workers, kept.state_file, kept.admin.listen) == (2, "", None)
+            assert kept.admin.token == "new token"
+
+        with_api(test, base, load=lambda: new)
+        assert "a restart is needed for the new workers and state_file and admin.listen" in caplog.text
+
+    def test_run_time_changes_stay(self) -> None:
+        new = replace(config(upstream("web", B, C)), listeners=())
+
+        async def test(api: Api) -> None:
+            await api("PATCH", f"{SERVERS}/{B}", {"weight": 9})
+            await api("DELETE", f"{SERVERS}/{A}")
+            await api("POST", SERVERS, {"address": "10.9.9.9:1"})
+            await api("POST", "/api/v1/reload")
+            api.plane._tidy()
+            shown = await api.servers()
+            assert [(name, server["weight"], server["source"]) for name, server in shown.items()] == [
+                (str(B), 9, "config"),
+                (str(C), 1, "config"),
+                ("10.9.9.9:1", 1, "runtime"),
+            ]
+            assert api.plane.fleet.overlay["web"].removed == ()
+
+        with_api(test, replace(config(), listeners=()), load=lambda: new)
+
+
+def test_without_workers_headgate_is_neither_healthy_nor_ready() -> None:
+    async def test(api: Api) -> None:
+        assert (await api("GET", "/healthz")).status == 503
+        answer = await api("GET", "/readyz")
+        assert answer.status == 503
+        assert answer.json["problems"] == ["worker 0 is not running", "worker 1 is not running"]
+
+    with_api(test)
+
+
+def test_an_upstream_without_an_available_server_is_not_ready() -> None:
+    async def test(api: Api) -> None:
+        for address in (A, B):
+            await api("PATCH", f"{SERVERS}/{address}", {"mode": "maint"})
+        problems = cast("list[str]", (await api("GET", "/readyz")).json["problems"])
+        assert "no server of upstream web is available" in problems
+
+    with_api(test)
+
+
+def test_the_metrics_are_text() -> None:
+    async def test(api: Api) -> None:
+        answer = await api("GET", "/metrics")
+        assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+        assert b"headgate_snapshot_version 1\n" in answer.body
+
+    with_api(test)
