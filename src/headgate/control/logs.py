@@ -12,7 +12,7 @@ from typing import TextIO
 class _Formatter(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # logging's name
+    def formatMessage(self, record: logging.LogRecord) -> str:
         # A file's or a server's words may be in it: none of them starts a new line or reaches a terminal as a command.
         line = super().formatMessage(record)
         return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in line)
