@@ -16,9 +16,9 @@ from headgate.control.checker import Checker
 from headgate.control.fleet import Fleet, Key
 from headgate.control.httpcheck import Result
 from headgate.control.overlay import Overlay
+from headgate.control.preflight import preflight
 from headgate.control.sockets import Bound, bind_all, close_all
 from headgate.control.state import StateFile
-from headgate.control.stores import check_store
 from headgate.control.workers import Crew
 from headgate.errors import Exists, StateFailed
 from headgate.model.address import Address
@@ -127,7 +127,7 @@ class Plane:
         async with self._lock:
             before = self.fleet.config
             config = _keep_fixed(before, await asyncio.to_thread(self._load))
-            if config.store != before.store and (warning := await check_store(config.store)):
+            for warning in await preflight(config, before):
                 logger.warning("%s", warning)
             overlay = self.fleet.overlay
             fresh = await self._bind_new(config)

@@ -18,9 +18,9 @@ from headgate.control import logs, systemd
 from headgate.control.admin import AdminServer
 from headgate.control.fleet import Fleet
 from headgate.control.plane import Plane
+from headgate.control.preflight import preflight
 from headgate.control.sockets import Bound, bind, bind_all, close_all
 from headgate.control.state import StateFile
-from headgate.control.stores import check_store
 from headgate.control.workers import COMMAND, Crew
 from headgate.errors import ConfigError, UserError
 from headgate.model.address import Address
@@ -49,7 +49,7 @@ async def _serve(load: Callable[[], Config], config: Config, command: tuple[str,
         state = stack.enter_context(contextlib.closing(StateFile(config.state_file)))
         overlay = state.load()
         fleet = Fleet(config, overlay)
-        if warning := await check_store(config.store):
+        for warning in await preflight(config):
             logger.warning("%s", warning)
         count = config.workers or len(os.sched_getaffinity(0))
         admin = stack.enter_context(_admin_socket(config))

@@ -14,7 +14,7 @@ import threading
 import msgspec
 
 from headgate.wire.cells import Cells, WorkerCell
-from headgate.wire.messages import Adopt, Adopted, Drain, Drained, Launch, Reader, encode
+from headgate.wire.messages import Adopt, Adopted, Drain, Drained, Launch, Reader, ReopenLog, encode
 
 
 class FakeWorker:
@@ -37,6 +37,8 @@ class FakeWorker:
             for message in reader.feed(data):
                 if isinstance(message, Adopt):
                     self.adopt(message, fresh)
+                elif isinstance(message, ReopenLog):
+                    self.cells[WorkerCell.LOG_DROPPED] += 1  # something that a test can see from outside
                 elif isinstance(message, Drain) and self.behaviour != "stubborn":
                     self.control.sendall(encode(Drained()))
                     return
