@@ -67,6 +67,13 @@ class RedisServer:
         self._await()
         return self
 
+    def serve_tls(self) -> int:
+        """Starts it with TLS on a port of its own, which comes back. Raises RuntimeError when it was built without."""
+        port = _free_port()
+        self._settings["tls_port"] = str(port)
+        self.start()
+        return port
+
     def stop(self) -> None:
         """Ends it and waits until it is gone. A stopped server may be started again."""
         self._end(signal.SIGTERM)

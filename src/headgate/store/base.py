@@ -26,7 +26,7 @@ class Store(Protocol):
         The request passes when every decision is `allowed`. `resume` is called exactly once, and never from inside
         `hit`. `checks` has one or more and must not change until the decisions are there.
         In a refused request the limits that would have allowed it say so, and nothing was taken from them. A refusal
-        that needed no asking (the client is known to be over a limit) may hold only the limits that refuse.
+        that needed no asking holds only the limits that are known to refuse.
         """
 
     def close(self) -> None:

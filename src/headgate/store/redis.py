@@ -293,7 +293,9 @@ async def check(store: config.Store, timeout: float = 2.0) -> str | None:  # noq
             raise StoreRefused(f"store.url: {endpoint}: {failure.reason}") from failure
         return _down(endpoint, failure.reason)
     except TimeoutError:
-        return _down(endpoint, f"no answer within {timeout:g} s")
+        # A Redis without TLS takes the greeting for the beginning of a command and waits for the rest.
+        hint = " (does it speak TLS?)" if endpoint.tls else ""
+        return _down(endpoint, f"no answer within {timeout:g} s{hint}")
     link.abort()
     return None
 

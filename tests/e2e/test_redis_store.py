@@ -1,0 +1,369 @@
+"""The Redis store against a real Redis: exactness over processes, and every way in which Redis can fail."""
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import uvloop
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headgate import errors
+from headgate.limits.decision import Decision
+from headgate.limits.keys import limit_identity
+from headgate.model.config import Limit, Rate
+from headgate.model.config import Store as Settings
+from headgate.model.snapshot import LimitState
+from headgate.store.base import Check, Resume
+from headgate.store.build import build
+from headgate.store.memory import MemoryStore
+from headgate.store.redis import RedisStore, check
+from headgate.testing.clock import ManualClock
+from headgate.testing.stores import CONTRACT, Subject, never
+from tests.redis_server import RedisServer
+
+pytestmark = pytest.mark.e2e
+
+T = TypeVar("T")
+K = b"192.0.2.1"
+
+
+def limit(most: int, name: str = "a", period: float = 3600.0, on_store_error: str = "local") -> LimitState:
+    return LimitState(Limit(name, Rate(most, period), on_store_error=on_store_error), slot=0)
+
+
+class Bench:
+    """A store on a loop that runs while somebody waits for it."""
+
+    def __init__(self, url: str, loop_factory: Callable[[], asyncio.AbstractEventLoop], deadline: float = 5.0) -> None:
+        # The deadline is long where a test is not about it: the machine that runs the tests may be busy.
+        self.changes: list[bool] = []
+        self.errors: list[LimitState] = []
+        self.changed = asyncio.Event()
+        self._runner = asyncio.Runner(loop_factory=loop_factory)
+        store = build(
+            Settings(url=url, deadline=deadline),
+            MemoryStore(ManualClock()),
+            self._runner.get_loop(),
+            on_change=self._note,
+            on_error=self.errors.append,
+        )
+        assert isinstance(store, RedisStore)
+        self.store = store
+
+    def _note(self, down: bool) -> None:
+        self.changes.append(down)
+        self.changed.set()
+
+    def run(self, main: Coroutine[object, None, T]) -> T:
+        return self._runner.run(main)
+
+    def hit(self, checks: Sequence[Check], resume: Resume = never) -> Sequence[Decision]:
+        """The decisions, waited for."""
+        return self.run(self.ask(*checks))
+
+    async def ask(self, *checks: Check) -> Sequence[Decision]:
+        answer: asyncio.Future[Sequence[Decision]] = asyncio.get_running_loop().create_future()
+        decisions = self.store.hit(checks, answer.set_result)
+        return await answer if decisions is None else decisions
+
+    def allows(self, one: LimitState, key: bytes = K) -> bool:
+        return self.hit([(one, key)])[0].allowed
+
+    def await_change(self, down: bool) -> None:
+        """Waits until the breaker is so."""
+
+        async def until() -> None:
+            async with asyncio.timeout(10):
+                while not self.changes or self.changes[-1] is not down:
+                    self.changed.clear()
+                    await self.changed.wait()
+
+        self.run(until())
+
+    def close(self) -> None:
+        self.store.close()
+        self.run(asyncio.sleep(0))
+        self._runner.close()
+
+
+LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop, uvloop.new_event_loop]
+
+
+@pytest.fixture(params=LOOPS, ids=["asyncio", "uvloop"])
+def bench(redis_server: RedisServer, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    one = Bench(redis_server.url, request.param)
+    yield one
+    one.close()
+
+
+@pytest.mark.parametrize("keeps", CONTRACT)
+def test_the_contract_is_kept(bench: Bench, keeps: Callable[[Subject], None]) -> None:
+    keeps(Subject(bench.hit, lambda seconds: bench.run(asyncio.sleep(seconds)), period=1.0))
+    assert not bench.errors
+
+
+LIMITS = [("a", 2), ("b", 3), ("c", 1)]
+CHECKS = st.lists(st.tuples(st.sampled_from(LIMITS), st.sampled_from([b"x", b"y"])), min_size=1, max_size=4)
+_runs = iter(range(1_000_000))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(trace=st.lists(CHECKS, max_size=30))
+def test_every_decision_is_that_of_the_reference(
+    bench: Bench, trace: list[list[tuple[tuple[str, int], bytes]]]
+) -> None:
+    run = next(_runs)
+    limits = {name: limit(most, f"{name}{run}") for name, most in LIMITS}
+    reference = MemoryStore(ManualClock())
+    for step in trace:
+        checks = [(limits[name], key) for (name, _), key in step]
+        expected = reference.hit(checks, never)
+        decisions = bench.hit(checks)
+        assert all(one.allowed for one in decisions) == all(one.allowed for one in expected)
+        told = [(one.limit.limit.name, one.allowed, one.remaining) for one in expected]
+        answers = [(one.limit.limit.name, one.allowed, one.remaining) for one in decisions]
+        if len(decisions) < len(checks):  # a refusal that needed no asking names only limits known to refuse
+            assert not any(allowed for _, allowed, _ in answers)
+            assert set(answers) <= set(told)
+        else:
+            assert answers == told
+
+
+HAMMER = """
+import asyncio, sys
+from headgate.model.config import Store as Settings
+from headgate.store.memory import MemoryStore
+from headgate.store.redis import RedisStore
+from headgate.testing.clock import ManualClock
+from tests.e2e.test_redis_store import limit
+
+async def main():
+    loop = asyncio.get_running_loop()
+    store = RedisStore(Settings(url=sys.argv[1], deadline=30.0), MemoryStore(ManualClock()), loop)
+    wide, narrow = limit(3000, "wide"), limit(500, "narrow")
+    async def ask(*checks):
+        answer = loop.create_future()
+        decisions = store.hit(checks, answer.set_result)
+        return all(one.allowed for one in (decisions if decisions is not None else await answer))
+    await ask((wide, b"first"))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    one = asyncio.gather(*[ask((wide, b"k")) for _ in range(2500)])
+    two = asyncio.gather(*[ask((wide, b"k"), (narrow, b"k")) for _ in range(500)])
+    print(sum(await two), sum(await one))
+    store.close()
+
+asyncio.run(main())
+"""
+
+
+def test_two_processes_on_one_redis_pass_exactly_the_limit(redis_server: RedisServer) -> None:
+    command = [sys.executable, "-c", HAMMER, redis_server.url]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    counts = [tuple(map(int, process.communicate(timeout=60)[0].split())) for process in processes]
+    pairs, singles = (sum(column) for column in zip(*counts, strict=True))
+    assert pairs + singles == 3000
+    assert pairs <= 500
+    bench = Bench(redis_server.url, asyncio.new_event_loop)
+    assert not bench.allows(limit(3000, "wide"), b"k")
+    narrow = limit(500, "narrow")
+    assert sum(bench.allows(narrow, b"k") for _ in range(501)) == 500 - pairs
+    bench.close()
+
+
+def name(one: LimitState, key: bytes = K) -> str:
+    return f"headgate:{limit_identity(one.limit)}:{key.decode()}"
+
+
+def number(reply: bytes) -> int:
+    return int(reply.strip().lstrip(b":"))
+
+
+def test_keys_expire_with_their_window(bench: Bench, redis_server: RedisServer) -> None:
+    one, short = limit(3), limit(3, "short", period=0.05)
+    bench.hit([(one, K), (short, K)])
+    assert 3_590_000 < number(redis_server.command("PTTL", name(one))) <= 3_600_000
+    bench.run(asyncio.sleep(0.1))
+    assert number(redis_server.command("EXISTS", name(short))) == 0
+
+
+def test_a_clock_of_redis_that_was_set_back_blocks_for_one_period_at_most(
+    bench: Bench, redis_server: RedisServer
+) -> None:
+    one = limit(3, period=60.0)
+    redis_server.command("SET", name(one), "3 9000000000000000")
+    (refusal,) = bench.hit([(one, K)])
+    assert not refusal.allowed
+    assert refusal.reset_after == 60_000_000
+    assert 50_000 < number(redis_server.command("PTTL", name(one))) <= 60_000
+
+
+@pytest.mark.parametrize("value", ["", "nonsense", "1", "-1 5", "1.5 2", "3 900000000000000x"])
+def test_a_value_that_says_nothing_is_a_new_key(bench: Bench, redis_server: RedisServer, value: str) -> None:
+    one = limit(3)
+    redis_server.command("SET", name(one), value)
+    assert bench.hit([(one, K)])[0].remaining == 2
+    assert not bench.errors
+
+
+def test_a_key_of_another_type_is_the_trouble_of_that_client_alone(bench: Bench, redis_server: RedisServer) -> None:
+    one = limit(3, on_store_error="deny")
+    redis_server.command("LPUSH", name(one), "x")
+    assert bench.hit([(one, K)])[0].unavailable
+    assert bench.allows(one, b"other")
+    assert not bench.changes
+
+
+def test_a_flushed_script_is_not_noticed(bench: Bench, redis_server: RedisServer) -> None:
+    one = limit(2)
+    assert bench.allows(one)
+    redis_server.command("SCRIPT", "FLUSH")
+    assert bench.allows(one)
+    assert not bench.allows(one)
+    assert not bench.errors
+
+
+@pytest.mark.parametrize("end", [RedisServer.stop, RedisServer.kill])
+def test_redis_goes_and_comes_back_empty(
+    bench: Bench, redis_server: RedisServer, end: Callable[[RedisServer], None]
+) -> None:
+    one = limit(2)
+    assert [bench.allows(one) for _ in range(3)] == [True, True, False]
+    end(redis_server)
+    bench.await_change(down=True)
+    assert [bench.allows(one, b"other") for _ in range(3)] == [True, True, False]  # counted on this machine
+    assert len(bench.errors) == 3
+    redis_server.start()
+    bench.await_change(down=False)
+    assert [bench.allows(one, b"other") for _ in range(3)] == [True, True, False]  # counted in the new Redis
+    assert len(bench.errors) == 3
+
+
+@pytest.mark.parametrize("loop_factory", LOOPS, ids=["asyncio", "uvloop"])
+def test_a_silent_redis_holds_nobody_up(
+    redis_server: RedisServer, loop_factory: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    bench = Bench(redis_server.url, loop_factory, deadline=0.05)
+    one = limit(1000)
+    while not bench.store._link:
+        bench.run(asyncio.sleep(0.001))
+    redis_server.pause()
+
+    async def ask_many() -> float:
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        decisions = await asyncio.gather(*[bench.ask((one, b"%d" % number)) for number in range(100)])
+        assert all(decision.allowed for (decision,) in decisions)
+        return loop.time() - begin
+
+    assert 0.04 < bench.run(ask_many()) < 1.0
+    assert bench.changes[-1] is True
+    assert bench.run(ask_many()) < 0.04
+    redis_server.resume()
+    bench.await_change(down=False)
+    bench.close()
+
+
+def test_a_redis_that_cannot_write_is_left_until_it_can(bench: Bench, redis_server: RedisServer) -> None:
+    one = limit(100)
+    assert bench.allows(one)
+    for breaks, mends in (
+        (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+    ):
+        redis_server.command(*breaks)
+        assert bench.allows(one)
+        bench.await_change(down=True)
+        redis_server.command(*mends)
+        bench.await_change(down=False)
+        assert bench.allows(one)
+
+
+def test_a_password_that_is_mended_is_taken_up(bench: Bench, redis_server: RedisServer) -> None:
+    assert bench.allows(limit(3))
+    redis_server.command("CONFIG", "SET", "requirepass", "changed")
+    redis_server.password = "changed"
+    redis_server.command("CLIENT", "KILL", "TYPE", "normal")
+    bench.await_change(down=True)
+    redis_server.command("CONFIG", "SET", "requirepass", "")
+    bench.await_change(down=False)
+
+
+def run_check(url: str) -> str | None:
+    return asyncio.run(check(Settings(url=url)))
+
+
+def test_the_check_before_the_start() -> None:
+    with RedisServer(password="s3cret/@", tcp=True) as server:
+        place = f"127.0.0.1:{server.port}"
+        assert run_check(f"redis://:s3cret%2F%40@{place}/2") is None
+        assert run_check(f"redis://default:s3cret%2F%40@{place}") is None
+        for url, expected in (
+            (f"redis://:wrong@{place}", "wrong user or password"),
+            (f"redis://nobody:wrong@{place}", "wrong user or password"),
+            (f"redis://{place}", "requires a password"),
+            (f"redis://:s3cret%2F%40@{place}/77", "no database 77"),
+        ):
+            with pytest.raises(errors.StoreRefused, match=expected) as refusal:
+                run_check(url)
+            assert "s3cret" not in str(refusal.value)
+            assert "wrong@" not in str(refusal.value)
+        warning = run_check(f"rediss://{place}")
+        assert warning is not None
+        assert "does it speak TLS?" in warning
+        server.stop()
+        warning = run_check(f"redis://:s3cret%2F%40@{place}")
+        assert warning is not None
+        assert "is down" in warning
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path) -> Iterator[tuple[RedisServer, int, Path]]:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl makes the certificate of this test")
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
+    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    server = RedisServer(
+        tcp=True, tls_cert_file=str(certificate), tls_key_file=str(key), tls_ca_cert_file=str(certificate),
+        tls_auth_clients="no",
+    )  # fmt: skip
+    try:
+        port = server.serve_tls()
+    except RuntimeError:
+        server.close()
+        pytest.skip("this Redis was built without TLS")
+    yield server, port, certificate
+    server.close()
+
+
+@pytest.mark.parametrize("loop_factory", LOOPS, ids=["asyncio", "uvloop"])
+def test_redis_over_tls(
+    tls_server: tuple[RedisServer, int, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    _, port, certificate = tls_server
+    url = f"rediss://127.0.0.1:{port}"
+    with pytest.raises(errors.StoreRefused, match="certificate is not accepted"):
+        run_check(url)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert run_check(url) is None
+    bench = Bench(url, loop_factory)
+    assert [bench.allows(limit(2)) for _ in range(3)] == [True, True, False]
+    bench.close()
