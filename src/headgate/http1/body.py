@@ -5,7 +5,7 @@ disagree about them are a way to smuggle. An empty chunk line, spaces after a si
 """
 
 from headgate.errors import BadRequest, BadResponse
-from headgate.http1.grammar import CHUNK_LINE, FIELD_LINES
+from headgate.http1.grammar import CHUNK_LINE, CHUNK_LINE_BEGUN, FIELD_LINES
 
 MAX_LINE = 4096  # bytes of a chunk's size line with its extension and its CRLF
 MAX_TRAILER = 16384  # bytes of all trailer fields and the empty line after them
@@ -67,8 +67,8 @@ class Chunked:
 
     def _keep_partial(self, data: bytes, at: int) -> None:
         line = data[at:]
-        # What cannot become a size line is refused now and not when the line ends, for whole or for split bytes alike.
-        if b"\n" in line or len(line) >= MAX_LINE or not _may_become_chunk_line(line):
+        # What can never be a size is refused now and not when its line ends.
+        if len(line) >= MAX_LINE or not CHUNK_LINE_BEGUN.fullmatch(line):
             raise self._error("malformed chunk size")
         self._partial = line
 
@@ -88,10 +88,3 @@ class Chunked:
             raise self._error("trailer too large")
         self._partial = data[at:]
         return b""
-
-
-def _may_become_chunk_line(line: bytes) -> bool:
-    """Whether more bytes can make it a size line: only a CR at its end can be missing its LF."""
-    if line.endswith(b"\r"):
-        return CHUNK_LINE.fullmatch(line + b"\n") is not None
-    return CHUNK_LINE.fullmatch(line.rstrip(b" \t") + b"\r\n") is not None

@@ -21,7 +21,11 @@ FIELD_LINES = re.compile(rb"(?:" + TOKEN + rb":" + FIELD_VALUE + rb"\r\n)*+")
 HOST_VALUE = re.compile(HOST)
 LENGTH_VALUE = re.compile(rb"[0-9]{1,18}")
 ABSOLUTE_FORM = re.compile(rb"https?://(" + HOST + rb")(/[^?]*+)?(\?.*+)?", re.IGNORECASE)  # RFC 9112 section 3.2.2
-CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:[\t ]*+;" + FIELD_VALUE + rb")?+\r\n")  # RFC 9112 section 7.1
+# RFC 9112 section 7.1, and what may still become such a line; a size of 15 digits is more than any body.
+_QUOTED = rb"\"(?:[\t !#-\[\]-~\x80-\xff]++|\\[\t -~\x80-\xff])*+\""
+_EXTENSION = rb"[\t ]*+;[\t ]*+" + TOKEN + rb"(?:[\t ]*+=[\t ]*+(?:" + TOKEN + rb"|" + _QUOTED + rb"))?+"
+CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:" + _EXTENSION + rb")*+\r\n")
+CHUNK_LINE_BEGUN = re.compile(rb"[0-9A-Fa-f]{1,15}(?:[\t ]++|(?:[\t ]*+;" + FIELD_VALUE + rb")?\r?)")
 
 
 def any_case(name: bytes) -> bytes:
