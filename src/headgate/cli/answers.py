@@ -1,0 +1,108 @@
+"""What the admin API answers, as far as the commands read it. Fields that are not read here may come and go."""
+
+from typing import TypeVar
+
+import msgspec
+
+from headgate.errors import AdminFailed
+
+
+class Server(msgspec.Struct, frozen=True):
+    """A server as it is now."""
+
+    address: str
+    weight: int
+    mode: str
+    probe: str
+    detail: str
+    ejected_for: float
+    available: bool
+    in_flight: int
+    requests: int
+    failures: int
+    source: str
+    removing: bool = False
+
+    @property
+    def health(self) -> str:
+        """In a word or two, why it gets requests or why it does not."""
+        if self.removing:
+            return "leaving"
+        if self.ejected_for > 0:
+            return f"ejected {self.ejected_for:.0f}s"
+        return self.probe
+
+
+class Servers(msgspec.Struct, frozen=True):
+    """The answer of `GET /api/v1/upstreams/{upstream}/servers`."""
+
+    servers: list[Server]
+
+
+class Upstream(msgspec.Struct, frozen=True):
+    """An upstream with its servers."""
+
+    name: str
+    policy: str
+    health_check: bool
+    servers: list[Server]
+
+
+class Worker(msgspec.Struct, frozen=True):
+    """A worker process."""
+
+    index: int
+    pid: int | None
+    connections: int
+    in_flight: int
+    requests: int
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """A limit and what it decided so far."""
+
+    name: str
+    rate: str
+    key: str
+    allowed: int
+    refused: int
+
+
+class Store(msgspec.Struct, frozen=True):
+    """Where limits are counted."""
+
+    kind: str
+    down: bool
+
+
+class Status(msgspec.Struct, frozen=True):
+    """The answer of `GET /api/v1/status`."""
+
+    version: str
+    snapshot: int
+    pid: int
+    uptime: float
+    draining: bool
+    workers: list[Worker]
+    listeners: list[str]
+    upstreams: list[Upstream]
+    limits: list[Limit]
+    store: Store
+
+
+class Reloaded(msgspec.Struct, frozen=True):
+    """The answer of `POST /api/v1/reload`."""
+
+    snapshot: int
+    changed: bool
+
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def read(answer: object, kind: type[T]) -> T:
+    """The answer as what it should be. Raises AdminFailed when it is something else."""
+    try:
+        return msgspec.convert(answer, kind)
+    except msgspec.ValidationError as error:
+        raise AdminFailed(f"an answer of the admin API that this version does not understand: {error}") from error

@@ -1,0 +1,34 @@
+"""`headgate check`: what is wrong with configuration files, all of it, before anything is started."""
+
+from pathlib import Path
+
+import click
+
+from headgate.control.config import load
+from headgate.errors import ConfigError
+from headgate.model.config import Config
+
+
+@click.command
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+def check(files: tuple[Path, ...]) -> None:
+    """Check configuration files and report every mistake at once, each with its line."""
+    problems: list[str] = []
+    for file in files:
+        try:
+            click.echo(f"{file}: ok ({summary(load(file))})")
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(problems)
+
+
+def summary(config: Config) -> str:
+    """How much there is in a configuration: `2 upstreams, 5 servers, 3 routes, 1 limit`."""
+    counts = {
+        "upstream": len(config.upstreams),
+        "server": sum(len(upstream.servers) for upstream in config.upstreams),
+        "route": len(config.routes),
+        "limit": len(config.limits),
+    }
+    return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for noun, count in counts.items())

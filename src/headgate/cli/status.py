@@ -1,0 +1,79 @@
+"""`headgate status`: what a running Headgate does, at a glance."""
+
+import json
+from collections.abc import Iterable
+
+import click
+
+from headgate.cli.admin import Admin, with_admin
+from headgate.cli.answers import Server, Status, read
+from headgate.cli.tables import Row, table
+
+_HEADS = ("ADDRESS", "WEIGHT", "MODE", "HEALTH", "IN FLIGHT", "REQUESTS", "FAILURES", "ADDED", "LAST PROBE")
+
+
+@click.command
+@click.option("--json", "as_json", is_flag=True, help="Print the admin API's answer as it is.")
+@with_admin
+def status(admin: Admin, as_json: bool) -> None:
+    """Show what a running Headgate does: its workers, servers and limits."""
+    answer = admin.ask("GET", "/api/v1/status")
+    click.echo(json.dumps(answer, indent=2) if as_json else text(read(answer, Status)))
+
+
+def text(status: Status) -> str:
+    """The status for people."""
+    blocks = ["\n".join(_summary(status))]
+    for upstream in status.upstreams:
+        probes = "probed" if upstream.health_check else "not probed"
+        servers = servers_table(upstream.servers) if upstream.servers else "no servers"
+        blocks.append(f"upstream {upstream.name} ({upstream.policy}, {probes})\n{servers}")
+    if status.limits:
+        rows: list[Row] = [(limit.name, limit.rate, limit.key, limit.allowed, limit.refused) for limit in status.limits]
+        blocks.append("limits\n" + table(("NAME", "RATE", "KEY", "ALLOWED", "REFUSED"), rows))
+    return "\n\n".join(blocks)
+
+
+def servers_table(servers: Iterable[Server]) -> str:
+    """The servers of an upstream, one in a line."""
+    return table(_HEADS, [server_row(server) for server in servers])
+
+
+def server_row(server: Server) -> Row:
+    """A server's line: what the operator wants, what was seen, what it has done."""
+    return (
+        server.address,
+        server.weight,
+        server.mode,
+        server.health,
+        server.in_flight,
+        server.requests,
+        server.failures,
+        "at run time" if server.source == "runtime" else "",
+        server.detail,
+    )
+
+
+def _summary(status: Status) -> Iterable[str]:
+    draining = ", draining" if status.draining else ""
+    up = f"up {_span(status.uptime)}"
+    yield f"headgate {status.version}, pid {status.pid}, {up}, snapshot {status.snapshot}{draining}"
+    yield f"listening on {', '.join(status.listeners)}"
+    workers = f"{len(status.workers)} worker{'' if len(status.workers) == 1 else 's'}"
+    connections = sum(worker.connections for worker in status.workers)
+    in_flight = sum(worker.in_flight for worker in status.workers)
+    requests = sum(worker.requests for worker in status.workers)
+    yield f"{workers}, {connections} client connections, {in_flight} requests in flight, {requests} so far"
+    where = "in Redis" if status.store.kind == "redis" else "on this machine"
+    down = " (Redis does not answer: on_store_error decides)" if status.store.down else ""
+    yield f"limits are counted {where}{down}"
+
+
+def _span(seconds: float) -> str:
+    """A time in its two greatest units, such as `3h 12m`."""
+    parts = [(int(seconds) // size % count, unit) for size, count, unit in _UNITS]
+    first = next((at for at, (value, _) in enumerate(parts) if value), len(parts) - 1)
+    return " ".join(f"{value}{unit}" for value, unit in parts[first : first + 2])
+
+
+_UNITS = ((86400, 1 << 62, "d"), (3600, 24, "h"), (60, 60, "m"), (1, 60, "s"))
