@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from headgate.control import overlay as overlays
-from headgate.control.checker import Checker
+from headgate.control.checker import Checker, Probing
 from headgate.control.fleet import Fleet, Key
-from headgate.control.httpcheck import Result
+from headgate.control.httpcheck import Result, probe
 from headgate.control.overlay import Overlay
 from headgate.control.preflight import preflight
 from headgate.control.sockets import Bound, bind_all, close_all
@@ -46,8 +46,9 @@ class Plane:
         bound: dict[Address, Bound],
         cells: Cells,
         crew: Crew,
+        probing: Probing = probe,
     ) -> None:
-        """load: reads the configuration anew, at a reload."""
+        """load: reads the configuration anew, at a reload. probing: how a server is probed."""
         self.fleet = fleet
         self.cells = cells
         self.crew = crew
@@ -59,7 +60,7 @@ class Plane:
         self._untidy = asyncio.Event()
         self._publishing: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
-        self.checker = Checker(self._take_result)
+        self.checker = Checker(self._take_result, probing=probing)
 
     async def start(self, overlay: Overlay) -> None:
         """Begins to probe and to tidy up; the workers serve already. overlay: as it was read from the state file."""

@@ -1,5 +1,6 @@
 """A control plane without workers, and a caller of its admin API that needs no socket."""
 
+import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,10 +11,12 @@ import msgspec
 from starlette.types import ASGIApp, Message
 
 from headgate.control.fleet import Fleet
+from headgate.control.httpcheck import Result
 from headgate.control.plane import Plane
 from headgate.control.state import StateFile
 from headgate.control.workers import Crew
-from headgate.model.config import Config
+from headgate.model.address import Address
+from headgate.model.config import Config, HealthCheck
 from headgate.wire.cells import Cells
 from tests.unit.control.configs import config as small_config
 
@@ -22,7 +25,7 @@ from tests.unit.control.configs import config as small_config
 def plane(
     config: Config | None = None, *, load: Callable[[], Config] | None = None, state_path: str = ""
 ) -> Iterator[Plane]:
-    """A plane over real parts whose workers were never started. Enter it inside a running loop."""
+    """A plane over real parts whose workers were never started and whose probes never end. Needs a running loop."""
     config = config or small_config()
     fd = Cells.create(config.workers)
     state = StateFile(state_path)
@@ -30,11 +33,22 @@ def plane(
     crew = Crew(config.workers, cells=fd, limits=fd, on_death=lambda index: None)
     try:
         yield Plane(
-            load or (lambda: config), fleet=fleet, state=state, bound={}, cells=Cells(fd, config.workers), crew=crew
+            load or (lambda: config),
+            fleet=fleet,
+            state=state,
+            bound={},
+            cells=Cells(fd, config.workers),
+            crew=crew,
+            probing=_for_ever,
         )
     finally:
         state.close()
         os.close(fd)
+
+
+async def _for_ever(address: Address, check: HealthCheck, clock: Callable[[], float]) -> Result:
+    await asyncio.Event().wait()
+    raise AssertionError
 
 
 @dataclass(frozen=True)
