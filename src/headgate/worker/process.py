@@ -45,11 +45,18 @@ class Worker:
     id_prefix: what makes it an id among all workers.
     """
 
-    def __init__(self, launch: Launch, loop: asyncio.AbstractEventLoop, send: Callable[[Message], None]) -> None:
-        """send: tells the supervisor something."""
+    def __init__(
+        self,
+        launch: Launch,
+        loop: asyncio.AbstractEventLoop,
+        send: Callable[[Message], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """send: tells the supervisor something. clock: seconds, monotonic, the same for all processes."""
         self._launch = launch
         self._loop = loop
         self._send = send
+        self._clock = clock
         self._cells = Cells(launch.cells, launch.workers)
         self._row = self._cells.worker(launch.index)
         self._local = SharedStore(launch.limits)
@@ -64,7 +71,7 @@ class Worker:
         self.number = 0
         self.id_prefix = os.urandom(8).hex().encode()
         self.account = Account(self._cells, launch.index)
-        self.now = time.monotonic()
+        self.now = clock()
         self.plan = Plan(Snapshot(0, (), (), ()), {}, self._cells, launch.index, self.now)
         self.store: Store = self._local
 
@@ -151,7 +158,7 @@ class Worker:
 
     def _sweep(self) -> None:
         """Moves the coarse clock and looks at every deadline."""
-        self.now = now = time.monotonic()
+        self.now = now = self._clock()
         wall = time.time()
         self._date = formatdate(wall, usegmt=True).encode()
         self.account.stamp = b"%b.%03dZ" % (
