@@ -129,7 +129,7 @@ async def open_link(endpoint: Endpoint, probe: bytes, loop: asyncio.AbstractEven
         raise LinkFailed(f"its certificate is not accepted ({error.verify_message})", permanent=True) from error
     except ssl.SSLError as error:
         raise LinkFailed(f"TLS failed ({error.reason or error})", permanent=True) from error
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:  # ValueError: a name that the resolver or the kernel cannot even take
         raise LinkFailed(getattr(error, "strerror", None) or str(error)) from error
     finally:
         if not link.opened.done() or link.opened.cancelled() or link.opened.exception():

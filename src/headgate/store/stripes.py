@@ -63,12 +63,17 @@ def identity(pid: int) -> int:
 
 
 class Stripe:
-    """One lock. The holder does: `acquire(False) or wait()`, `cells[owner] = me`, its work, `leave()`."""
+    """One lock. The holder does: `acquire(False) or wait()`, `cells[owner] = me`, its work, `leave()`.
+
+    It keeps the memory mapped; `acquire` and `release` alone do not, so whoever keeps these keeps the stripe, too.
+    """
 
     __slots__ = ("_cells", "_fd", "_stuck_until", "acquire", "index", "me", "owner", "patience", "release")
 
     def __init__(self, cells: memoryview, start: int, offset: int, index: int, fd: int) -> None:
         semaphore = SemLock._rebuild(start + offset, _SEMAPHORE, 1, None)
+        # Never collected: its end would be sem_close(), which is for named semaphores only and crashes on musl.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(semaphore))
         self.acquire: Callable[..., bool] = semaphore.acquire
         self.release: Callable[[], None] = semaphore.release
         self.owner = (offset + _OWNER) // 8

@@ -558,6 +558,11 @@ def test_the_check_warns_when_nobody_is_there(tmp_path: Path) -> None:
     assert os.strerror(2) in warning
 
 
+@pytest.mark.parametrize("url", ["unix:///a%00b", "redis://" + "x" * 64 + ".example", "unix:///" + "x" * 200])
+def test_a_place_that_cannot_be_is_a_warning_and_no_crash(tmp_path: Path, url: str) -> None:
+    assert run_check(tmp_path, lambda command: ALLOWED, url=url) is not None
+
+
 def test_the_check_refuses_what_is_no_url(tmp_path: Path) -> None:
     with pytest.raises(errors.StoreRefused, match="expected redis://"):
         run_check(tmp_path, lambda command: ALLOWED, url="http://h")

@@ -193,3 +193,19 @@ def test_stripes_lie_apart_and_lock_each_for_itself() -> None:
         stripe.leave()
     assert all(stripe.acquire(False) for stripe in stripes.attach(mapping, 1024, 4, fd))
     os.close(fd)
+
+
+def test_a_c_library_without_shared_semaphores_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refuses:
+        argtypes: tuple[object, ...] = ()
+
+        def __call__(self, *arguments: object) -> int:
+            return -1
+
+    class Library:
+        def __init__(self, name: None, use_errno: bool) -> None:
+            self.sem_init = Refuses()
+
+    monkeypatch.setattr("headgate.store.stripes.ctypes.CDLL", Library)
+    with pytest.raises(OSError, match="no semaphore in shared memory"):
+        stripes.create(mmap.mmap(-1, 4096), 0, 1)
