@@ -7,6 +7,7 @@ with it and end when it has left, a worker's crash resets none of them.
 import os
 import platform
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 from headgate import __version__
 from headgate.control.fleet import Member
@@ -16,11 +17,12 @@ from headgate.health.available import is_available
 from headgate.model.server import Mode, Probe
 from headgate.wire.cells import FLAGS, LATENCY_BUCKETS, LATENCY_SHIFT, LimitCell, ServerCell, WorkerCell
 
+# The upper bounds of the latency histogram's buckets, in seconds.
+_BOUNDS = [f"{2 ** (k + LATENCY_SHIFT) / 1e6:.10g}" for k in range(LATENCY_BUCKETS - 1)] + ["+Inf"]
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-Labels = dict[str, str]
-Sample = tuple[Labels, float]
-_Totals = tuple[Labels, Member, list[int]]  # a server's labels and its cells, summed over the workers
+Sample = tuple[str, float]  # labels as text, and the value
+_Totals = tuple[str, Member, list[int]]  # a server's labels, itself and its cells, summed over the workers
 
 _SERVER_COUNTERS = (
     ("connects", ServerCell.CONNECTS, "Connections opened to the server."),
@@ -59,7 +61,7 @@ def _server_totals(plane: Plane) -> list[_Totals]:
     for upstream in plane.fleet.config.upstreams:
         for member in plane.fleet.members(upstream.name):
             rows = [plane.cells.server(index, member.slot).tolist() for index in range(plane.cells.workers)]
-            labels = {"upstream": upstream.name, "server": str(member.address)}
+            labels = _labels(upstream=upstream.name, server=str(member.address))
             totals.append((labels, member, [sum(column) for column in zip(*rows, strict=True)]))
     return totals
 
@@ -70,7 +72,7 @@ def _traffic(servers: list[_Totals]) -> Iterator[str]:
         "counter",
         "Responses of servers; class 0xx is of requests whose response did not begin.",
         (
-            ({**labels, "status_class": f"{k}xx"}, cells[ServerCell.CLASS + k])
+            (f'{labels},status_class="{k}xx"', cells[ServerCell.CLASS + k])
             for labels, _, cells in servers
             for k in range(6)
             if k or cells[ServerCell.CLASS]
@@ -79,11 +81,9 @@ def _traffic(servers: list[_Totals]) -> Iterator[str]:
     name = "headgate_request_duration_seconds"
     yield from _head(name, "histogram", "From choosing the server to the end of its response.")
     for labels, _, cells in servers:
-        count = 0
-        for k, value in enumerate(cells[ServerCell.LATENCY : ServerCell.LATENCY + LATENCY_BUCKETS]):
-            count += value
-            bound = f"{2 ** (k + LATENCY_SHIFT) / 1e6:.10g}" if k < LATENCY_BUCKETS - 1 else "+Inf"
-            yield _line(f"{name}_bucket", {**labels, "le": bound}, count)
+        counts = accumulate(cells[ServerCell.LATENCY : ServerCell.LATENCY + LATENCY_BUCKETS])
+        for bound, count in zip(_BOUNDS, counts, strict=True):
+            yield f'{name}_bucket{{{labels},le="{bound}"}} {count}\n'
         yield _line(f"{name}_sum", labels, cells[ServerCell.LATENCY_SUM] / 1e6)
         yield _line(f"{name}_count", labels, count)
     for word, cell, text in _SERVER_COUNTERS:
@@ -113,7 +113,7 @@ def _servers(plane: Plane, servers: list[_Totals]) -> Iterator[str]:
     yield from gauge(
         "server_mode",
         "1 for the mode that the operator wants.",
-        [({**ls, "mode": mode.value}, float(m.state().mode is mode)) for ls, m, _ in servers for mode in Mode],
+        [(f'{ls},mode="{mode.value}"', float(m.state().mode is mode)) for ls, m, _ in servers for mode in Mode],
     )
     yield from gauge("server_weight", "Its share.", [(ls, m.weight) for ls, m, _ in servers])
     yield from gauge(
@@ -131,7 +131,7 @@ def _workers(plane: Plane) -> Iterator[str]:
         "headgate_local_answers_total",
         "counter",
         "Requests that ended without a server's whole response, by flag (docs: response flags).",
-        [({"flag": flag}, cells.flag_total(flag)) for flag in FLAGS],
+        [(_labels(flag=flag), cells.flag_total(flag)) for flag in FLAGS],
     )
     yield from _single(
         "headgate_connections", "gauge", "Open client connections.", cells.worker_total(WorkerCell.CONNECTIONS)
@@ -149,13 +149,13 @@ def _workers(plane: Plane) -> Iterator[str]:
         "headgate_worker_restarts_total",
         "counter",
         "Workers replaced after they died.",
-        [({"worker": str(worker.index)}, worker.restarts) for worker in plane.crew.workers],
+        [(_labels(worker=str(worker.index)), worker.restarts) for worker in plane.crew.workers],
     )
     yield from _family(
         "headgate_worker_up",
         "gauge",
         "1 when the worker serves.",
-        [({"worker": str(worker.index)}, float(worker.is_serving)) for worker in plane.crew.workers],
+        [(_labels(worker=str(worker.index)), float(worker.is_serving)) for worker in plane.crew.workers],
     )
 
 
@@ -167,7 +167,7 @@ def _limits(plane: Plane) -> Iterator[str]:
         "counter",
         "Requests that a limit let pass or refused.",
         [
-            ({"limit": state.limit.name, "decision": word}, plane.cells.limit_total(state.slot, cell))
+            (_labels(limit=state.limit.name, decision=word), plane.cells.limit_total(state.slot, cell))
             for state in limits
             for word, cell in decisions
         ],
@@ -177,7 +177,7 @@ def _limits(plane: Plane) -> Iterator[str]:
         "counter",
         "Decisions of a limit that its on_store_error made.",
         [
-            ({"limit": state.limit.name}, plane.cells.limit_total(state.slot, LimitCell.STORE_ERRORS))
+            (_labels(limit=state.limit.name), plane.cells.limit_total(state.slot, LimitCell.STORE_ERRORS))
             for state in limits
         ],
     )
@@ -185,12 +185,12 @@ def _limits(plane: Plane) -> Iterator[str]:
 
 def _itself(plane: Plane) -> Iterator[str]:
     yield from _single("headgate_snapshot_version", "gauge", "The current snapshot's.", plane.fleet.snapshot.version)
-    build = {"version": __version__, "python": platform.python_version()}
+    build = _labels(version=__version__, python=platform.python_version())
     yield from _family("headgate_build_info", "gauge", "What runs.", [(build, 1)])
     yield from _single("headgate_start_time_seconds", "gauge", "When it was started, in Unix time.", plane.started)
     processes = [("supervisor", os.getpid())]
     processes += [(f"worker-{worker.index}", worker.pid) for worker in plane.crew.workers if worker.pid]
-    usage = [({"process": name}, found) for name, pid in processes if (found := _usage(pid))]
+    usage = [(_labels(process=name), found) for name, pid in processes if (found := _usage(pid))]
     yield from _family(
         "headgate_process_cpu_seconds_total",
         "counter",
@@ -223,16 +223,20 @@ def _family(name: str, kind: str, text: str, samples: Iterable[Sample]) -> Itera
 
 
 def _single(name: str, kind: str, text: str, value: float) -> Iterator[str]:
-    return _family(name, kind, text, [({}, value)])
+    return _family(name, kind, text, [("", value)])
 
 
 def _head(name: str, kind: str, text: str) -> Iterator[str]:
     yield f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
 
 
-def _line(name: str, labels: Labels, value: float) -> str:
-    inside = ",".join(f'{key}="{_escape(word)}"' for key, word in labels.items())
-    return f"{name}{{{inside}}} {value!r}\n" if labels else f"{name} {value!r}\n"
+def _line(name: str, labels: str, value: float) -> str:
+    return f"{name}{{{labels}}} {value!r}\n" if labels else f"{name} {value!r}\n"
+
+
+def _labels(**words: str) -> str:
+    # Made once for each server and not for each of its thirty samples: with thousands of servers the page is long.
+    return ",".join(f'{name}="{_escape(word)}"' for name, word in words.items())
 
 
 def _escape(word: str) -> str:
