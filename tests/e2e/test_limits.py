@@ -1,0 +1,131 @@
+"""Limits are exact: over the workers of a machine, over two Headgates on one Redis, and by the right address."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from tests.e2e.kit.backend import Backend
+from tests.e2e.kit.client import Response, burst
+from tests.e2e.kit.headgate import Headgate, settings
+from tests.e2e.kit.load import GET
+from tests.e2e.kit.waiting import wait_for
+from tests.redis_server import RedisServer
+
+Make = Callable[..., Headgate]
+Start = Callable[..., Backend]
+
+# Exactness is what is tested here and not the deadline, which a busy machine could miss.
+PATIENT = {"deadline": "10s"}
+
+
+def statuses(responses: list[Response]) -> Counter[int]:
+    return Counter(response.status for response in responses)
+
+
+def test_of_400_concurrent_requests_exactly_100_pass_four_workers(make: Make, backend: Start) -> None:
+    servers = [backend(name).address for name in "abc"]
+    flags = ["--workers", "4", "--limit", "100/minute", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]
+    headgate = make(flags=flags + [f"--server={server}" for server in servers]).start()
+    responses = burst([headgate.address], 400, GET)
+    assert statuses(responses) == {200: 100, 429: 300}
+    assert headgate.metric("headgate_limit_decisions_total", limit="per_ip", decision="allowed") == 100
+    assert headgate.metric("headgate_limit_decisions_total", limit="per_ip", decision="refused") == 300
+    assert headgate.metric("headgate_local_answers_total", flag="RL") == 300
+
+
+def test_of_400_concurrent_requests_exactly_100_pass_two_headgates_on_one_redis(
+    make: Make, backend: Start, redis_server: RedisServer
+) -> None:
+    servers = [backend(name).address for name in "abc"]
+    store = {"url": redis_server.url, **PATIENT}
+    config = settings(servers, workers=4, limit="100/minute", store=store)
+    one, two = make(config).start(), make(config).start()
+    responses = burst([one.address, two.address], 400, GET)
+    assert statuses(responses) == {200: 100, 429: 300}
+    assert one.metric("headgate_store_errors_total") + two.metric("headgate_store_errors_total") == 0
+
+
+def test_a_refusal_says_when_to_come_back_and_why(make: Make, backend: Start) -> None:
+    headgate = make(settings([backend().address], limit="1/minute")).start()
+    assert headgate.get().status == 200
+    refused = headgate.get()
+    assert refused.status == 429
+    assert refused.fields["content-type"] == "application/problem+json"
+    assert 50 <= int(refused.fields["retry-after"]) <= 60
+    assert refused.json()["status"] == 429
+    assert refused.json()["violated-policies"] == ["per_ip"]
+
+
+@pytest.mark.parametrize("in_redis", [False, True], ids=["on this machine", "in Redis"])
+def test_requests_pass_again_when_the_window_has_ended(
+    make: Make, backend: Start, redis_server: RedisServer, in_redis: bool
+) -> None:
+    store = {"url": redis_server.url, **PATIENT} if in_redis else {}
+    headgate = make(settings([backend().address], limit="2/2s", store=store)).start()
+    assert [headgate.get().status for _ in range(3)] == [200, 200, 429]
+    wait_for(lambda: headgate.get().status == 200, "the window's end")
+    assert [headgate.get().status for _ in range(2)] == [200, 429]
+
+
+def test_what_is_refused_reaches_no_server(make: Make, backend: Start) -> None:
+    server = backend()
+    headgate = make(settings([server.address], limit="3/minute")).start()
+    burst([headgate.address], 20, GET)
+    assert len(server.requests) == 3
+
+
+def test_ipv4_and_ipv6_clients_have_limits_of_their_own(make: Make, backend: Start) -> None:
+    listeners = [{"address": "127.0.0.1:0"}, {"address": "[::1]:0"}]
+    headgate = make(settings([backend(host="::1").address], limit="2/minute", listeners=listeners)).start()
+    four, six = headgate.addresses
+    assert six[0] == "::1"
+    assert statuses(burst([four], 5, GET)) == {200: 2, 429: 3}
+    assert statuses(burst([six], 5, GET)) == {200: 2, 429: 3}
+
+
+def test_a_trusted_proxys_word_decides_who_is_counted(make: Make, backend: Start) -> None:
+    server = backend()
+    headgate = make(settings([server.address], limit="1/minute", trusted_proxies=["127.0.0.0/8"])).start()
+    assert headgate.get(X_Forwarded_For="203.0.113.1").status == 200
+    assert headgate.get(X_Forwarded_For="203.0.113.1").status == 429
+    assert headgate.get(X_Forwarded_For="203.0.113.2").status == 200
+    # What a client wrote itself stands before what the proxy saw, and does not count.
+    assert headgate.get(X_Forwarded_For="198.51.100.7, 203.0.113.2").status == 429
+    assert server.requests[0].fields["x-forwarded-for"] == "203.0.113.1, 127.0.0.1"
+
+
+def test_the_word_of_a_peer_that_is_not_trusted_does_not_count(make: Make, backend: Start) -> None:
+    server = backend()
+    headgate = make(settings([server.address], limit="1/minute", trusted_proxies=["192.0.2.0/24"])).start()
+    assert headgate.get(X_Forwarded_For="203.0.113.1").status == 200
+    assert headgate.get(X_Forwarded_For="203.0.113.2").status == 429
+    assert server.requests[0].fields["x-forwarded-for"] == "127.0.0.1"
+
+
+def test_ipv6_addresses_of_one_network_are_one_client(make: Make, backend: Start) -> None:
+    headgate = make(settings([backend().address], limit="1/minute", trusted_proxies=["127.0.0.1"])).start()
+    assert headgate.get(X_Forwarded_For="2001:db8:1:2::1").status == 200
+    assert headgate.get(X_Forwarded_For="2001:db8:1:2:ffff::9").status == 429
+    assert headgate.get(X_Forwarded_For="2001:db8:1:3::1").status == 200
+
+
+def test_a_request_must_pass_every_limit_of_its_route_and_a_refused_one_takes_from_none(
+    make: Make, backend: Start
+) -> None:
+    config = settings([backend().address])
+    config["limits"] = {"few": {"rate": "2/minute"}, "many": {"rate": "5/hour"}}
+    config["routes"] = [
+        {"upstream": "web", "limits": ["many"]},
+        {"upstream": "web", "match": {"path": "/few"}, "limits": ["few", "many"]},
+    ]
+    headgate = make(config).start()
+    assert [headgate.get("/few").status for _ in range(6)] == [200, 200, 429, 429, 429, 429]
+    assert [headgate.get("/").status for _ in range(4)] == [200, 200, 200, 429]
+
+
+def test_a_limit_holds_over_the_death_of_a_worker(make: Make, backend: Start) -> None:
+    headgate = make(settings([backend().address], limit="3/minute")).start()
+    assert statuses(burst([headgate.address], 2, GET)) == {200: 2}
+    headgate.kill_worker()
+    assert [headgate.get().status for _ in range(3)] == [200, 429, 429]
