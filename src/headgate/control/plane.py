@@ -142,7 +142,7 @@ class Plane:
             self._close_unlisted(config)
             await self._mend_state(overlay)
             version = self.fleet.snapshot.version
-        await self.crew.adopted(version, _PATIENCE)
+        await self._adopted(version)
         changed = config != before
         logger.info("the configuration was read again: %s", f"snapshot {version}" if changed else "nothing changed")
         return version, changed
@@ -177,7 +177,12 @@ class Plane:
             await asyncio.to_thread(self._state.save, overlay)
             self._apply(config, overlay, config.drain if drain is None else drain)
             version = self.fleet.snapshot.version
-        await self.crew.adopted(version, _PATIENCE)
+        await self._adopted(version)
+
+    async def _adopted(self, version: int) -> None:
+        if not await self.crew.adopted(version, _PATIENCE):
+            behind = [str(worker.index) for worker in self.crew.workers if 0 < worker.adopted < version]
+            logger.warning("snapshot %d is on its way still to worker %s", version, ", ".join(behind))
 
     def _apply(self, config: Config, overlay: Overlay, drain: float) -> None:
         self.fleet.apply(config, overlay, leave_at=time.monotonic() + drain)

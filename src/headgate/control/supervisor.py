@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -38,6 +39,7 @@ def run(load: Callable[[], Config], *, command: tuple[str, ...] = COMMAND) -> in
     Raises UserError when it cannot start.
     """
     logs.set_up()
+    _raise_file_limit()
     config = load()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(load, config, command))
@@ -213,6 +215,14 @@ async def _admin(plane: Plane, bound: Bound) -> AsyncIterator[None]:
         yield
     finally:
         await server.close()
+
+
+def _raise_file_limit() -> None:
+    # Each listener takes a descriptor for each worker; the workers inherit the limit for their connections.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -30,6 +30,7 @@ COMMAND = (sys.executable, "-m", "headgate.worker")
 _READY = 20.0  # seconds that a worker has to adopt its first snapshot
 _SOON = 1.0  # a worker that dies within so many seconds is replaced with growing delay
 _DELAYS = (0.1, 5.0)  # the first and the longest such delay
+_LOOK = 0.005  # seconds between two looks at a worker that is ending
 _REAP = 2.0  # seconds from the end of its channel to the end of a worker, before it is killed
 
 
@@ -200,7 +201,7 @@ class Crew:
         """Takes note of a worker's end and replaces it, unless all are to end."""
         process = worker.process
         assert process is not None
-        status = await asyncio.to_thread(_reap, process)
+        status = await self._reap(process)
         if worker.channel:
             worker.channel.close()
         worker.process = worker.channel = None
@@ -213,6 +214,17 @@ class Crew:
         quick = not was_ready or self._clock() - worker.started < _SOON
         worker.quick_deaths = worker.quick_deaths + 1 if quick else 0
         await self._replace(worker)
+
+    async def _reap(self, process: "subprocess.Popen[bytes]") -> int:
+        """The exit status of a worker whose channel ended. One that does not end by itself is killed."""
+        # Looked at again and again rather than waited for in a thread: the loop's threads may all be busy with
+        # names that a broken DNS does not resolve, and a worker must be replaced nevertheless.
+        deadline = self._clock() + _REAP
+        while (status := process.poll()) is None:
+            if self._clock() >= deadline:
+                process.kill()
+            await asyncio.sleep(_LOOK)
+        return status
 
     async def _replace(self, worker: Worker) -> None:
         first, longest = _DELAYS
@@ -246,15 +258,6 @@ class Crew:
     def _wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
-
-
-def _reap(process: "subprocess.Popen[bytes]") -> int:
-    """The exit status of a worker whose channel ended; blocks. One that does not end by itself is killed."""
-    try:
-        return process.wait(_REAP)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.wait()
 
 
 def _cause(status: int) -> str:
