@@ -32,36 +32,51 @@ class Chunked:
     def feed(self, data: bytes) -> bytes:
         """What to pass on of the body for these bytes. After the last, `done` is true and `rest` is what follows."""
         if self._partial:
+            if self._in_trailer and b"\n" not in data and len(self._partial) + len(data) < MAX_TRAILER:
+                self._partial += data
+                return b""
             data, self._partial = self._partial + data, b""
+        cuts: list[tuple[int, int]] = []
         if self._in_trailer:
-            return self._trailer(data, 0)
-        passed: list[bytes] = []
-        at = self._chunk_data(data, 0, passed) if self._left else 0
-        while at < len(data) and not self._left:
+            self._trailer(data, 0, cuts)
+        else:
+            self._chunks(data, self._chunk_data(data, 0, cuts) if self._left else 0, cuts)
+        return _without(data, cuts)
+
+    def _chunks(self, data: bytes, at: int, cuts: list[tuple[int, int]]) -> None:
+        """Checks the data from the size line at `at`. cuts: where what is not passed on begins and ends."""
+        while at < len(data):
             line = CHUNK_LINE.match(data, at)
             if line is None:
                 self._keep_partial(data, at)
-                break
-            if line.end() - at > MAX_LINE:
+                cuts.append((at, len(data)))
+                return
+            start = line.end()
+            if start - at > MAX_LINE:
                 raise self._error("chunk size line too long")
+            if not self._framed:
+                cuts.append((at, start))
+            elif data.find(b";", at, start) >= 0:
+                cuts.append((line.end(1), start - 2))
             size = int(line[1], 16)
-            if self._framed:
-                passed.append(line[1] + b"\r\n")
             if size == 0:
                 self._in_trailer = True
-                passed.append(self._trailer(data, line.end()))
-                break
+                self._trailer(data, start, cuts)
+                return
+            if self._framed and data.startswith(b"\r\n", start + size):  # the whole chunk is here and stays as it is
+                at = start + size + 2
+                continue
             self._left = size + 2
-            at = self._chunk_data(data, line.end(), passed)
-        return b"".join(passed)
+            at = self._chunk_data(data, start, cuts)
 
-    def _chunk_data(self, data: bytes, at: int, passed: list[bytes]) -> int:
-        """Passes on the chunk's bytes from `at`; returns where they end."""
+    def _chunk_data(self, data: bytes, at: int, cuts: list[tuple[int, int]]) -> int:
+        """Checks what is here of the chunk's bytes from `at`; returns where they end."""
         stop = min(at + self._left, len(data))
         content = max(at, min(stop, at + self._left - 2))  # where its CRLF begins, as far as it is here
         if data[content:stop] != b"\r\n"[2 - self._left + content - at :][: stop - content]:
             raise self._error("chunk data does not end where its size says")
-        passed.append(data[at : stop if self._framed else content])
+        if not self._framed:
+            cuts.append((content, stop))
         self._left -= stop - at
         return stop
 
@@ -72,7 +87,7 @@ class Chunked:
             raise self._error("malformed chunk size")
         self._partial = line
 
-    def _trailer(self, data: bytes, at: int) -> bytes:
+    def _trailer(self, data: bytes, at: int, cuts: list[tuple[int, int]]) -> None:
         fields = FIELD_LINES.match(data, at)
         assert fields is not None  # it matches nothing at the least
         end = fields.end()
@@ -81,10 +96,24 @@ class Chunked:
                 raise self._error("trailer too large")
             self.done = True
             self.rest = data[end + 2 :]
-            return b"\r\n" if self._framed else b""
-        if b"\n" in data[end:]:
+            cuts += [(at, end), (end + 2 if self._framed else end, len(data))]
+            return
+        if data.find(b"\n", end) >= 0:
             raise self._error("malformed trailer field")
         if len(data) - at >= MAX_TRAILER:
             raise self._error("trailer too large")
         self._partial = data[at:]
-        return b""
+        cuts.append((at, len(data)))
+
+
+def _without(data: bytes, cuts: list[tuple[int, int]]) -> bytes:
+    """The data without what lies in the cuts: the data itself when there are none."""
+    if not cuts:
+        return data
+    pieces: list[bytes] = []
+    at = 0
+    for start, stop in cuts:
+        pieces.append(data[at:start])
+        at = stop
+    pieces.append(data[at:])
+    return b"".join(pieces)

@@ -116,7 +116,7 @@ def read_request(data: bytes, heads: Heads, trusted: bool = False) -> RequestHea
     Raises BadRequest or one of its kinds; the first offence in the order of the bytes decides, so that the outcome
     does not depend on how the bytes were split. O(len(data)).
     """
-    match = _FAST.match(data)
+    match = _FAST.match(data, 0, heads.max_size)
     if match is None:
         return _read_general(data, heads, trusted)
     method, target, host, connection, close, length, chunked, expect, dropped = match.groups()
@@ -126,7 +126,6 @@ def read_request(data: bytes, heads: Heads, trusted: bool = False) -> RequestHea
         or method in _REFUSED_METHODS
         or (length is not None and chunked is not None)
         or end > heads.max_target
-        or end > heads.max_size
         or (end > 4 * heads.max_fields and data.count(b"\n", 0, end) > heads.max_fields + 2)
     ):
         return _read_general(data, heads, trusted)
@@ -177,7 +176,7 @@ def _scan(data: bytes, heads: Heads) -> tuple[bytes, list[tuple[bytes, bytes]], 
         raise BadRequest("line feed without carriage return")
     _request_line(line)  # what it says is refused at once, not when the head is complete
     at = stop + 1
-    if data.find(b"\r\n\r\n", at - 2) < 0 and _flawless_so_far(data, at, heads):
+    if len(data) < heads.max_size and data.find(b"\r\n\r\n", at - 2) < 0 and _flawless_so_far(data, at, heads):
         return None
     fields: list[tuple[bytes, bytes]] = []
     while True:
@@ -199,7 +198,7 @@ def _scan(data: bytes, heads: Heads) -> tuple[bytes, list[tuple[bytes, bytes]], 
 def _flawless_so_far(data: bytes, at: int, heads: Heads) -> bool:
     """Whether the complete lines from `at` are fields and within the limits: one fast look at what is not complete."""
     end = FIELD_LINES.match(data, at).end()  # type: ignore[union-attr]  # it matches nothing at the least
-    return b"\n" not in data[end:] and len(data) < heads.max_size and data.count(b"\n", at) <= heads.max_fields
+    return data.find(b"\n", end) < 0 and data.count(b"\n", at) <= heads.max_fields
 
 
 def _too_large() -> HeadTooLarge:

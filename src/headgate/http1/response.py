@@ -72,7 +72,7 @@ def read_response(data: bytes, method: bytes, minor: int = 1) -> ResponseHead | 
     method: of the request that it answers. minor: of the client's HTTP version, which decides the framing it can take.
     A status below 200 is an interim response: it has no body and another head follows. Raises BadResponse.
     """
-    match = _FAST.match(data)
+    match = _FAST.match(data, 0, MAX_HEAD)
     if match is None or minor == 0:
         return _read_general(data, method, minor)
     code, length, connection, close, chunked, dropped = match.groups()
@@ -81,7 +81,6 @@ def read_response(data: bytes, method: bytes, minor: int = 1) -> ResponseHead | 
     if (
         (length is not None and (chunked is not None or status == 204))
         or (status == 204 and chunked is not None)
-        or end > MAX_HEAD
         or (end > 4 * MAX_FIELDS and data.count(b"\n", 0, end) > MAX_FIELDS + 2)
     ):
         return _read_general(data, method, minor)

@@ -35,7 +35,7 @@ def test_the_fast_path_says_what_the_general_path_says(vector: Vector, monkeypat
 
 class _Never:
     @staticmethod
-    def match(data: bytes) -> None:
+    def match(data: bytes, start: int, stop: int) -> None:
         return None
 
 
