@@ -86,7 +86,6 @@ class _BadBody(Exception):
 class _Handler(BaseHTTPRequestHandler):
     server: Backend
     protocol_version = "HTTP/1.1"
-    server_version, sys_version = "headgate-backend", ""
     timeout = 75.0
     # An answer is one write: two of them wait for each other's acknowledgement (Nagle and delayed ACK, 40 ms).
     wbufsize = _PIECE
@@ -97,6 +96,10 @@ class _Handler(BaseHTTPRequestHandler):
         answer = super().handle_expect_100()
         self.wfile.flush()
         return answer
+
+    def version_string(self) -> str:
+        """What the Server field says."""
+        return "headgate-backend"
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Nothing: a backend under load would do little else."""

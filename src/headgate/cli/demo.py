@@ -68,11 +68,11 @@ Ctrl-C stops everything.
 @click.option("--limit", default="20/30s", show_default=True, metavar="RATE", help="For each client address.")
 def demo(port: int | None, limit: str) -> int:
     """Run three small backends and Headgate in front of them, with health checks and a limit."""
-    if port is not None and not _is_free(port):
+    if port is not None and not _isfree_port(port):
         raise ListenFailed(f"cannot listen on {_HOST}:{port}: it is in use")
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    front, admin = port or _free(_PORT), _free(_ADMIN_PORT)
-    ports = [_free(preferred) for preferred in _BACKEND_PORTS]
+    front, admin = port or free_port(_PORT), free_port(_ADMIN_PORT)
+    ports = [free_port(preferred) for preferred in _BACKEND_PORTS]
     with contextlib.suppress(KeyboardInterrupt), tempfile.TemporaryDirectory(prefix="headgate-demo-") as folder:
         file = Path(folder) / "headgate.toml"
         servers = ", ".join(f'"{_HOST}:{backend}"' for backend in ports)
@@ -89,7 +89,7 @@ def _run(file: Path, front: int, admin: int, ports: list[int], limit: str) -> in
             return headgate.wait()
         text = _HINTS.format(
             port=front,
-            limit=f"{limit.replace('/', ' requests in ')}" if limit[-1:] == "s" else limit,
+            limit=limit.replace("/", " requests in ") if limit[-1:] == "s" else limit,
             headgate=_own_name(),
             option="" if admin == _ADMIN_PORT else f" --admin {admin}",
             pid=first.pid,
@@ -130,9 +130,9 @@ def _is_ready(headgate: "subprocess.Popen[bytes]", admin: Admin) -> bool:
     return False
 
 
-def _free(preferred: int) -> int:
+def free_port(preferred: int) -> int:
     """The preferred port, or one that is free when it is taken."""
-    if _is_free(preferred):
+    if _isfree_port(preferred):
         return preferred
     with socket.socket() as probe:
         probe.bind((_HOST, 0))
@@ -141,7 +141,7 @@ def _free(preferred: int) -> int:
     return port
 
 
-def _is_free(port: int) -> bool:
+def _isfree_port(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

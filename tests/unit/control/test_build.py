@@ -2,7 +2,13 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from headgate.control.build import TABLES, TOP, build
+from headgate.control.report import Report
+from headgate.errors import ConfigError
+from headgate.model.config import Config
 from tests.unit.control.loading import WEB, problems, read
 
 REFUSED = {
@@ -226,3 +232,61 @@ def test_a_bad_token_of_the_environment_is_named_and_not_shown(tmp_path: Path) -
 def test_the_text_form_of_a_configuration_has_no_secret(tmp_path: Path) -> None:
     found = read(tmp_path, f'admin.token = "hunter2"\nstore.url = "redis://:hunter2@a"\n{WEB}')
     assert "hunter2" not in repr(found)
+
+
+# -- anything at all
+
+KEYS = [
+    *TOP,
+    *TABLES,
+    "web",
+    "address",
+    "servers",
+    "weight",
+    "policy",
+    "health_check",
+    "status",
+    "path",
+    "host",
+    "match",
+]
+KEYS += ["upstream", "limit", "rate", "key", "connect", "idle", "listen", "token", "token_file", "url", "format", "\n"]
+TEXTS = [
+    "web",
+    "127.0.0.1:80",
+    "[::1]:1",
+    "unix:/a",
+    "10s",
+    "5/s",
+    "/",
+    "200-399",
+    "redis://a/0",
+    "auto",
+    "off",
+    "::/0",
+]
+SCALARS = st.booleans() | st.integers() | st.floats() | st.sampled_from(TEXTS) | st.text(max_size=8) | st.dates()
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=6),
+    max_leaves=30,
+)
+
+
+def outcome(raw: dict[str, object]) -> Config | list[str]:
+    try:
+        return build(raw, Report("a.toml"), folder=Path("/nonexistent"), state_file="", environ={})
+    except ConfigError as error:
+        return error.problems
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.dictionaries(st.sampled_from([*TOP, *TABLES]), VALUES, max_size=9))
+def test_whatever_the_tables_hold_the_answer_is_a_configuration_or_its_problems(raw: dict[str, object]) -> None:
+    found = outcome(raw)
+    if isinstance(found, Config):
+        assert found.listeners
+        assert {route.upstream for route in found.routes} <= {upstream.name for upstream in found.upstreams}
+    else:
+        assert found
+        assert all(line.startswith("a.toml: ") and line.isprintable() for line in found)
