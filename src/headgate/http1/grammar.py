@@ -47,23 +47,24 @@ def any_of(names: Iterable[bytes]) -> bytes:
     return branches[0] if len(branches) == 1 else b"(?:%b)" % b"|".join(branches)
 
 
-def ordinary_field(special: Iterable[bytes], alternatives: bytes) -> bytes:
-    """A pattern for any number of field lines of a fast path, each ordinary or one of the alternatives.
+def ordinary_field(special: Iterable[bytes], usual: bytes, seldom: bytes) -> bytes:
+    """A pattern for any number of field lines of a fast path, each ordinary or one of the special alternatives.
 
     special: names as for `any_of` that no ordinary field has. An ordinary name has no underscore either. A field's
     first letter says what it can be; where special names begin with it, a look ahead tells them apart. So no line is
-    tried as a whole more than once, which keeps the whole linear. Ordinary lines come first because they are most.
+    tried as a whole more than once, which keeps the whole linear.
+    usual: the alternative that nearly every head has, tried early; seldom: the others, tried where no other line fits.
     """
     letters = sorted({name[:1] for name in special})
     others = b"".join(
         re.escape(bytes([c])) for c in range(33, 127) if _is_plain(c) and bytes([c]).lower() not in letters
     )
     rest = _PLAIN + b":" + FIELD_VALUE + rb"\r\n"
-    lines = [b"[%b]%b" % (others, rest)]
+    lines = [b"[%b]%b" % (others, rest), usual]
     for letter in letters:
         tails = any_of(name[1:] for name in special if name.startswith(letter))
         lines.append(b"%b(?!%b:)%b" % (any_case(letter), tails, rest))
-    return b"(?:%b|%b)*" % (b"|".join(lines), alternatives)
+    return b"(?:%b|%b)*" % (b"|".join(lines), seldom)
 
 
 def _is_plain(c: int) -> bool:

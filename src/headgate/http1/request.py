@@ -46,11 +46,8 @@ _FAST = re.compile(
     rb"([!#$%&'*+\-.^`|~0-9A-Za-z]++) (/[!\"$-~]*+) HTTP/1\.1\r\n"
     + ordinary_field(
         (b"host", b"connection", b"content-length", b"transfer-encoding", b"expect", *_DROPPED),
-        any_case(b"host")
-        + rb":(?(3)(?!)) *+("
-        + HOST
-        + rb")\r\n|"
-        + any_case(b"connection")
+        any_case(b"host") + rb":(?(3)(?!)) *+(" + HOST + rb")\r\n",
+        any_case(b"connection")
         + rb":(?(4)(?!))( *+(?:([Cc]lose)|[Kk]eep-[Aa]live)\r\n)|"
         + any_case(b"content-length")
         + rb":(?(6)(?!)) *+([0-9]{1,18})\r\n|"

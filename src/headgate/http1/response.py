@@ -27,9 +27,8 @@ _FAST = re.compile(
     rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
     + ordinary_field(
         (b"connection", b"content-length", b"transfer-encoding", *_DROPPED),
-        any_case(b"content-length")
-        + rb":(?(2)(?!)) *+([0-9]{1,18})\r\n|"
-        + any_case(b"connection")
+        any_case(b"content-length") + rb":(?(2)(?!)) *+([0-9]{1,18})\r\n",
+        any_case(b"connection")
         + rb":(?(3)(?!))( *+(?:([Cc]lose)|[Kk]eep-[Aa]live)\r\n)|"
         + any_case(b"transfer-encoding")
         + rb":(?(5)(?!)) *+([Cc]hunked)\r\n|("
