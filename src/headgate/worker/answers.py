@@ -42,12 +42,15 @@ def _seconds(decision: Decision) -> int:
 def _problem(decision: Decision) -> bytes:
     """RFC 9457, with the problem type that draft-ietf-httpapi-ratelimit-headers registers."""
     limit = decision.limit.limit
-    return json.dumps(
-        {
-            "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
-            "title": "Too Many Requests",
-            "status": 429,
-            "detail": f"The limit is {limit.rate}; try again in {_seconds(decision)} s.",
-            "violated-policies": [limit.name],
-        }
-    ).encode()
+    return (
+        json.dumps(
+            {
+                "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
+                "title": "Too Many Requests",
+                "status": 429,
+                "detail": f"The limit is {limit.rate}; try again in {_seconds(decision)} s.",
+                "violated-policies": [limit.name],
+            }
+        ).encode()
+        + b"\n"
+    )
