@@ -155,15 +155,15 @@ class Downstream(asyncio.Protocol):
         if self.state is _CLOSED:
             return
         if not keep:
-            self.state = _CLOSED
-            self.transport.close()
-            return
+            # A close with unread bytes would send a reset.
+            return self.linger() if self.buffer else self._close()
         self.state = _IDLE
         self.deadline = self.worker.now + self._listener.timeouts.idle
         if self.buffer:
             self._next()
         elif not self._reading:
             self.update_reading()
+        return None
 
     def _next(self) -> None:
         """Begins exchanges with what the client sent ahead, in a loop: a thousand of them must not nest."""
@@ -188,18 +188,27 @@ class Downstream(asyncio.Protocol):
             return
         self.state = _LINGERS
         self.deadline = self.worker.now + _LINGER
+        self._waiting = self.transport.get_write_buffer_size()
         self.transport.write_eof()
         self.update_reading()
 
     def cut(self, *, reset: bool) -> None:
         """Breaks off a response that can't be completed. reset: where only a reset tells the client so."""
         self.exchange = None
-        if self.state is not _CLOSED:
+        if self.state is _CLOSED:
+            return
+        if reset:
             self.state = _CLOSED
-            if reset:
-                self.transport.abort()
-            else:
-                self.transport.close()
+            self.transport.abort()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        """Closes as soon as the client has taken what waits for it, and in any case when it takes nothing."""
+        self.state = _CLOSED
+        self.deadline = self.worker.now + self._listener.timeouts.idle
+        self._waiting = self.transport.get_write_buffer_size()
+        self.transport.close()
 
     def ahead(self, data: bytes) -> None:
         """Keeps what the client sent beyond the request that is served."""
@@ -224,6 +233,7 @@ class Downstream(asyncio.Protocol):
         if self.exchange is not None:
             if self.exchange.connection is not None:
                 self.exchange.connection.resume_reading()
+            self.exchange.goes_on()
         elif self.buffer and self.state in _READS_HEADS:
             data, self.buffer = self.buffer, b""
             self._start(data)
@@ -261,9 +271,9 @@ class Downstream(asyncio.Protocol):
         return self._checks
 
     def took_some(self) -> bool:
-        """Whether the client took some of what waits for it since this was last asked."""
+        """Whether something waits for the client and it took some of it since this was last asked."""
         before, self._waiting = self._waiting, self.transport.get_write_buffer_size()
-        return self._waiting < before
+        return 0 != self._waiting != before
 
     def fields_for(self, head: RequestHead) -> bytes:
         """The fields that tell the server whom it serves."""
@@ -280,6 +290,8 @@ class Downstream(asyncio.Protocol):
             self.exchange.expire(now)
         elif self.state is _HEAD and self.buffer:
             self.refuse(RequestTimeout("request head not complete in time"))
+        elif self.took_some():
+            self.deadline = now + (_LINGER if self.state is _LINGERS else self._listener.timeouts.idle)
         else:
             self.state = _CLOSED
             self.deadline = _NEVER
@@ -293,5 +305,4 @@ class Downstream(asyncio.Protocol):
         if self.exchange is not None or self.buffer or (spare and self.state is _HEAD):
             return
         if self.state in _READS_HEADS:
-            self.state = _CLOSED
-            self.transport.close()
+            self._close()

@@ -24,6 +24,7 @@ from headgate.errors import (
     NoServer,
     RequestTimeout,
     ServerError,
+    ServerReset,
     ServerTimeout,
     StoreUnavailable,
 )
@@ -61,6 +62,7 @@ class Phase(Enum):
 
 # Looking a member up in its class costs more than all else that is done with it (Python 3.11).
 _STORE, _CONNECT, _REQUEST_BODY, _RESPONSE_HEAD, _RESPONSE_BODY, _OVER = Phase
+_WAITS = (_REQUEST_BODY, _RESPONSE_HEAD, _RESPONSE_BODY)  # whose timeout has their name
 _IN_FLIGHT = int(ServerCell.IN_FLIGHT)
 _FAILURES = {
     "UF": ServerCell.CONNECT_FAILURES,
@@ -177,6 +179,7 @@ class Exchange:
             self._finish(response)
         except ExchangeError as error:
             self._failed(error)
+            error.__traceback__ = None  # it leads to frames that hold the error: a cycle, and all this would stay
         # account
         worker.account.ended(self)
         if client.exchange is self:
@@ -216,8 +219,9 @@ class Exchange:
                 return response  # type: ignore[return-value]
             except ServerError as error:
                 failure = error
+                error.__traceback__ = None  # as in `_tell`
                 # A reused connection that dies says nothing about its server, only that it closed idle ones.
-                stale = connection is not None and connection.reused and not isinstance(error, ServerTimeout)
+                stale = isinstance(error, ServerReset) and connection is not None and connection.is_stale
                 self._lost(server, error, counts=not stale)
                 replayable = self._upload is None or self._upload.is_whole
                 if not may_send_again(self.head.method, sends=sends, replayable=replayable):
@@ -235,6 +239,8 @@ class Exchange:
         connection = yield
         self._connecting = None
         assert isinstance(connection, ServerConnection)
+        if connection.is_lost:  # accepted and closed at once: nothing was sent, so any request may go elsewhere
+            raise ConnectFailed("connection closed at once")
         return connection
 
     def _send(self, connection: ServerConnection, request: bytes, route: LiveRoute) -> None:
@@ -405,6 +411,12 @@ class Exchange:
         self.client.write(data)
         self.client.deadline = self._worker.now + self._route.timeouts.response_body
 
+    def goes_on(self) -> None:
+        """What held a body up is over: whoever is to send next has the whole time for it."""
+        if self._phase in _WAITS:
+            timeouts = self._route.timeouts
+            self.client.deadline = self._worker.now + getattr(timeouts, self._phase.value)
+
     def expire(self, now: float) -> None:
         """The deadline has passed: what was awaited decides whose fault it is."""
         client = self.client
@@ -413,11 +425,13 @@ class Exchange:
             if self._connecting is not None:
                 self._connecting.cancel()
             return self.fail(ConnectFailed("no connection in time"))
-        if self._phase is _REQUEST_BODY and self.connection is not None and not self.connection.paused:
-            return self.fail(RequestTimeout("request body not sent in time"))
+        if self._phase is _REQUEST_BODY and self.connection is not None:
+            if not self.connection.paused:
+                return self.fail(RequestTimeout("request body not sent in time"))
+            if self.connection.took_some():
+                return self.goes_on()
         if self._phase is _RESPONSE_BODY and client.paused:
             if client.took_some():
-                client.deadline = now + self._route.timeouts.response_body
-                return None
+                return self.goes_on()
             return self.fail(ClientGone("response not taken in time"))
         return self.fail(ServerTimeout("no response in time"))

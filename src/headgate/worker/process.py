@@ -158,6 +158,8 @@ class Worker:
 
     def _sweep(self) -> None:
         """Moves the coarse clock and looks at every deadline."""
+        if not self._finished.done():
+            self._loop.call_later(_SWEEP, self._sweep)  # first of all: whatever goes wrong, there is a next one
         self.now = now = self._clock()
         wall = time.time()
         self._date = formatdate(wall, usegmt=True).encode()
@@ -177,8 +179,6 @@ class Worker:
         self._row[WorkerCell.IN_FLIGHT] = in_flight
         if self.draining:
             self._sweep_drain(now)
-        if not self._finished.done():
-            self._loop.call_later(_SWEEP, self._sweep)
 
     def _sweep_drain(self, now: float) -> None:
         if now >= self._drain_until:

@@ -92,7 +92,8 @@ class Server:
         """An idle connection that may still be used, the one used last; it is the caller's now."""
         while self.idle:
             connection = self.idle.pop()
-            if now < connection.deadline and not connection.is_lost:
+            # Closing: a reset that was seen already and is told in the next turn of the loop.
+            if now < connection.deadline and not connection.is_lost and not connection.transport.is_closing():
                 return connection
             connection.close()
         return None

@@ -36,6 +36,7 @@ class ServerConnection(asyncio.Protocol):
         "_in_body",
         "_left",
         "_reading",
+        "_waiting",
         "deadline",
         "exchange",
         "is_lost",
@@ -58,6 +59,7 @@ class ServerConnection(asyncio.Protocol):
         self._in_body = False
         self._left = 0  # bytes of the body still to come, CHUNKED or UNTIL_CLOSE where the bytes themselves tell
         self._reading = True
+        self._waiting = 0  # how much waited for the server when that was last looked at
         self.is_lost = False
         self.paused = False  # the server takes the request's body more slowly than the client sends it
         self.received = b""
@@ -108,6 +110,16 @@ class ServerConnection(asyncio.Protocol):
         self.exchange = None
         self.is_lost = True
         self.transport.abort()
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it served before and nothing came of the next response, as when a server closes idle ones."""
+        return self.reused and not self._buffer
+
+    def took_some(self) -> bool:
+        """Whether something waits for the server and it took some of it since this was last asked."""
+        before, self._waiting = self._waiting, self.transport.get_write_buffer_size()
+        return 0 != self._waiting != before
 
     def pause_reading(self) -> None:
         """The client is slow: reads no more of the response for now."""
@@ -175,6 +187,7 @@ class ServerConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         self.is_lost = True
+        self.transport.abort()  # or it would stay until the server took the rest of an upload
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_lost = True
@@ -193,6 +206,7 @@ class ServerConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.paused = True
+        self._waiting = self.transport.get_write_buffer_size()
         if self.exchange is not None:
             self.exchange.client.update_reading()
 
@@ -200,6 +214,7 @@ class ServerConnection(asyncio.Protocol):
         self.paused = False
         if self.exchange is not None:
             self.exchange.client.update_reading()
+            self.exchange.goes_on()
 
 
 async def connect(server: Server) -> ServerConnection:
