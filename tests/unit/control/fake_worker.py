@@ -1,7 +1,8 @@
 """A worker that speaks the supervisor's protocol and answers every connection with its index, its pid and its version.
 
 Run as a program, like the real one, with its Launch as the last argument. The argument before it says how it behaves:
-"good", "dies" (at once), "silent" (adopts nothing), "stubborn" (does not end when drained).
+"good", "dies" (at once), "silent" (adopts nothing), "stuck" (adopts
+nothing but its first snapshot), "stubborn" (does not end when drained), "garbled" (says what is no message).
 """
 
 import os
@@ -44,7 +45,10 @@ class FakeWorker:
                     return
 
     def adopt(self, message: Adopt, fresh: list[int]) -> None:
-        if self.behaviour == "silent":
+        if self.behaviour == "silent" or (self.behaviour == "stuck" and self.version):
+            return
+        if self.behaviour == "garbled":
+            self.control.sendall(b"\0\0\0\1\xc1")
             return
         for name in message.sockets:
             self.listeners[name] = listener = socket.socket(fileno=fresh.pop(0))

@@ -1,5 +1,6 @@
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from headgate.control.plane import Plane
 from headgate.control.state import StateFile
 from headgate.errors import Exists, ListenFailed, Unknown, UserError
 from headgate.model.address import Address
-from headgate.model.config import Config, Listener
+from headgate.model.config import AccessLog, Config, Listener, Store
 from headgate.model.server import Mode
 from headgate.wire.cells import LimitCell, ServerCell
 from tests.unit.control.configs import A, B, C, config, upstream, with_listeners
@@ -176,6 +177,16 @@ class TestStateAtTheStart:
         with_plane(test, state_path=path)
         assert "changes made at run time are kept for upstreams that are not there: gone" in caplog.text
 
+    def test_is_told_when_it_cannot_be_mended(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        path = tmp_path / "state.json"
+
+        async def test(the: Plane) -> None:
+            path.mkdir()
+            await the.start({"web": Changes(removed=(str(C),))})
+
+        with_plane(test, state_path=str(path))
+        assert "cannot be written" in caplog.text
+
 
 class TestReload:
     """Listeners are bound before anything changes and closed after."""
@@ -227,3 +238,26 @@ class TestReload:
             assert await the.reload() == (1, False)
 
         with_plane(test, base, load=lambda: base)
+
+    def test_a_store_that_is_away_is_told_and_used(self, caplog: pytest.LogCaptureFixture) -> None:
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            store = Store(f"redis://127.0.0.1:{nobody.getsockname()[1]}/0")
+            base = replace(QUIET, listeners=())
+
+            async def test(the: Plane) -> None:
+                assert await the.reload() == (2, True)
+                assert the.fleet.snapshot.store == store
+
+            with_plane(test, base, load=lambda: replace(base, store=store))
+        assert "is down" in caplog.text
+
+    def test_an_access_log_that_cannot_be_written_changes_nothing(self, tmp_path: Path) -> None:
+        base = replace(QUIET, listeners=())
+
+        async def test(the: Plane) -> None:
+            with pytest.raises(UserError, match="access log"):
+                await the.reload()
+            assert the.fleet.config == base
+
+        with_plane(test, base, load=lambda: replace(base, access_log=AccessLog(path=str(tmp_path))))

@@ -288,6 +288,15 @@ def test_a_change_is_everywhere_when_it_is_answered(start: Start) -> None:
     assert {get(headgate.port())[1].split()[2] for _ in range(40)} == {b"2"}
 
 
+def test_a_worker_that_does_not_adopt_is_told(start: Start) -> None:
+    headgate = start(behaviour="stuck").ready()
+    status, _ = headgate.admin("POST", "/api/v1/upstreams/web/servers", {"address": "10.0.0.9:9"})
+    assert status == 201
+    headgate.logged("snapshot 2 is on its way still to worker 0, 1")
+    _, body = headgate.admin("GET", "/readyz")
+    assert body["problems"] == ["worker 0 serves snapshot 1 still", "worker 1 serves snapshot 1 still"]
+
+
 def test_the_admin_api_may_be_on_a_unix_socket(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "admin.sock"
     headgate = start(replace(BASE, admin=Admin(Address(path=str(path))))).ready()

@@ -120,6 +120,7 @@ def test_a_killed_worker_is_replaced_and_loses_no_waiting_connection() -> None:
         async with running(count=1) as the:
             old = the.crew.workers[0].pid
             os.kill(old, signal.SIGSTOP)
+            await asyncio.to_thread(os.waitpid, old, os.WUNTRACED)  # it has stopped indeed
             waiting = [await the.call() for _ in range(20)]
             os.kill(old, signal.SIGKILL)
             await the.until(lambda: the.crew.workers[0].pid not in (0, old))
@@ -182,6 +183,49 @@ def test_a_worker_that_does_not_come_up_ends_the_start(monkeypatch: pytest.Monke
 
     with pytest.raises(StartFailed, match="worker 0 does not come up"):
         asyncio.run(main())
+
+
+def test_a_worker_that_makes_no_sense_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_REAP", 0.1)
+
+    async def main() -> None:
+        async with running("garbled"):
+            pass
+
+    with pytest.raises(StartFailed, match=r"worker \d does not come up"):
+        asyncio.run(main())
+
+
+def test_a_replacement_that_does_not_come_up_is_ended_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        async with running(count=1) as the:
+            monkeypatch.setattr(workers, "_READY", 0.1)
+            good, the.crew._command = the.crew._command, (sys.executable, FAKE, "silent")
+            os.kill(the.crew.workers[0].pid, signal.SIGKILL)
+            await the.until(lambda: "is not ready after 0.1 s" in caplog.text)
+            monkeypatch.setattr(workers, "_READY", 20.0)
+            the.crew._command = good
+            await the.until(lambda: the.crew.is_whole)
+
+    asyncio.run(main())
+
+
+def test_a_replacement_that_cannot_be_started_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(workers, "_DELAYS", (0.01, 0.01))
+
+    async def main() -> None:
+        async with running(count=1) as the:
+            good, the.crew._command = the.crew._command, ("/no/such/program",)
+            os.kill(the.crew.workers[0].pid, signal.SIGKILL)
+            await the.until(lambda: "worker 0 cannot be started" in caplog.text)
+            the.crew._command = good
+            await the.until(lambda: the.crew.is_whole)
+
+    asyncio.run(main())
 
 
 def test_a_program_that_is_not_there_ends_the_start() -> None:
