@@ -65,7 +65,7 @@ _FAST = re.compile(
     + rb"\r\n"
 )
 # In a head that is checked: the end of a line and the dropped fields after it; each claim, its value and its CR.
-_CUT = re.compile(rb"\n(?:" + any_of((b"connection", *_DROPPED)) + rb":[^\r]*+\r\n)++")
+_CUT = re.compile(rb"\n(?:" + any_of((b"connection", *_DROPPED)) + rb":[^\r]*+\r\n)+")
 _CLAIM = re.compile(rb"\n(" + any_of(CLAIMS) + rb"):[\t ]*+([^\r]*+)")
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 

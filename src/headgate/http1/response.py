@@ -40,7 +40,7 @@ _FAST = re.compile(
     + rb"\r\n"
 )
 # In a head that is checked: the end of a line and the dropped fields after it.
-_CUT = re.compile(rb"\n(?:" + any_of((b"connection", *_DROPPED)) + rb":[^\r]*+\r\n)++")
+_CUT = re.compile(rb"\n(?:" + any_of((b"connection", *_DROPPED)) + rb":[^\r]*+\r\n)+")
 _BODILESS = frozenset({204, 304})
 
 

@@ -91,6 +91,12 @@ HOPS: list[Vector] = [
     ("claim-space-before-colon", get(b"X-Forwarded-For : 1.1.1.1"), "9112 5.1", 400),
     ("claim-with-control", get(b"X-Forwarded-For: 1.1.1.1\0"), "9110 5.5", 400),
     (
+        "like-a-claim-after-a-claim",
+        get(b"X-Real-IP: 1", b"X-Real-IPs: 2", b"TE: x", b"Tee: 3", b"Keep-Alive: 1", b"Connection: close", b"Conn: 4"),
+        "9110 5.1",
+        passes((b"x-real-ips", b"2"), (b"tee", b"3"), (b"conn", b"4"), close=True),
+    ),
+    (
         "like-a-claim",
         get(b"X-Forwarded: 1", b"X-Real-IPs: 2", b"X-Request-IDs: 3"),
         "9110 5.1",

@@ -198,6 +198,12 @@ FIELDS = [
         passes(LENGTH, length=5),
     ),
     vector(
+        "like-a-dropped-one-after-one",
+        ok(b"Keep-Alive: 5", b"Keep-Alives: 1", b"TE: x", b"Tee: 2"),
+        "9110 5.1",
+        passes((b"keep-alives", b"1"), (b"tee", b"2")),
+    ),
+    vector(
         "like-a-special-one",
         ok(b"Trailers: 1", b"Keep-Alives: 2", b"Upgraded: 3"),
         "9110 5.1",

@@ -1,8 +1,10 @@
 import re
+from types import ModuleType
 
 import pytest
 
-from headgate.http1.grammar import ABSOLUTE_FORM, HOST_VALUE, any_case, any_of, ordinary_field
+from headgate.http1 import grammar, request, response
+from headgate.http1.grammar import ABSOLUTE_FORM, FIELD_LINES, HOST_VALUE, any_case, any_of, ordinary_field
 
 NAMES = (b"te", b"trailer", b"transfer-encoding", b"x-forwarded-*", b"x-real-ip")
 
@@ -72,3 +74,18 @@ def test_an_absolute_target_names_its_host(target: bytes) -> None:
 @pytest.mark.parametrize("target", [b"http://", b"http:///x", b"http://a@b/", b"http:a", b"ws://a/", b"http://a\\b"])
 def test_what_has_no_plain_host_is_no_absolute_target(target: bytes) -> None:
     assert ABSOLUTE_FORM.fullmatch(target) is None
+
+
+@pytest.mark.parametrize("module", [grammar, request, response], ids=lambda module: module.__name__)
+def test_no_group_is_repeated_possessively(module: ModuleType) -> None:
+    patterns = [value for value in vars(module).values() if isinstance(value, re.Pattern)]
+    assert patterns
+    for pattern in patterns:  # Python 3.11.2 does not step back when one fails half-way
+        assert not re.search(rb"\)(?:[*+?]|\{[0-9,]+\})\+", pattern.pattern), pattern.pattern
+
+
+def test_a_line_that_fails_half_way_is_no_part_of_the_lines_before_it() -> None:
+    for flaw in (b"Xv\r\n", b"X: v\0\r\n", b"X: v\r", b"X", b"\r\n"):
+        match = FIELD_LINES.match(b"A: b\r\n" * 2 + flaw)
+        assert match is not None
+        assert match.end() == 12
