@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from headgate.control import metrics, views
+from headgate.control import metrics, values, views
 from headgate.control.guard import MAX_BODY, Guard
 from headgate.control.plane import Plane
 from headgate.control.problems import problem, problem_of
@@ -171,12 +171,9 @@ def _names(request: Request) -> tuple[str, Address]:
 
 def _address(text: str) -> Address:
     try:
-        address = Address.parse(text)
+        return values.address(text)  # in normal form, as the configuration has it
     except ValueError as error:
         raise HTTPException(400, str(error)) from error
-    if not address.path and not address.port:
-        raise HTTPException(400, f'"{text}" is not a server\'s address: port 0 cannot be connected to')
-    return address
 
 
 def _drain(request: Request) -> float | None:

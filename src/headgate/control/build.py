@@ -44,7 +44,7 @@ def build(
     place = Place(report)
     top: dict[str, object] = {}
     with place.reporting():
-        top = values.table(place, dict(raw), TOP | dict.fromkeys(TABLES, _AS_IT_IS), "a setting")
+        top = values.table(place, dict(raw), {**TOP, **dict.fromkeys(TABLES, _AS_IT_IS)}, "a setting")
     reader = _Reader(place, raw)
     listeners, upstreams, limits = reader.listeners(), reader.upstreams(), reader.limits()
     routes = reader.routes(upstreams)

@@ -66,11 +66,10 @@ def shortages(plane: Plane) -> list[str]:
     problems = []
     if plane.crew.draining:
         problems.append("draining")
-    for worker in plane.crew.workers:
-        if not worker.is_serving:
-            problems.append(f"worker {worker.index} is not running")
-        elif worker.adopted < plane.fleet.snapshot.version:
-            problems.append(f"worker {worker.index} serves snapshot {worker.adopted} still")
+    crew = plane.crew
+    problems += [f"worker {worker.index} is not running" for worker in crew.workers if not worker.is_serving]
+    late = crew.laggards(plane.fleet.snapshot.version)
+    problems += [f"worker {worker.index} serves snapshot {worker.adopted} still" for worker in late]
     for upstream in plane.fleet.config.upstreams:
         members = plane.fleet.members(upstream.name)
         if not any(is_available(member.state(), ejected_for(plane, member.slot)) for member in members):

@@ -31,6 +31,7 @@ _READY = 20.0  # seconds that a worker has to adopt its first snapshot
 _SOON = 1.0  # a worker that dies within so many seconds is replaced with growing delay
 _DELAYS = (0.1, 5.0)  # the first and the longest such delay
 _LOOK = 0.005  # seconds between two looks at a worker that is ending
+_LATE = 1.0  # seconds that adopting a snapshot may take before it is worth a word
 _REAP = 2.0  # seconds from the end of its channel to the end of a worker, before it is killed
 
 
@@ -78,6 +79,7 @@ class Crew:
         self._command = command
         self._clock = clock
         self._snapshot: Snapshot | None = None
+        self._sent = 0.0  # when a snapshot was sent last
         self._bound: dict[Address, Bound] = {}
         self._changed = asyncio.Event()  # set and renewed at every step of any worker
         self._chores: set[asyncio.Task[None]] = set()
@@ -101,6 +103,7 @@ class Crew:
 
     def adopt(self, snapshot: Snapshot, bound: dict[Address, Bound]) -> None:
         """Sends the snapshot to every worker, with the sockets that it does not have yet."""
+        self._sent = self._clock()
         self._snapshot, self._bound = snapshot, bound
         for worker in self.workers:
             if worker.channel:
@@ -117,6 +120,12 @@ class Crew:
     def oldest_version(self) -> int:
         """The oldest version that a worker still serves; a worker that comes up may have begun with any."""
         return min((worker.adopted for worker in self.workers if worker.process), default=sys.maxsize)
+
+    def laggards(self, version: int) -> list[Worker]:
+        """The workers that serve an older version although this one was sent to them a while ago."""
+        if self._clock() - self._sent < _LATE:
+            return []
+        return [worker for worker in self.workers if worker.is_serving and worker.adopted < version]
 
     @property
     def is_whole(self) -> bool:

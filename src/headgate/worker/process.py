@@ -9,7 +9,6 @@ import logging
 import os
 import socket
 import time
-from asyncio import Server as LoopServer
 from collections.abc import Callable
 from email.utils import formatdate
 
@@ -27,6 +26,7 @@ from headgate.worker.account import Account
 from headgate.worker.answers import answer
 from headgate.worker.downstream import Downstream
 from headgate.worker.exchange import Exchange
+from headgate.worker.listening import Listening
 from headgate.worker.plan import Plan
 from headgate.worker.server import Server
 from headgate.worker.upstream import connect
@@ -34,7 +34,6 @@ from headgate.worker.upstream import connect
 logger = logging.getLogger("headgate.worker")
 
 _SWEEP = 0.25  # seconds
-_BACKLOG = 4096
 _FRESH = 1.0  # seconds that a connection which sent nothing yet is spared in a drain
 
 
@@ -61,7 +60,8 @@ class Worker:
         self._row = self._cells.worker(launch.index)
         self._local = SharedStore(launch.limits)
         self._clients: set[Downstream] = set()
-        self._listening: dict[str, tuple[LoopServer, _Factory]] = {}
+        self._listening: dict[str, Listening] = {}
+        self._arriving: set[asyncio.Task[None]] = set()  # bring in who waited in a socket that was given up
         self._connecting: set[asyncio.Task[None]] = set()
         self._finished: asyncio.Future[None] = loop.create_future()
         self._drain_until = 0.0
@@ -110,8 +110,8 @@ class Worker:
         self.draining = True
         self._drain_until = self.now + grace
         self._drain_spares = self.now + min(grace, _FRESH)
-        for server, _ in self._listening.values():
-            server.close()
+        for listening in self._listening.values():
+            self._unlisten(listening)
         for client in list(self._clients):
             client.drain()
         self._check_drained()
@@ -143,18 +143,22 @@ class Worker:
     async def _listen(self, listeners: tuple[Listener, ...], sockets: dict[str, socket.socket]) -> None:
         wanted = {str(listener.address): listener for listener in listeners}
         for address in set(self._listening) - set(wanted):
-            self._listening.pop(address)[0].close()
+            self._unlisten(self._listening.pop(address))
         for address, listener in wanted.items():
             if address in self._listening:
-                self._listening[address][1].listener = listener
+                self._listening[address].listener = listener
             else:
-                factory = _Factory(self, listener)
-                self._listening[address] = (await self._serve(factory, sockets[address]), factory)
+                listening = self._listening[address] = Listening(self, listener, sockets[address])
+                await listening.open(self._loop)
 
-    async def _serve(self, factory: "_Factory", sock: socket.socket) -> LoopServer:
-        if sock.family == socket.AF_UNIX:
-            return await self._loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG)
-        return await self._loop.create_server(factory, sock=sock, backlog=_BACKLOG)
+    def _unlisten(self, listening: Listening) -> None:
+        task = self._loop.create_task(listening.attend(listening.close(), self._loop))
+        self._arriving.add(task)
+        task.add_done_callback(self._arrived)
+
+    def _arrived(self, task: asyncio.Task[None]) -> None:
+        self._arriving.discard(task)
+        self._check_drained()
 
     def _sweep(self) -> None:
         """Moves the coarse clock and looks at every deadline."""
@@ -189,7 +193,7 @@ class Worker:
                 client.drain(spare=False)
 
     def _check_drained(self) -> None:
-        if self.draining and not self._clients and not self._finished.done():
+        if self.draining and not self._clients and not self._arriving and not self._finished.done():
             self._send(Drained())
             self._finished.set_result(None)
 
@@ -240,14 +244,3 @@ class Worker:
             exchange.fail(error)
         else:
             exchange.resume(connection)
-
-
-class _Factory:
-    """Makes the protocol for an accepted connection. `listener` changes with the snapshot."""
-
-    def __init__(self, worker: Worker, listener: Listener) -> None:
-        self.worker = worker
-        self.listener = listener
-
-    def __call__(self) -> Downstream:
-        return Downstream(self.worker, self.listener)

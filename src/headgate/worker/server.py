@@ -42,6 +42,7 @@ class Server:
         self.cells = cells
         self.idle: list[ServerConnection] = []
         self.ejected_until = 0.0
+        cells[ServerCell.EJECTED_UNTIL] = 0
         self.failures = 0
         self._ejection = Ejection()
         self._on_eject: Callable[[float], None] = _nothing

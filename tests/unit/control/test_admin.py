@@ -202,7 +202,7 @@ def test_an_ipv6_address_may_be_in_the_path() -> None:
         ("DELETE", f"{SERVERS}/{C}", None, 404, "(known: 10.0.0.1:1, 10.0.0.1:2)"),
         ("GET", f"{SERVERS}/{C}", None, 404, "(known: 10.0.0.1:1, 10.0.0.1:2)"),
         ("POST", SERVERS, {"address": "nonsense"}, 400, "expected host:port"),
-        ("POST", SERVERS, {"address": "1.1.1.1:0"}, 400, "port 0"),
+        ("POST", SERVERS, {"address": "1.1.1.1:0"}, 400, "port is 1 to 65535"),
         ("POST", SERVERS, {"addres": "1.1.1.1:1"}, 400, "unknown field `addres` (known: address, weight)"),
         ("POST", SERVERS, {}, 400, "missing required field `address`"),
         ("POST", SERVERS, {"address": 1}, 400, "$.address"),
