@@ -1,5 +1,6 @@
 """Headgate in processes of its own, started from a configuration or from flags, as a user starts it."""
 
+import contextlib
 import json
 import os
 import re
@@ -123,6 +124,12 @@ class Headgate:
         wait_for(lambda: self.log.count(text) >= times, f'"{text}" in the log, which is:\n{self.log}')
 
     @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        assert isinstance(self.address, tuple)
+        return self.address[1]
+
+    @property
     def pid(self) -> int:
         """The supervisor's."""
         assert self._process
@@ -146,10 +153,8 @@ class Headgate:
     def close(self) -> None:
         """Ends every process that it started."""
         if self._process:
-            for pid in self.processes():
-                os.kill(pid, signal.SIGKILL)
+            kill_session(self.pid)
             self._process.wait(PATIENCE)
-            wait_for(lambda: not self.processes(), "the end of every process")
 
     @property
     def _is_over(self) -> bool:
@@ -157,7 +162,7 @@ class Headgate:
 
     def processes(self) -> list[int]:
         """Every process of it that lives, the supervisor's too."""
-        return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _session(pid) == self.pid]
+        return session(self.pid)
 
     def get(self, target: str = "/", **fields: str) -> Response:
         """A GET on a connection of its own."""
@@ -220,16 +225,41 @@ class Headgate:
 def headgate(
     *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> "subprocess.CompletedProcess[str]":
-    """Runs a headgate command to its end."""
-    return subprocess.run(
+    """Runs a headgate command to its end; one that has none is killed, with every process of its session."""
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
         [*COMMAND, *arguments],
-        capture_output=True,
+        stdout=pipe,
+        stderr=pipe,
+        stdin=subprocess.DEVNULL,
         text=True,
-        timeout=PATIENCE,
         env={**os.environ, **(env or {})},
         cwd=cwd,
-        check=False,
+        start_new_session=True,
     )
+    try:
+        out, err = process.communicate(timeout=PATIENCE)
+    finally:
+        kill_session(process.pid)
+        process.wait()
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def session(leader: int) -> list[int]:
+    """The processes of a session that live."""
+    return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _session(pid) == leader]
+
+
+def kill_session(leader: int) -> None:
+    """Kills the processes of a session and waits until they are gone."""
+
+    def killed() -> bool:
+        for pid in (living := session(leader)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not living
+
+    wait_for(killed, f"the end of the session of {leader}")
 
 
 def _address(found: re.Match[str]) -> Address:

@@ -1,0 +1,145 @@
+"""The examples do what their pages say, with the real Flask and FastAPI."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.kit.backend import free_port
+from tests.e2e.kit.client import fetch
+from tests.e2e.kit.headgate import Headgate
+from tests.e2e.kit.load import Load
+from tests.e2e.kit.waiting import PATIENCE, wait_for
+from tests.redis_server import RedisServer
+
+Make = Callable[..., Headgate]
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+class Example:
+    """One example: its servers on ports that are free, its headgate.toml with those ports, and its scripts."""
+
+    def __init__(self, name: str, make: Make, stack: ExitStack) -> None:
+        pytest.importorskip(name)
+        self.directory = EXAMPLES / name
+        self._make = make
+        self._stack = stack
+        self._processes: dict[int, subprocess.Popen[bytes]] = {}
+
+    def serve(self, port: int) -> None:
+        """Starts a server by hand, as its page says."""
+        process = subprocess.Popen([sys.executable, "server.py", str(port)], cwd=self.directory)
+        self._stack.callback(_end, process)
+        self._processes[port] = process
+        wait_for(lambda: _answers(port), f"the server on {port}")
+
+    def stop(self, port: int) -> None:
+        """Stops a server, as Ctrl-C does."""
+        process = self._processes[port]
+        process.send_signal(signal.SIGINT)
+        process.wait(PATIENCE)
+
+    def headgate(self, changes: dict[str, str]) -> Headgate:
+        """Headgate with its headgate.toml, but for these addresses."""
+        text = (self.directory / "headgate.toml").read_text()
+        for address, other in {"127.0.0.1:8000": "127.0.0.1:0", "127.0.0.1:9000": "127.0.0.1:0", **changes}.items():
+            assert f'"{address}"' in text
+            text = text.replace(f'"{address}"', f'"{other}"')
+        headgate = self._make(flags=["headgate.toml"])
+        headgate.file.write_text(text)
+        return headgate.start()
+
+    def script(self, *arguments: str, **env: str) -> str:
+        """What a script of its prints."""
+        command = [sys.executable, *arguments]
+        done = subprocess.run(
+            command,
+            cwd=self.directory,
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as opened:
+        yield opened
+
+
+def test_flask_servers_answer_in_turn_until_the_limit(make: Make, stack: ExitStack, redis_server: RedisServer) -> None:
+    example = Example("flask", make, stack)
+    ports = [free_port() for _ in range(3)]
+    for port in ports:
+        example.serve(port)
+    changes = {f"127.0.0.1:{5001 + k}": f"127.0.0.1:{port}" for k, port in enumerate(ports)}
+    headgate = example.headgate({**changes, "redis://127.0.0.1:6379/0": redis_server.url})
+    lines = example.script("try.py", f"http://127.0.0.1:{headgate.port}/").splitlines()
+    turns = [int(line.rpartition(" ")[2]) for line in lines if ": 200, server " in line]
+    assert len(turns) == 12
+    assert turns == turns[:3] * 4
+    assert set(turns) == set(ports)
+    assert re.fullmatch(r"request 13: 429, The limit is 12/30s; try again in (2\d|30) s\.", lines[12])
+    assert sorted(lines[13:]) == sorted(f"server {port} answered 4 requests" for port in ports)
+    assert b"headgate" in redis_server.command("KEYS", "*")
+
+
+def test_a_stopped_flask_server_costs_no_request(make: Make, stack: ExitStack) -> None:
+    example = Example("flask", make, stack)
+    ports = [free_port() for _ in range(3)]
+    for port in ports:
+        example.serve(port)
+    changes = {f"127.0.0.1:{5001 + k}": f"127.0.0.1:{port}" for k, port in enumerate(ports)}
+    headgate = example.headgate({**changes, "12/30s": "100000/30s", "redis://127.0.0.1:6379/0": ""})
+    assert {headgate.get().status for _ in range(9)} == {200}
+    example.stop(ports[0])
+    answers = [headgate.get() for _ in range(20)]
+    assert {answer.status for answer in answers} == {200}
+    assert {answer.json()["server"] for answer in answers} == set(ports[1:])
+
+
+def test_fastapi_servers_come_and_go_through_the_api(make: Make, stack: ExitStack) -> None:
+    example = Example("fastapi", make, stack)
+    ports = [free_port() for _ in range(3)]
+    for port in ports[:2]:
+        example.serve(port)
+    headgate = example.headgate({"127.0.0.1:5001": f"127.0.0.1:{ports[0]}", "127.0.0.1:5002": f"127.0.0.1:{ports[1]}"})
+    third = f"127.0.0.1:{ports[2]}"
+    admin = f"http://127.0.0.1:{headgate.admin[1]}"
+
+    def servers(count: int) -> set[object]:
+        return {fetch(headgate.address).json()["server"] for _ in range(count)}
+
+    with Load(headgate.address, connections=2) as load:
+        assert servers(8) == set(ports[:2])
+        example.serve(ports[2])
+        assert f"{third} ready" in example.script("scale.py", "add", third, ADMIN=admin)
+        wait_for(lambda: servers(8) == set(ports), "requests for the third")
+        assert f"{third} ready" not in example.script("scale.py", "remove", third, ADMIN=admin)
+        assert servers(8) == set(ports[:2])
+        example.stop(ports[2])
+        load.more(50)
+    assert load.failures == []
+
+
+def _answers(port: int) -> bool:
+    try:
+        return fetch(("127.0.0.1", port), "/health").status == 200
+    except OSError:
+        return False
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.kill()
+    process.wait()
