@@ -166,7 +166,7 @@ class Attempt:
 
     def cancel(self) -> None:
         """Gives it up, unless it is done: as with a task, that can come from inside `succeed` and `refuse`."""
-        self.cancelled = self._exchange is not None
+        self.cancelled |= self._exchange is not None
         self._exchange = None
 
     def succeed(self, *, greeting: bytes = b"", hangs_up: bool = False) -> ServerPeer:
@@ -337,6 +337,18 @@ class World:
         server.new()
         server.sends(ok())
         assert client.end == "closed"
+        return server
+
+    def idle_too(self) -> ServerPeer:
+        """One more idle connection, for which the others are busy meanwhile."""
+        clients = [self.client(), self.client()]
+        for client in clients:
+            client.sends(get(b"/warm", b"Connection: close"))
+        server = self.accepted()
+        for peer in self.peers:
+            if peer.connection.exchange is not None:
+                peer.new()
+                peer.sends(ok())
         return server
 
     # What it counted.
