@@ -133,13 +133,13 @@ class Client(Peer):
         super().__init__(world, FakeTransport(world.loop, self.protocol, peer))
 
     def sees_answer(self, status: int, *, body: bool = True) -> bytes:
-        """An answer of Headgate's own with this status came, whole, and nothing else. Returns its head."""
+        """An answer of Headgate's own with this status came, whole, and nothing else. Returns its lines."""
         head, _, content = self.new().partition(b"\r\n\r\n")
         assert re.match(rb"HTTP/1\.1 %d [A-Z]" % status, head), head
         length = re.search(rb"\r\nContent-Length: (\d+)(?:\r\n|$)", head)
         assert length is not None
         assert len(content) == (int(length[1]) if body else 0)
-        return head
+        return head + b"\r\n"
 
 
 class ServerPeer(Peer):

@@ -92,7 +92,10 @@ class Plan:
         members: list[Server] = []
         group = Group(upstream.name, members, cells.turns, turn)
         for state in upstream.servers:
-            server = servers.get(state.slot) or Server(upstream.name, state, cells.server(index, state.slot))
+            server = servers.get(state.slot)
+            # Slots are not given away while any worker counts in them; should one be, its old server is not this one.
+            if server is None or server.state.address != state.address or server.upstream != upstream.name:
+                server = Server(upstream.name, state, cells.server(index, state.slot))
             server.update(state, upstream.ejection, group.rebuild)
             members.append(server)
             self.servers[state.slot] = server

@@ -90,7 +90,7 @@ class Worker:
         before = self.plan.snapshot
         plan = Plan(snapshot, self.plan.servers, self._cells, self._launch.index, self.now)
         for slot, server in self.plan.servers.items():
-            if slot not in plan.servers:
+            if plan.servers.get(slot) is not server:
                 server.retire()
         if snapshot.store != before.store or before.version == 0:
             old, self.store = self.store, self._build_store(snapshot)

@@ -1,0 +1,155 @@
+"""The client goes away, in every phase: its server's connection closes and nothing of it is left."""
+
+import pytest
+
+from headgate.wire.cells import ServerCell, WorkerCell
+from tests.exchange.kit import LIMIT, Make, SlowStore, World, get, ok, post
+
+HOW = pytest.mark.parametrize("how", ["closes", "resets"])
+
+
+@HOW
+def test_between_two_requests_it_is_nobodys_loss(world: World, how: str) -> None:
+    client = world.client()
+    client.sends(get())
+    server = world.accepted()
+    server.sends(ok())
+    getattr(client, how)()
+    assert server.end == ""
+    assert world.flagged("DC") == 0
+    assert world.worker_cell(WorkerCell.REQUESTS) == 1
+
+
+@HOW
+@pytest.mark.parametrize("part", [b"", b"GET / HTT", b"GET / HTTP/1.1\r\nHost: a\r\n"])
+def test_before_its_head_is_complete_there_is_no_request(world: World, part: bytes, how: str) -> None:
+    client = world.client()
+    client.sends(part)
+    getattr(client, how)()
+    client.sees_nothing()
+    assert client.end in ("closed", "reset")
+    assert world.worker_cell(WorkerCell.REQUESTS) == 0
+
+
+@HOW
+def test_while_the_store_decides(make: Make, how: str) -> None:
+    world = make(limits=[LIMIT])
+    world.worker.store = store = SlowStore(world.loop)
+    client = world.client()
+    client.sends(get())
+    getattr(client, how)()
+    assert world.flagged("DC") == 1
+    store.decide(True)
+    assert not world.attempts
+
+
+@HOW
+def test_while_the_connection_is_made(world: World, how: str) -> None:
+    world.holds_connects = True
+    client = world.client()
+    client.sends(get())
+    getattr(client, how)()
+    assert world.attempts[0].cancelled
+    assert world.flagged("DC") == 1
+    assert world.server_cell(ServerCell.CONNECT_FAILURES) == 0
+
+
+@HOW
+def test_while_it_sends_its_body(world: World, how: str) -> None:
+    client = world.client()
+    client.sends(post(b"body")[:-2])
+    server = world.accepted()
+    getattr(client, how)()
+    assert server.end == "reset"
+    assert world.in_flight() == 0
+    assert world.flagged("DC") == 1
+
+
+@HOW
+def test_while_the_response_is_awaited(world: World, how: str) -> None:
+    client = world.client()
+    client.sends(get())
+    server = world.accepted()
+    assert world.in_flight() == 1
+    getattr(client, how)()
+    assert server.end == "reset"
+    assert world.in_flight() == 0
+    assert world.server_cell(ServerCell.RESETS) == 0
+    server.connection.data_received(ok())  # it was under way
+
+
+@HOW
+def test_while_the_response_comes(world: World, how: str) -> None:
+    client = world.client()
+    client.sends(get())
+    server = world.accepted()
+    server.sends(ok(b"0123456789")[:-2])
+    getattr(client, how)()
+    assert server.end == "reset"
+    assert world.in_flight() == 0
+    assert world.flagged("DC") == 1
+    assert world.responses(2) == 0
+
+
+def test_while_the_response_waits_for_it(world: World) -> None:
+    client = world.client()
+    client.sends(get())
+    client.transport.stalled = True
+    server = world.accepted()
+    server.sends(ok(b"x" * 200_000)[:-1])
+    assert not server.transport.reading
+    client.resets()
+    assert server.end == "reset"
+    assert world.flagged("DC") == 1
+
+
+@HOW
+def test_with_requests_sent_ahead_these_are_never_sent(world: World, how: str) -> None:
+    client = world.client()
+    client.sends(get(b"/1") + get(b"/2"))
+    server = world.accepted()
+    server.new()
+    getattr(client, how)()
+    server.sees_nothing()
+    assert world.worker_cell(WorkerCell.REQUESTS) == 1
+
+
+@HOW
+def test_while_it_lingers(world: World, how: str) -> None:
+    client = world.client()
+    client.sends(b"nonsense\r\n")
+    client.sees_answer(400)
+    getattr(client, how)()
+    world.advance(5)
+    assert world.worker_cell(WorkerCell.CONNECTIONS) == 0
+
+
+def test_in_one_turn_with_its_server_it_goes_only_once(world: World) -> None:
+    client = world.client()
+    client.sends(get())
+    server = world.accepted()
+    server.transport.break_off()
+    client.transport.break_off()
+    world.loop.run()
+    assert world.flagged("UC") + world.flagged("DC") == 1
+    assert world.worker_cell(WorkerCell.REQUESTS) == 1
+
+
+def test_in_one_turn_with_the_end_of_its_response_it_goes_only_once(world: World) -> None:
+    client = world.client()
+    client.sends(get(b"/", b"Connection: close"))
+    server = world.accepted()
+    client.transport.break_off()
+    server.transport.arrive(ok())
+    world.loop.run()
+    assert world.worker_cell(WorkerCell.REQUESTS) == 1
+    assert world.in_flight() == 0
+
+
+def test_a_server_connection_that_was_made_for_a_client_that_went_is_not_kept_waiting(world: World) -> None:
+    world.holds_connects = True
+    client = world.client()
+    client.sends(get())
+    client.resets()
+    world.advance(10)
+    assert world.worker_cell(WorkerCell.IN_FLIGHT) == 0
