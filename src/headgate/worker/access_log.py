@@ -7,6 +7,7 @@ small batches go to a thread, and when it falls too far behind lines are dropped
 import json
 import logging
 import os
+import re
 import sys
 import threading
 from asyncio import AbstractEventLoop
@@ -107,18 +108,23 @@ def _write(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-_ESCAPED = (b'"', b"\\")
+# A target is visible ASCII; an id that a trusted proxy gave can have anything that a field value can.
+_VISIBLE = re.compile(rb"[!-~]*+")
+_IN_JSON = re.compile(rb"[!#-\[\]-~]*+")  # visible, and nothing that JSON escapes
+_UNSEEN = re.compile(rb"[^!-~]")
 
 
 def text_line(stamp: bytes, fields: tuple[bytes, bytes, bytes, bytes, int, int, float, bytes, bytes, bytes]) -> bytes:
     """time client method host target status bytes seconds upstream server flag id."""
+    if not _VISIBLE.fullmatch(fields[-1]):
+        fields = (*fields[:-1], _UNSEEN.sub(lambda found: b"\\x%02x" % found[0][0], fields[-1]))
     return b"%b %b %b %b %b %d %d %.6f %b %b %b\n" % (stamp, *fields)
 
 
 def json_line(stamp: bytes, fields: tuple[bytes, bytes, bytes, bytes, int, int, float, bytes, bytes, bytes]) -> bytes:
     """The same as one JSON object."""
     client, method, host, target, status, sent, seconds, server, flag, request_id = fields
-    if any(c in target or c in request_id for c in _ESCAPED):
+    if not _IN_JSON.fullmatch(target) or not _IN_JSON.fullmatch(request_id):
         target, request_id = (json.dumps(value.decode("latin-1"))[1:-1].encode() for value in (target, request_id))
     upstream, _, address = server.partition(b" ")
     return (

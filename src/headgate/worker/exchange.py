@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 _CLOSE = b"Connection: close\r\n"
 _KEEP_ALIVE = b"Connection: keep-alive\r\n"
+_LAST_CHUNK = b"0\r\n\r\n"
 _SMALL = 16384  # bytes of a body up to which copying it behind the head is cheaper than a second buffer
 _NEVER = float("inf")
 
@@ -301,7 +302,8 @@ class Exchange:
         assert connection is not None
         assert server is not None
         if self._framing:
-            self.client.write(b"0\r\n\r\n")
+            self.client.write(_LAST_CHUNK)
+            self.sent += len(_LAST_CHUNK)
         uploading = self._upload is not None and self._is_uploading()
         self.connection = None
         server.cells[_IN_FLIGHT] -= 1
