@@ -264,8 +264,8 @@ class World:
         trusted: Sequence[str] = (),
         heads: Heads = HEADS,
     ) -> None:
-        gc.collect()
         gc.disable()
+        gc.freeze()  # what was there before is not looked at in the end
         self.loop = ManualLoop()  # type: ignore[abstract]  # it has what is asked of it
         self.accepts: deque[ServerPeer] = deque()
         self.peers: list[ServerPeer] = []
@@ -388,6 +388,7 @@ class World:
         try:
             self._end()
         finally:
+            gc.unfreeze()
             gc.enable()
 
     def _end(self) -> None:
