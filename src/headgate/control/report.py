@@ -41,8 +41,8 @@ class Report:
         return len(self._problems)
 
     def add(self, path: Path, message: str) -> None:
-        """Notes a problem at a path."""
-        self._problems.append((path, message))
+        """Notes a problem at a path. Messages of other layers quote what the file says as it is."""
+        self._problems.append((path, printable(message)))
 
     def check(self) -> None:
         """Raises ConfigError with every problem, in the order of the file's lines; returns when there is none."""
@@ -103,7 +103,12 @@ def path_text(path: Path) -> str:
 def quoted(value: str) -> str:
     """The value in double quotes, cut when long, with nothing in it that could disturb a terminal or a log."""
     shown = value if len(value) <= _LONGEST_QUOTE else f"{value[:_LONGEST_QUOTE]}..."
-    return '"' + "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown) + '"'
+    return f'"{printable(shown)}"'
+
+
+def printable(text: str) -> str:
+    """The text with an escape in place of each character that could disturb a terminal or a log."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def unknown(word: str, noun: str, known: Iterable[str]) -> str:

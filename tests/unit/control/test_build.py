@@ -174,6 +174,12 @@ def test_a_mistake_is_reported_once_with_its_path(tmp_path: Path, text: str, pat
     assert message in said
 
 
+def test_a_control_character_of_the_file_does_not_reach_the_terminal(tmp_path: Path) -> None:
+    found = problems(tmp_path, '[upstreams.web]\nhealth_check = { host = "\\u001b[2J" }\n')
+    assert any("\\x1b[2J" in line for line in found)
+    assert all(line.isprintable() for line in found)
+
+
 def test_a_name_is_known_even_where_what_it_names_is_broken(tmp_path: Path) -> None:
     text = '[upstreams.web]\npolicy = "x"\n[limits.a]\nrate = "x"\n[[routes]]\nupstream = "web"\nlimits = ["a"]'
     assert len(problems(tmp_path, text)) == 2
