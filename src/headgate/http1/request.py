@@ -8,9 +8,9 @@ underscore are dropped: WSGI and CGI read `X_Forwarded_For` and `X-Forwarded-For
 import re
 
 from headgate.errors import BadRequest, HeadTooLarge, NotImplementedHere, TargetTooLong, VersionNotSupported
+from headgate.http1.fields import Fields, by_name, connection_options, read_fields
 from headgate.http1.grammar import (
     ABSOLUTE_FORM,
-    FIELD_LINE,
     FIELD_LINES,
     FIELD_VALUE,
     HOST,
@@ -159,13 +159,13 @@ def _read_general(data: bytes, heads: Heads, trusted: bool) -> RequestHead | Non
     return _understand(method, target, minor, fields, end, trusted)
 
 
-def _scan(data: bytes, heads: Heads) -> tuple[bytes, list[tuple[bytes, bytes]], int] | None:
+def _scan(data: bytes, heads: Heads) -> tuple[bytes, Fields, int] | None:
     """The request line, the fields and the end of the head; None when it is not complete and flawless so far."""
     at = 2 if data.startswith(b"\r\n") else 0  # RFC 9112 section 2.2: one empty line before a request is ignored
     line_bound = at + heads.max_target + 2  # where the byte after the longest line and its CR and LF would be
     stop = data.find(b"\n", at)
     if (len(data) if stop < 0 else stop) >= min(line_bound, heads.max_size):
-        raise TargetTooLong("request line too long") if line_bound <= heads.max_size else _too_large()
+        raise TargetTooLong("request line too long") if line_bound <= heads.max_size else HeadTooLarge("head too large")
     if stop < 0:
         return None
     line = data[at : stop - 1]
@@ -175,31 +175,21 @@ def _scan(data: bytes, heads: Heads) -> tuple[bytes, list[tuple[bytes, bytes]], 
     at = stop + 1
     if len(data) < heads.max_size and data.find(b"\r\n\r\n", at - 2) < 0 and _flawless_so_far(data, at, heads):
         return None
-    fields: list[tuple[bytes, bytes]] = []
-    while True:
-        stop = data.find(b"\n", at)
-        # A line without an end is here only because the head is as long as it may be.
-        if not 0 <= stop < heads.max_size or len(fields) > heads.max_fields:
-            raise _too_large()
-        if data[stop - 1] != 13:
-            raise BadRequest("line feed without carriage return")
-        if stop - 1 == at:
-            return line, fields, stop + 1
-        field = FIELD_LINE.fullmatch(data, at, stop - 1)
-        if field is None:
-            raise BadRequest("malformed header field")
-        fields.append((field[1], field[2].rstrip(b" \t")))
-        at = stop + 1
+    found = read_fields(
+        data,
+        at,
+        max_size=heads.max_size,
+        max_fields=heads.max_fields,
+        malformed=BadRequest,
+        too_large=HeadTooLarge,
+    )
+    return None if found is None else (line, *found)
 
 
 def _flawless_so_far(data: bytes, at: int, heads: Heads) -> bool:
     """Whether the complete lines from `at` are fields and within the limits: one fast look at what is not complete."""
     end = FIELD_LINES.match(data, at).end()  # type: ignore[union-attr]  # it matches nothing at the least
     return data.find(b"\n", end) < 0 and data.count(b"\n", at) <= heads.max_fields
-
-
-def _too_large() -> HeadTooLarge:
-    return HeadTooLarge("request head too large")
 
 
 def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
@@ -214,21 +204,17 @@ def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
     return method, target, int(minor)
 
 
-def _understand(
-    method: bytes, target: bytes, minor: int, fields: list[tuple[bytes, bytes]], end: int, trusted: bool
-) -> RequestHead:
-    by_name: dict[bytes, list[bytes]] = {}
-    for name, value in fields:
-        by_name.setdefault(name.lower(), []).append(value)
+def _understand(method: bytes, target: bytes, minor: int, fields: Fields, end: int, trusted: bool) -> RequestHead:
+    values = by_name(fields)
     target, authority = _target(method, target)
-    host = _host(by_name.get(b"host"), minor)
-    length = _length(by_name.get(b"content-length"), by_name.get(b"transfer-encoding"), minor)
-    options = connection_options(by_name.get(b"connection"))
+    host = _host(values.get(b"host"), minor)
+    length = _length(values.get(b"content-length"), values.get(b"transfer-encoding"), minor)
+    options = connection_options(values.get(b"connection"))
     close = b"close" in options or (minor == 0 and b"keep-alive" not in options)
     host = authority or host
 
     # RFC 9110 section 10.1.1: an expectation of an HTTP/1.0 client is ignored.
-    expects = minor == 1 and [value.lower() for value in by_name.get(b"expect", ())] == [b"100-continue"]
+    expects = minor == 1 and [value.lower() for value in values.get(b"expect", ())] == [b"100-continue"]
     dropped = HOP_BY_HOP | CLAIMS | (options - _KEPT)
     lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method, target, host)]
     for name, value in fields:
@@ -240,7 +226,7 @@ def _understand(
         if lower == b"transfer-encoding":
             value = b"chunked"
         lines.append(b"%b: %b\r\n" % (name, value))
-    claims = {name: b", ".join(values) for name, values in by_name.items() if trusted and name in CLAIMS} or None
+    claims = {name: b", ".join(said) for name, said in values.items() if trusted and name in CLAIMS} or None
     return RequestHead(method, target, host, length, close, b"".join(lines), end, expects, claims, minor)
 
 
@@ -293,10 +279,3 @@ def _length(lengths: list[bytes] | None, codings: list[bytes] | None, minor: int
     if not LENGTH_VALUE.fullmatch(lengths[0]):
         raise BadRequest("malformed Content-Length")
     return int(lengths[0])
-
-
-def connection_options(values: list[bytes] | None) -> frozenset[bytes]:
-    """The options of all Connection fields, in lower case (RFC 9110 section 7.6.1)."""
-    if values is None:
-        return frozenset()
-    return frozenset(option.strip(b" \t").lower() for value in values for option in value.split(b",")) - {b""}

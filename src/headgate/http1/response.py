@@ -6,8 +6,8 @@ What is ambiguous raises BadResponse; the exchange answers 502 for it.
 import re
 
 from headgate.errors import BadResponse
+from headgate.http1.fields import Fields, by_name, connection_options, read_fields
 from headgate.http1.grammar import (
-    FIELD_LINE,
     FIELD_VALUE,
     LENGTH_VALUE,
     STATUS_LINE,
@@ -15,7 +15,7 @@ from headgate.http1.grammar import (
     any_of,
     ordinary_field,
 )
-from headgate.http1.request import CHUNKED, HOP_BY_HOP, connection_options
+from headgate.http1.request import CHUNKED, HOP_BY_HOP
 
 UNTIL_CLOSE = -2  # a length that only the end of the connection tells
 MAX_HEAD = 65536  # bytes
@@ -49,20 +49,18 @@ class ResponseHead:
 
     lines: the status line and the fields to forward, each with its CRLF, without the empty line at the end. A
     Transfer-Encoding is among them only when the client speaks HTTP/1.1.
-    untouched: whether `lines` is just what the server sent, so that head and body may pass as they are.
     end: where the body begins. length: of the body in bytes, CHUNKED or UNTIL_CLOSE.
     close: whether the server ends its connection after this response.
     """
 
-    __slots__ = ("close", "end", "length", "lines", "status", "untouched")
+    __slots__ = ("close", "end", "length", "lines", "status")
 
-    def __init__(self, status: int, length: int, close: bool, lines: bytes, end: int, untouched: bool) -> None:
+    def __init__(self, status: int, length: int, close: bool, lines: bytes, end: int) -> None:
         self.status = status
         self.length = length
         self.close = close
         self.lines = lines
         self.end = end
-        self.untouched = untouched
 
 
 def read_response(data: bytes, method: bytes, minor: int = 1) -> ResponseHead | None:
@@ -96,7 +94,7 @@ def read_response(data: bytes, method: bytes, minor: int = 1) -> ResponseHead | 
         size = int(length)
     else:
         size = CHUNKED if chunked is not None else UNTIL_CLOSE
-    return ResponseHead(status, size, close is not None, lines, end, connection is None and dropped is None)
+    return ResponseHead(status, size, close is not None, lines, end)
 
 
 def _read_general(data: bytes, method: bytes, minor: int) -> ResponseHead | None:
@@ -107,11 +105,9 @@ def _read_general(data: bytes, method: bytes, minor: int) -> ResponseHead | None
     match = STATUS_LINE.fullmatch(line)
     assert match is not None
     version, status = int(match[1]), int(match[2])
-    by_name: dict[bytes, list[bytes]] = {}
-    for name, value in fields:
-        by_name.setdefault(name.lower(), []).append(value)
-    length = _length(by_name.get(b"content-length"), by_name.get(b"transfer-encoding"), version)
-    options = connection_options(by_name.get(b"connection"))
+    values = by_name(fields)
+    length = _length(values.get(b"content-length"), values.get(b"transfer-encoding"), version)
+    options = connection_options(values.get(b"connection"))
     bodiless = status < 200 or status in _BODILESS or method == b"HEAD"
     dropped = HOP_BY_HOP | (options - {b"content-length", b"transfer-encoding"})
     if minor == 0:
@@ -121,36 +117,23 @@ def _read_general(data: bytes, method: bytes, minor: int) -> ResponseHead | None
     lines = [b"HTTP/1.1" + line[8:] + b"\r\n"]
     lines += [b"%b: %b\r\n" % field for field in fields if field[0].lower() not in dropped]
     close = b"close" in options or (version == 0 and b"keep-alive" not in options)
-    return ResponseHead(status, 0 if bodiless else length, close, b"".join(lines), end, False)
+    return ResponseHead(status, 0 if bodiless else length, close, b"".join(lines), end)
 
 
-def _scan(data: bytes) -> tuple[bytes, list[tuple[bytes, bytes]], int] | None:
+def _scan(data: bytes) -> tuple[bytes, Fields, int] | None:
     """The status line, the fields and the end of the head; None when it is not complete."""
     stop = data.find(b"\n")
     if (len(data) if stop < 0 else stop) >= MAX_HEAD:
-        raise BadResponse("response head too large")
+        raise BadResponse("head too large")
     if stop < 0:
         return None
     line = data[: stop - 1]
     if data[stop - 1 : stop] != b"\r" or not STATUS_LINE.fullmatch(line):
         raise BadResponse("malformed status line")
-    fields: list[tuple[bytes, bytes]] = []
-    at = stop + 1
-    while True:
-        stop = data.find(b"\n", at)
-        if (len(data) if stop < 0 else stop) >= MAX_HEAD or len(fields) > MAX_FIELDS:
-            raise BadResponse("response head too large")
-        if stop < 0:
-            return None
-        if data[stop - 1] != 13:
-            raise BadResponse("line feed without carriage return")
-        if stop - 1 == at:
-            return line, fields, stop + 1
-        field = FIELD_LINE.fullmatch(data, at, stop - 1)
-        if field is None:
-            raise BadResponse("malformed header field")
-        fields.append((field[1], field[2].rstrip(b" \t")))
-        at = stop + 1
+    found = read_fields(
+        data, stop + 1, max_size=MAX_HEAD, max_fields=MAX_FIELDS, malformed=BadResponse, too_large=BadResponse
+    )
+    return None if found is None else (line, *found)
 
 
 def _length(lengths: list[bytes] | None, codings: list[bytes] | None, version: int) -> int:

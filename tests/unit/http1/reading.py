@@ -36,7 +36,6 @@ class Response:
     fields: Fields
     length: int
     close: bool = False
-    untouched: bool | None = None
     rest: bytes | None = None
 
 
@@ -66,7 +65,7 @@ def request_value(head: RequestHead) -> Request:
 def response_value(head: ResponseHead) -> Response:
     line, fields = split_fields(head.lines)
     assert line.split(b" ")[1] == b"%d" % head.status
-    return Response(line, fields, head.length, head.close, head.untouched)
+    return Response(line, fields, head.length, head.close)
 
 
 def request_outcome(data: bytes, heads: Heads = DEFAULT, trusted: bool = False) -> Request | Refused | None:

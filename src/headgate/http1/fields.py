@@ -1,0 +1,53 @@
+"""Field lines on the general path, one by one: what requests and responses have in common."""
+
+from headgate.errors import ExchangeError
+from headgate.http1.grammar import FIELD_LINE
+
+Fields = list[tuple[bytes, bytes]]
+
+
+def read_fields(
+    data: bytes,
+    at: int,
+    *,
+    max_size: int,
+    max_fields: int,
+    malformed: type[ExchangeError],
+    too_large: type[ExchangeError],
+) -> tuple[Fields, int] | None:
+    """The fields from `at` on, names as they came and values trimmed, and where the body begins; None when incomplete.
+
+    max_size: of the whole head. malformed, too_large: what to raise; the first offence in the order of the bytes
+    decides (RFC 9112 section 5).
+    """
+    fields: Fields = []
+    while True:
+        stop = data.find(b"\n", at)
+        if (len(data) if stop < 0 else stop) >= max_size or len(fields) > max_fields:
+            raise too_large("head too large")
+        if stop < 0:
+            return None
+        if data[stop - 1] != 13:
+            raise malformed("line feed without carriage return")
+        if stop - 1 == at:
+            return fields, stop + 1
+        field = FIELD_LINE.fullmatch(data, at, stop - 1)
+        if field is None:
+            raise malformed("malformed header field")
+        fields.append((field[1], field[2].rstrip(b" \t")))
+        at = stop + 1
+
+
+def by_name(fields: Fields) -> dict[bytes, list[bytes]]:
+    """The values of each field, by its name in lower case."""
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in fields:
+        found.setdefault(name.lower(), []).append(value)
+    return found
+
+
+def connection_options(values: list[bytes] | None) -> frozenset[bytes]:
+    """The options of all Connection fields, in lower case (RFC 9110 section 7.6.1)."""
+    if values is None:
+        return frozenset()
+    return frozenset(option.strip(b" \t").lower() for value in values for option in value.split(b",")) - {b""}
