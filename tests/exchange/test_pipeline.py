@@ -40,6 +40,40 @@ def test_thousands_of_local_answers_do_not_nest(make: Make) -> None:
     assert client.transport.reading
 
 
+def test_thousands_of_local_answers_do_not_keep_others_waiting(make: Make) -> None:
+    world = make(0)
+    log = world.logs("text")
+    greedy, other = world.client(), world.client()
+    greedy.transport.arrive(get(b"/greedy") * 5000)
+    other.transport.arrive(get(b"/other"))
+    world.loop.run()
+    targets = [line.split()[4] for line in log.lines]
+    assert targets.count(b"/greedy") == 5000
+    assert targets.index(b"/other") < 500
+
+
+def test_what_comes_between_two_turns_of_a_pipeline_keeps_its_place(make: Make) -> None:
+    world = make(0)
+    log = world.logs("text")
+    client = world.client()
+    for number in range(4):
+        client.transport.arrive(b"".join(get(b"/%d" % (number * 400 + n)) for n in range(400)))
+    client.transport.arrive(get(b"/last")[:9])
+    client.transport.arrive(get(b"/last")[9:])
+    world.loop.run()
+    assert [line.split()[4] for line in log.lines] == [*(b"/%d" % n for n in range(1600)), b"/last"]
+
+
+def test_a_client_that_goes_between_two_turns_of_a_pipeline_is_gone(make: Make) -> None:
+    world = make(0)
+    client = world.client()
+    client.transport.arrive(get() * 5000)
+    client.transport.break_off()
+    world.loop.run()
+    assert world.flagged("UH") < 5000
+    world.advance(1)
+
+
 def test_thousands_of_relayed_requests_do_not_nest(world: World) -> None:
     client = world.client()
     client.sends(get() * 5000)

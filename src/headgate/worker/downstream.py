@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from headgate.worker.process import Worker
 
 _PIPELINE = 65536  # bytes of requests sent ahead that wait in memory; beyond, the client is not read
+_TURN = 100  # requests sent ahead that are answered at one go, where the answers need no server
 _LINGER = 2.0  # seconds in which a client that still sends may read the answer before the connection is cut
 _NEVER = float("inf")
 
@@ -170,9 +171,13 @@ class Downstream(asyncio.Protocol):
         if self._busy:
             return
         self._busy = True
-        while self.buffer and self.state is _IDLE and not self._paused:
+        for _ in range(_TURN):
+            if not self.buffer or self.state is not _IDLE or self._paused:
+                break
             data, self.buffer = self.buffer, b""
             self._start(data)
+        else:
+            self.worker.soon(self._next)  # it goes on when others had their turn
         self._busy = False
         if self.state is not _CLOSED:
             self.update_reading()

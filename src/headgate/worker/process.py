@@ -219,6 +219,10 @@ class Worker:
         if self.draining:
             self._check_drained()
 
+    def soon(self, callback: Callable[[], None]) -> None:
+        """Calls it in the next turn of the loop."""
+        self._loop.call_soon(callback)
+
     def answer(
         self,
         error: ExchangeError,
