@@ -36,6 +36,7 @@ class LogWriter:
         self._queue: Queue[list[bytes] | None] = Queue(_BEHIND)
         self._reopen = False
         self._failing = False
+        self._stuck = False  # whether the old file is still written because the new one cannot be opened
         self._thread = threading.Thread(target=self._work, name="access-log", daemon=True)
         self._thread.start()
 
@@ -73,26 +74,40 @@ class LogWriter:
 
     def _work(self) -> None:
         while (lines := self._queue.get()) is not None:
-            try:
-                if self._reopen:
-                    self._reopen = False
-                    self._renew()
-                _write(self._fd, b"".join(lines))
-                if self._failing:
-                    self._failing = False
-                    logger.info("access log %s is written again", self._path)
-            except OSError as error:
-                self._on_drop(len(lines))
-                if not self._failing:
-                    self._failing = True
-                    logger.error("access log %s cannot be written: %s; lines are lost", self._path, error.strerror)
+            self._take(lines)
         if self._path != "-":
             os.close(self._fd)
 
+    def _take(self, lines: list[bytes]) -> None:
+        if self._reopen:
+            self._renew()
+        try:
+            _write(self._fd, b"".join(lines))
+        except OSError as error:
+            self._on_drop(len(lines))
+            if not self._failing:
+                self._failing = True
+                logger.error("access log %s cannot be written: %s; lines are lost", self._path, error.strerror)
+            return
+        if self._failing:
+            self._failing = False
+            logger.info("access log %s is written again", self._path)
+
     def _renew(self) -> None:
-        if self._path != "-":
+        """Opens the file anew; while that fails the old one, wherever it is now, is better than none."""
+        self._reopen = False
+        if self._path == "-":
+            return
+        try:
             fd, self._fd = self._fd, _open(self._path)
-            os.close(fd)
+        except OSError as error:
+            self._reopen = True
+            if not self._stuck:
+                self._stuck = True
+                logger.error("access log %s cannot be opened anew: %s", self._path, error.strerror)
+            return
+        self._stuck = False
+        os.close(fd)
 
 
 def _open(path: str) -> int:
