@@ -229,4 +229,6 @@ async def connect(server: Server) -> ServerConnection:
             _, connection = await loop.create_connection(lambda: ServerConnection(server), address.host, address.port)
     except OSError as error:
         raise ConnectFailed(error.strerror or str(error)) from error
+    except UnicodeError as error:  # a host that no name server could be asked for
+        raise ConnectFailed(f"{address.host}: no host name") from error
     return connection

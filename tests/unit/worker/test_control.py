@@ -1,0 +1,112 @@
+"""The worker's end of the socket pair: messages with their descriptors, and a supervisor that goes away."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+
+from headgate.model.address import Address
+from headgate.model.config import Listener
+from headgate.model.snapshot import Snapshot
+from headgate.wire.messages import Adopt, Adopted, Drain, Message, Reader, ReopenLog, encode
+from headgate.worker.control import Control
+
+Got = list[tuple[Message, dict[str, socket.socket]]]
+Scenario = Callable[[socket.socket, Control, Got], None]
+
+
+def adopt(version: int, *names: str) -> Adopt:
+    """A snapshot with these listening sockets."""
+    listeners = tuple(Listener(Address.parse(name)) for name in names)
+    return Adopt(Snapshot(version, listeners, (), ()), names)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Lets the loop run until it is so."""
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it does not happen")
+
+
+def run(scenario: Callable[[socket.socket, Control, Got], object], expected: int) -> Got:
+    """What the worker got once so many messages came."""
+    got: Got = []
+
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        with ours, theirs:
+            control = Control(theirs, loop, lambda message, sockets: got.append((message, sockets)))
+            scenario(ours, control, got)
+            await until(lambda: len(got) >= expected)
+            loop.remove_reader(theirs)
+
+    asyncio.run(main())
+    return got
+
+
+def test_messages_come_in_their_order_however_they_are_split() -> None:
+    data = encode(Drain(5.0)) + encode(ReopenLog()) + encode(adopt(3))
+
+    def scenario(ours: socket.socket, control: Control, got: Got) -> None:
+        for index in range(len(data)):
+            ours.sendall(data[index : index + 1])
+
+    assert [message for message, _ in run(scenario, 3)] == [Drain(5.0), ReopenLog(), adopt(3)]
+
+
+def test_listening_sockets_come_with_the_snapshot_that_names_them() -> None:
+    with ExitStack() as stack:
+        made = [stack.enter_context(socket.socket()) for _ in range(3)]
+        for sock in made:
+            sock.bind(("127.0.0.1", 0))
+
+        def scenario(ours: socket.socket, control: Control, got: Got) -> None:
+            socket.send_fds(ours, [encode(adopt(1, "a:1", "b:2"))], [made[0].fileno(), made[1].fileno()])
+            ours.sendall(encode(ReopenLog()))
+            socket.send_fds(ours, [encode(adopt(2, "c:3"))], [made[2].fileno()])
+
+        got = run(scenario, 3)
+        received = [stack.enter_context(sock) for _, sockets in got for sock in sockets.values()]
+        assert [list(sockets) for _, sockets in got] == [["a:1", "b:2"], [], ["c:3"]]
+        assert [sock.getsockname() for sock in received] == [sock.getsockname() for sock in made]
+
+
+def test_what_the_worker_says_is_heard() -> None:
+    def scenario(ours: socket.socket, control: Control, got: Got) -> None:
+        control.send(Adopted(7))
+        assert Reader().feed(ours.recv(1000)) == [Adopted(7)]
+
+    run(scenario, 0)
+
+
+def test_without_a_supervisor_the_worker_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        with theirs:
+            control = Control(theirs, loop, lambda message, sockets: None)
+            ours.close()
+            await until(lambda: bool(caplog.messages))
+            control.send(Adopted(1))
+            assert not loop.remove_reader(theirs)
+
+    asyncio.run(main())
+    assert caplog.messages == ["the supervisor is gone; serving on by the last snapshot"]
+
+
+def test_descriptors_do_not_leak() -> None:
+    before = len(os.listdir("/proc/self/fd"))
+    with socket.socket() as sock:
+
+        def scenario(ours: socket.socket, control: Control, got: Got) -> None:
+            socket.send_fds(ours, [encode(adopt(1, "a:1"))], [sock.fileno()])
+
+        for received in run(scenario, 1)[0][1].values():
+            received.close()
+    assert len(os.listdir("/proc/self/fd")) == before
