@@ -118,6 +118,14 @@ class Draining(ExchangeError):
     flag = "SD"
 
 
+class InternalError(ExchangeError):
+    """A mistake of Headgate itself, logged with its traceback (RFC 9110 section 15.6.1)."""
+
+    origin = Origin.HEADGATE
+    status = 500
+    flag = "IE"
+
+
 class ServerError(ExchangeError):
     """A failure of the chosen server; another may do better as long as nothing was sent to the client."""
 

@@ -7,6 +7,7 @@ connection) it waits just once. Bodies do not go through it: they pass from conn
 docs/life-of-a-request.md tells the same story in prose.
 """
 
+import logging
 from asyncio import Task
 from collections.abc import Generator, Sequence
 from enum import Enum
@@ -19,6 +20,7 @@ from headgate.errors import (
     ClientGone,
     ConnectFailed,
     ExchangeError,
+    InternalError,
     Limited,
     NoRoute,
     NoServer,
@@ -40,6 +42,8 @@ from headgate.worker.upstream import ServerConnection
 if TYPE_CHECKING:
     from headgate.worker.downstream import Downstream
     from headgate.worker.process import Worker
+
+logger = logging.getLogger("headgate.worker")
 
 _CLOSE = b"Connection: close\r\n"
 _KEEP_ALIVE = b"Connection: keep-alive\r\n"
@@ -181,6 +185,10 @@ class Exchange:
         except ExchangeError as error:
             self._failed(error)
             error.__traceback__ = None  # it leads to frames that hold the error: a cycle, and all this would stay
+        except Exception:
+            # Whatever is wrong here must not cost more than this exchange: nothing may stay open or counted for ever.
+            logger.exception("request %s failed by a mistake of Headgate", self.id.decode("latin-1"))
+            self._failed(InternalError("see the log"))
         # account
         worker.account.ended(self)
         if client.exchange is self:
@@ -346,7 +354,7 @@ class Exchange:
         if isinstance(error, ServerError) and self.connection is not None:
             self._lost(self.connection.server, error, counts=True)
         self._let_go()
-        begun = self._phase is _RESPONSE_BODY
+        begun = self.status != 0
         self._phase = _OVER
         if isinstance(error, ClientGone) or begun:
             # Only a reset tells a client that a body without length and framing is not complete.

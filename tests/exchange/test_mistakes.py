@@ -1,0 +1,88 @@
+"""A bug in Headgate, or in an extension, costs the exchange that meets it and nothing else."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from headgate.worker.account import Account
+from headgate.worker.plan import Group
+from headgate.worker.upstream import ServerConnection
+from tests.exchange.kit import LIMIT, Make, SlowStore, World, get, ok, post
+
+
+def bug(*args: object, **kwargs: object) -> None:
+    """What nobody expected."""
+    raise ZeroDivisionError("a bug")
+
+
+@pytest.fixture(autouse=True)
+def _forgetful(make: Make, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Empties the log before the world is ended, for its tracebacks hold all that there was."""
+    yield
+    caplog.clear()
+
+
+@pytest.mark.parametrize("request_", [get(), post(b"body"), post(b"body")[:-1]], ids=["GET", "POST", "half a POST"])
+def test_before_a_server_is_asked_it_is_500(
+    world: World, request_: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Group, "choose", bug)
+        client = world.client()
+        client.sends(request_)
+    client.sees_answer(500)
+    assert client.end == ("eof" if request_.endswith(b"bod") else "")
+    assert world.flagged("IE") == 1
+    assert "ZeroDivisionError: a bug" in caplog.text
+    assert "request r1 failed" in caplog.text
+    if not client.end:
+        client.sends(get())
+        world.accepted().sends(ok())
+        client.sees(ok())
+
+
+def test_in_a_response_that_did_not_begin_it_is_500_and_the_servers_connection_closes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = world.client()
+    client.sends(get())
+    server = world.accepted()
+    with monkeypatch.context() as patch:
+        patch.setattr(ServerConnection, "begin_body", bug)
+        server.sends(ok())
+    client.sees_answer(500)
+    assert server.end == "reset"
+    assert world.in_flight() == 0
+
+
+def test_after_the_response_began_the_connection_breaks(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = world.client()
+    client.sends(get(b"/1") + get(b"/2"))
+    server = world.accepted()
+    with monkeypatch.context() as patch:
+        patch.setattr(ServerConnection, "release", bug)
+        server.sends(ok(b"1"))
+    client.sees(ok(b"1"))
+    assert client.end == "closed"
+    world.peers.remove(server)  # what release did not do to it is the bug's doing
+
+
+def test_in_a_decision_of_the_store_it_is_500(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make(limits=[LIMIT])
+    world.worker.store = store = SlowStore(world.loop)
+    client = world.client()
+    client.sends(get())
+    with monkeypatch.context() as patch:
+        patch.setattr(Account, "decided", bug)
+        store.decide(True)
+    client.sees_answer(500)
+
+
+def test_a_sweep_that_fails_is_not_the_last(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = world.client()
+    with monkeypatch.context() as patch:
+        patch.setattr(Group, "sweep", bug)
+        with pytest.raises(ZeroDivisionError):
+            world.advance(0.3)
+    world.advance(11)
+    assert client.end == "reset"
