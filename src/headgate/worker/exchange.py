@@ -14,7 +14,6 @@ from enum import Enum
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from headgate.balance.retry import may_send_again
 from headgate.errors import (
     BadRequest,
     ClientGone,
@@ -34,7 +33,8 @@ from headgate.http1.request import RequestHead
 from headgate.http1.response import UNTIL_CLOSE, ResponseHead
 from headgate.limits.decision import Decision
 from headgate.wire.cells import ServerCell
-from headgate.worker.plan import LiveRoute
+from headgate.worker.attempts import Attempts
+from headgate.worker.plan import Group, LiveRoute
 from headgate.worker.server import Server
 from headgate.worker.upload import Upload
 from headgate.worker.upstream import ServerConnection
@@ -177,7 +177,19 @@ class Exchange:
                 self._admit(decisions)  # type: ignore[arg-type]
             # choose and forward
             request = b"%b%bX-Request-ID: %b\r\n\r\n" % (head.lines, client.fields_for(head), self.id)
-            response = yield from self._forward(route, request)
+            attempts: Attempts | None = None
+            while True:
+                server = self.server = self._choose(route.group, attempts)
+                try:
+                    connection = None if attempts is not None and attempts.is_fresh else server.take(worker.now)
+                    if connection is None:
+                        connection = yield from self._connect(server, route)
+                    self._send(connection, request, route)
+                    response: ResponseHead = yield  # type: ignore[assignment]
+                    break
+                except ServerError as error:
+                    attempts = self._again(error, server, attempts)
+            server.failures = 0
             # relay
             if not self._relay_head(response):
                 yield
@@ -205,41 +217,29 @@ class Exchange:
             self.decision = refused
             raise StoreUnavailable("limit not known") if refused.unavailable else Limited(refused.limit.limit.name)
 
-    def _forward(self, route: LiveRoute, request: bytes) -> Generator[None, object, ResponseHead]:
-        """Sends the request to a server, and to another where that is safe, until one responds."""
-        worker, group = self._worker, route.group
-        tried: list[Server] = []
-        sends = 0
-        fresh = False
-        failure: ServerError | None = None
-        while True:
-            server = group.choose(worker.now, tried)
-            if server is None:
-                raise failure or NoServer(f"no server of {group.name} is available")
-            self.server = server
-            connection = None if fresh else server.take(worker.now)
-            try:
-                if connection is None:
-                    connection = yield from self._connect(server, route)
-                sends += 1
-                self._send(connection, request, route)
-                response = yield
-                server.failures = 0
-                return response  # type: ignore[return-value]
-            except ServerError as error:
-                failure = error
-                error.__traceback__ = None  # as in `_tell`
-                # A reused connection that dies says nothing about its server, only that it closed idle ones.
-                stale = isinstance(error, ServerReset) and connection is not None and connection.is_stale
-                self._lost(server, error, counts=not stale)
-                replayable = self._upload is None or self._upload.is_whole
-                if not may_send_again(self.head.method, sends=sends, replayable=replayable):
-                    raise
-                if stale:
-                    fresh = True
-                else:
-                    tried.append(server)
-                worker.account.retried(server)
+    def _choose(self, group: Group, attempts: Attempts | None) -> Server:
+        server = group.choose(self._worker.now, () if attempts is None else attempts.tried)
+        if server is None:
+            raise NoServer(f"no server of {group.name} is available") if attempts is None else attempts.failure
+        return server
+
+    def _again(self, error: ServerError, server: Server, attempts: Attempts | None) -> Attempts:
+        """The attempts with this failure, when the request may go out once more; else raises it."""
+        error.__traceback__ = None  # as in `_tell`
+        connection, upload = self.connection, self._upload
+        is_stale = isinstance(error, ServerReset) and connection is not None and connection.is_stale
+        self._lost(server, error, counts=not is_stale)
+        attempts = attempts or Attempts()
+        attempts.failed(
+            error,
+            server,
+            self.head.method,
+            was_sent=connection is not None,
+            is_stale=is_stale,
+            replayable=upload is None or upload.is_whole,
+        )
+        self._worker.account.retried(server)
+        return attempts
 
     def _connect(self, server: Server, route: LiveRoute) -> Generator[None, object, ServerConnection]:
         self._phase = _CONNECT

@@ -68,6 +68,8 @@ class Server:
     def failed(self, cell: int, now: float, why: str) -> None:
         """Counts a failure of a connection or response; after too many in a row the server is left alone."""
         self.cells[cell] += 1
+        if now < self.ejected_until:  # what was in flight when it was ejected is old news, however much it was
+            return
         self.failures += 1
         if not self._ejection.failures or self.failures < self._ejection.failures:
             return
