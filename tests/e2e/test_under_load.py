@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from tests.e2e.kit.backend import Backend, BackendProcess
+from tests.e2e.kit.backend import Backend, BackendProcess, is_silent
 from tests.e2e.kit.client import Raw
 from tests.e2e.kit.headgate import Headgate, Settings, settings
 from tests.e2e.kit.load import Load
@@ -53,6 +53,20 @@ def test_a_killed_server_without_checks_is_ejected_and_tried_again(make: Make, b
         back = len(load.results)
         wait_for(lambda: load.counts(back)["a"] > 50, "requests for the server that is back")
     assert load.failures == []
+
+
+def test_a_crowd_of_failures_at_once_is_one_ejection(make: Make, backend: Start) -> None:
+    a, b = backend("a", is_silent), backend("b")
+    headgate = make(settings([a.address, b.address])).start()
+    with Load(headgate.address, connections=30) as load:
+        wait_for(lambda: len(a.requests) == 30, "every client to wait for the silent server")
+        before = len(load.results)
+        a.stop()
+        wait_for(lambda: len(load.results) > before + 100, "responses of the other server")
+    assert load.failures == []
+    assert headgate.metric("headgate_server_resets_total") >= 30
+    assert headgate.metric("headgate_server_ejections_total") == 1
+    assert headgate.log.count("ejected for") == 1
 
 
 def test_servers_come_and_go_by_command(make: Make, backend: Start) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from tests.e2e.kit.client import Address, Broken, Response, Stream
+from tests.e2e.kit.client import TIMEOUT, Address, Broken, Response, Stream
 from tests.e2e.kit.waiting import wait_for
 
 GET = b"GET / HTTP/1.1\r\nHost: load\r\n\r\n"
@@ -37,18 +37,18 @@ class Load:
         self._request = request
         self._pause = pause
         self._stopping = False
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load")
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="load", daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self.more(self._connections)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stopping = True
-        self._thread.join()
+        self._thread.join(2 * TIMEOUT)
+        assert not self._thread.is_alive(), "the load does not end"
 
     def more(self, count: int = 100) -> None:
         """Waits until so many more requests have come to their end."""
