@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from tests.e2e.kit.backend import Backend, BackendProcess, is_silent
+from tests.e2e.kit.backend import Backend, BackendProcess, free_port, is_silent
 from tests.e2e.kit.client import Raw
 from tests.e2e.kit.headgate import Headgate, Settings, settings
 from tests.e2e.kit.load import Load
@@ -212,4 +212,29 @@ def test_a_listener_comes_and_goes_by_reload_without_a_lost_request(make: Make, 
         load.more(100)
     assert load.failures == []
     with pytest.raises(OSError, match=r"No such file|refused"):
+        Raw(extra)
+
+
+def test_connections_that_wait_at_a_listener_that_goes_are_served(make: Make, backend: Start) -> None:
+    config = settings([backend().address])
+    headgate = make(config).start()
+    extra = ("127.0.0.1", free_port())
+    more = [*cast("list[object]", config["listeners"]), {"address": f"127.0.0.1:{extra[1]}"}]
+    headgate.configure({**config, "listeners": more})
+    assert headgate.cli("reload").returncode == 0
+    pid = headgate.worker_pid()
+    os.kill(pid, signal.SIGSTOP)
+    waiting = [Raw(extra) for _ in range(20)]
+    try:
+        for client in waiting:
+            client.send(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        headgate.configure(config)
+        headgate.signal(signal.SIGHUP)
+        headgate.await_log("the configuration was read again", times=2)
+        os.kill(pid, signal.SIGCONT)
+        assert all(client.rest().startswith(b"HTTP/1.1 200 ") for client in waiting)
+    finally:
+        for client in waiting:
+            client.socket.close()
+    with pytest.raises(ConnectionRefusedError):
         Raw(extra)

@@ -138,8 +138,8 @@ class Plane:
                 close_all(fresh)
                 raise
             self.bound.update(fresh)
-            self._apply(config, overlay, config.drain)
             self._close_unlisted(config)
+            self._apply(config, overlay, config.drain)
             await self._mend_state(overlay)
             version = self.fleet.snapshot.version
         await self._adopted(version)
@@ -152,7 +152,8 @@ class Plane:
         return await asyncio.to_thread(bind_all, news, len(self.crew.workers))
 
     def _close_unlisted(self, config: Config) -> None:
-        # The workers have their own descriptors and close them with the snapshot, after taking what waits in them.
+        # The workers have their own descriptors and close them with the snapshot, after taking what waits in them. Ours
+        # go before that: a connection that came in between would wait in a socket that no worker looks at any more.
         listed = {listener.address for listener in config.listeners}
         for address in self.bound.keys() - listed:
             self.bound.pop(address).close()

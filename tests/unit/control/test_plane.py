@@ -206,6 +206,23 @@ class TestReload:
 
         with_plane(test, replace(QUIET, listeners=()), load=lambda: configs.pop(0))
 
+    def test_an_old_one_is_closed_here_before_the_workers_are_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        one = Address("127.0.0.1", 0)
+        configs = [with_listeners(QUIET, one), with_listeners(QUIET)]
+        closed: list[bool] = []
+
+        async def test(the: Plane) -> None:
+            await the.reload()
+            sockets = the.bound[one].sockets
+            monkeypatch.setattr(
+                the.crew, "adopt", lambda snapshot, bound: closed.extend(s.fileno() < 0 for s in sockets)
+            )
+            await the.reload()
+            assert closed
+            assert all(closed)
+
+        with_plane(test, replace(QUIET, listeners=()), load=lambda: configs.pop(0))
+
     def test_when_one_cannot_be_bound_the_others_are_freed(self) -> None:
         free, foreign = Address("127.0.0.1", 0), Address("192.0.2.1", 80)
         base = replace(QUIET, listeners=())
