@@ -14,10 +14,13 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from tests.e2e.kit.waiting import PATIENCE
+
+ROOT = Path(__file__).parents[3]  # where `tests` is found as a package
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +235,7 @@ class BackendProcess:
     def start(self) -> Self:
         """Starts it and waits until it listens."""
         command = [sys.executable, "-m", "tests.e2e.kit.backend", "--name", self.name, "--port", str(self.port)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert self._process.stdout
         self.port = int(self._process.stdout.readline())
         return self
