@@ -81,6 +81,8 @@ class Worker:
         """Serves until it is drained."""
         self._sweep()
         await self._finished
+        for server in self.plan.servers.values():
+            server.close_idle()
         self.store.close()
         if self.account.log is not None:
             self.account.log.close()

@@ -1,0 +1,320 @@
+"""A worker on real loops and real sockets: listening, connecting, closing. What it does by the byte is in exchange/."""
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import uvloop
+
+from headgate.model.address import Address
+from headgate.model.config import AccessLog, Ejection, Listener, Route, Store, Timeouts
+from headgate.model.server import ServerState
+from headgate.model.snapshot import Snapshot, UpstreamState
+from headgate.store.shared import SharedStore
+from headgate.wire.cells import Cells, ServerCell
+from headgate.wire.messages import Adopted, Drained, Launch, Message
+from headgate.worker.process import Worker
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    """Runs a coroutine on a loop of its own."""
+    return asyncio.run if request.param == "asyncio" else uvloop.run
+
+
+class Backend(threading.Thread):
+    """A server that answers each connection's requests with the same bytes, read without care for what they are."""
+
+    def __init__(self, answer: bytes = OK) -> None:
+        super().__init__(daemon=True)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = Address(*self.listener.getsockname())
+        self._answer = answer
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        with sock:
+            try:
+                while sock.recv(65536):
+                    sock.sendall(self._answer)
+            except OSError:
+                return
+
+    def stop(self) -> None:
+        """Takes no more connections."""
+        # A blocked accept is not woken by a close, but by a shutdown.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.join(5)
+        self.listener.close()
+
+
+@pytest.fixture
+def backend() -> Iterator[Backend]:
+    """A server that says hi."""
+    backend = Backend()
+    yield backend
+    backend.stop()
+
+
+@dataclass
+class Running:
+    """A worker that runs. told: what it said to the supervisor."""
+
+    worker: Worker
+    cells: Cells
+    told: list[Message]
+    address: tuple[str, int]
+    snapshot: Snapshot
+
+
+@asynccontextmanager
+async def running(*servers: Address, **changes: Any) -> AsyncIterator[Running]:
+    """A worker on a port of its own, with these servers; it is drained in the end."""
+    loop = asyncio.get_running_loop()
+    cells, memory = Cells.create(1), SharedStore.create(1024)
+    told: list[Message] = []
+    worker = Worker(Launch(0, 1, 0, cells, memory), loop, told.append)
+    states = tuple(ServerState(address, slot) for slot, address in enumerate(servers))
+    sock = socket.create_server(("127.0.0.1", 0))
+    address = sock.getsockname()
+    web = UpstreamState("web", states, "round_robin", Ejection(), Timeouts())
+    snapshot = replace(Snapshot(1, (Listener(Address(*address)),), (web,), (Route("web"),)), **changes)
+    task = loop.create_task(worker.run())
+    try:
+        await worker.adopt(snapshot, {str(Address(*address)): sock})
+        yield Running(worker, Cells(cells, 1), told, address, snapshot)
+        worker.drain(5)
+        await asyncio.wait_for(task, 10)
+    finally:
+        os.close(cells)
+        os.close(memory)
+        task.cancel()
+
+
+async def ask(address: tuple[str, int], data: bytes = GET, *, half: bool = False) -> bytes:
+    """All that comes until the connection ends; the client asks for that. half: the client closes its half at once."""
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(data.replace(b"Host: a\r\n", b"Host: a\r\nConnection: close\r\n"))
+    if half:
+        writer.write_eof()
+    try:
+        return await asyncio.wait_for(reader.read(), 10)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits until it is so."""
+
+    async def look() -> None:
+        while not condition():
+            await asyncio.sleep(0.005)
+
+    await asyncio.wait_for(look(), 10)
+
+
+def scenario(run: Run, play: Callable[[Running], Awaitable[None]], *servers: Address, **changes: Any) -> Running:
+    """Plays it on a worker; nothing may be in flight afterwards."""
+    kept: list[Running] = []
+
+    async def main() -> None:
+        async with running(*servers, **changes) as world:
+            kept.append(world)
+            await play(world)
+        await asyncio.sleep(0)
+
+    run(main())
+    world = kept[0]
+    assert all(world.cells.server(0, slot)[ServerCell.IN_FLIGHT] == 0 for slot in range(len(servers)))
+    assert not world.worker._connecting
+    assert world.told[-1] == Drained()
+    return world
+
+
+def test_requests_are_served_over_real_sockets(run: Run, backend: Backend) -> None:
+    async def play(world: Running) -> None:
+        answers = await asyncio.gather(*(ask(world.address) for _ in range(20)))
+        assert all(answer.endswith(b"\r\n\r\nhi") and answer.startswith(b"HTTP/1.1 200") for answer in answers)
+
+    world = scenario(run, play, backend.address)
+    assert world.told[0] == Adopted(1)
+    assert world.cells.server(0, 0)[ServerCell.CLASS + 2] == 20
+
+
+def test_a_refused_server_costs_nothing_while_another_answers(run: Run, backend: Backend) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # bound and not listening: it refuses
+        refusing = Address(*unused.getsockname())
+
+        async def play(world: Running) -> None:
+            for _ in range(6):
+                assert (await ask(world.address)).startswith(b"HTTP/1.1 200")
+
+        world = scenario(run, play, refusing, backend.address)
+    assert world.cells.server(0, 0)[ServerCell.CONNECT_FAILURES] == 3
+
+
+def test_a_host_that_is_no_name_is_502_at_once(run: Run) -> None:
+    async def play(world: Running) -> None:
+        assert (await ask(world.address)).startswith(b"HTTP/1.1 502")
+
+    scenario(run, play, Address("two..dots", 80))
+
+
+def test_a_client_that_goes_while_it_is_connected_for_leaves_nothing(run: Run) -> None:
+    # A listener whose queue is full: the connection is neither made nor refused.
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for sock in (first, second):
+            sock.setblocking(False)
+            sock.connect_ex(full.getsockname())
+
+        async def play(world: Running) -> None:
+            _, writer = await asyncio.open_connection(*world.address)
+            writer.write(GET)
+            await until(lambda: bool(world.worker._connecting))
+            writer.transport.abort()
+            await until(lambda: not world.worker._connecting)
+            assert world.cells.flag_total("DC") == 1
+
+        scenario(run, play, Address(*full.getsockname()))
+
+
+def test_an_early_answer_arrives_although_the_client_goes_on_sending(run: Run) -> None:
+    async def play(world: Running) -> None:
+        reader, writer = await asyncio.open_connection(*world.address)
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n" + b"x" * 3_000_000)
+        answer = await asyncio.wait_for(reader.read(), 10)
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert answer.endswith(b"\n")
+        writer.close()
+        await writer.wait_closed()
+
+    scenario(run, play)
+
+
+def test_a_client_that_closes_its_half_is_gone(run: Run, backend: Backend) -> None:
+    async def play(world: Running) -> None:
+        await ask(world.address, half=True)
+        await until(lambda: not world.worker._clients)
+
+    scenario(run, play, backend.address)
+
+
+def test_a_pipeline_of_a_thousand_over_real_sockets(run: Run) -> None:
+    async def play(world: Running) -> None:
+        answer = await ask(world.address, b"GET / HTTP/1.1\r\nHost: b\r\n\r\n" * 1000 + GET)
+        assert answer.count(b"HTTP/1.1 503 ") == 1001
+
+    scenario(run, play)
+
+
+def test_large_bodies_pass_both_ways_at_once(run: Run) -> None:
+    body = bytes(range(256)) * 20_000
+    backend = Backend(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    async def play(world: Running) -> None:
+        answers = await asyncio.gather(*(ask(world.address) for _ in range(4)))
+        assert all(answer.partition(b"\r\n\r\n")[2] == body for answer in answers)
+
+    try:
+        scenario(run, play, backend.address)
+    finally:
+        backend.stop()
+
+
+def test_a_listener_that_is_not_wanted_any_more_is_closed_and_its_clients_are_served(
+    run: Run, backend: Backend
+) -> None:
+    async def play(world: Running) -> None:
+        reader, writer = await asyncio.open_connection(*world.address)
+        await until(lambda: len(world.worker._clients) == 1)
+        await world.worker.adopt(replace(world.snapshot, version=2, listeners=()), {})
+        await until(lambda: not world.worker._arriving)
+        with pytest.raises(OSError):
+            await asyncio.open_connection(*world.address)
+        writer.write(GET)
+        assert (await reader.readuntil(b"hi")).startswith(b"HTTP/1.1 200")
+        writer.close()
+        await writer.wait_closed()
+
+    assert scenario(run, play, backend.address).told[1] == Adopted(2)
+
+
+def test_an_access_log_that_cannot_be_opened_does_not_stop_the_service(
+    run: Run, backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def play(world: Running) -> None:
+        assert (await ask(world.address)).startswith(b"HTTP/1.1 200")
+
+    scenario(run, play, backend.address, access_log=AccessLog(path="/nonexistent/access.log"))
+    assert "access log /nonexistent/access.log cannot be opened" in caplog.text
+
+
+def test_the_access_log_changes_with_the_snapshot(run: Run, backend: Backend, tmp_path: Any) -> None:
+    first, second = tmp_path / "1.log", tmp_path / "2.log"
+
+    async def play(world: Running) -> None:
+        await ask(world.address)
+        await world.worker.adopt(replace(world.snapshot, version=2, access_log=AccessLog("json", str(second))), {})
+        await ask(world.address)
+        await ask(world.address)
+        await world.worker.adopt(replace(world.snapshot, version=3, access_log=None), {})
+        await ask(world.address)
+
+    scenario(run, play, backend.address, access_log=AccessLog(path=str(first)))
+    assert len(first.read_bytes().splitlines()) == 1
+    assert len(second.read_bytes().splitlines()) == 2
+
+
+def test_a_store_that_is_not_wanted_any_more_is_closed(run: Run) -> None:
+    async def play(world: Running) -> None:
+        here = world.worker.store
+        await world.worker.adopt(replace(world.snapshot, version=2, store=Store(url="redis://127.0.0.1:1/0")), {})
+        elsewhere = world.worker.store
+        assert elsewhere is not here
+        await world.worker.adopt(replace(world.snapshot, version=3), {})
+        assert world.worker.store is here
+
+    scenario(run, play)
+
+
+def test_a_drain_cuts_what_does_not_end_and_says_how_many(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    silent = socket.create_server(("127.0.0.1", 0))
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        with silent:
+            async with running(Address(*silent.getsockname())) as world:
+                _, writer = await asyncio.open_connection(*world.address)
+                writer.write(GET)
+                await until(lambda: world.cells.server(0, 0)[ServerCell.IN_FLIGHT] == 1)
+                world.worker.drain(0)
+                started = loop.time()
+                await asyncio.wait_for(world.worker._finished, 5)
+                assert loop.time() - started < 2
+                writer.close()
+                await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+    run(main())
+    assert "1 connections are cut: they did not end in the time given" in caplog.text
