@@ -123,22 +123,29 @@ def _write(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-# A target is visible ASCII; an id that a trusted proxy gave can have anything that a field value can.
-_VISIBLE = re.compile(rb"[!-~]*+")
+# stamp client method host target status bytes seconds "upstream server" flag id
+Fields = tuple[bytes, bytes, bytes, bytes, bytes, int, int, float, bytes, bytes, bytes]
+
 _IN_JSON = re.compile(rb"[!#-\[\]-~]*+")  # visible, and nothing that JSON escapes
 _UNSEEN = re.compile(rb"[^!-~]")
 
 
-def text_line(stamp: bytes, fields: tuple[bytes, bytes, bytes, bytes, int, int, float, bytes, bytes, bytes]) -> bytes:
+def visible(text: bytes) -> bytes:
+    """The text with an escape for each byte that could break a line, or a column, of the log.
+
+    All fields are visible ASCII by themselves but for an id that a trusted proxy gave.
+    """
+    return _UNSEEN.sub(lambda found: b"\\x%02x" % found[0][0], text)
+
+
+def text_line(fields: Fields) -> bytes:
     """time client method host target status bytes seconds upstream server flag id."""
-    if not _VISIBLE.fullmatch(fields[-1]):
-        fields = (*fields[:-1], _UNSEEN.sub(lambda found: b"\\x%02x" % found[0][0], fields[-1]))
-    return b"%b %b %b %b %b %d %d %.6f %b %b %b\n" % (stamp, *fields)
+    return b"%b %b %b %b %b %d %d %.6f %b %b %b\n" % fields
 
 
-def json_line(stamp: bytes, fields: tuple[bytes, bytes, bytes, bytes, int, int, float, bytes, bytes, bytes]) -> bytes:
+def json_line(fields: Fields) -> bytes:
     """The same as one JSON object."""
-    client, method, host, target, status, sent, seconds, server, flag, request_id = fields
+    stamp, client, method, host, target, status, sent, seconds, server, flag, request_id = fields
     if not _IN_JSON.fullmatch(target) or not _IN_JSON.fullmatch(request_id):
         target, request_id = (json.dumps(value.decode("latin-1"))[1:-1].encode() for value in (target, request_id))
     upstream, _, address = server.partition(b" ")

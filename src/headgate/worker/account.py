@@ -9,7 +9,7 @@ from headgate.limits.decision import Decision
 from headgate.model.config import AccessLog
 from headgate.model.snapshot import LimitState
 from headgate.wire.cells import FLAGS, LATENCY_BUCKETS, LATENCY_SHIFT, Cells, LimitCell, ServerCell, WorkerCell
-from headgate.worker.access_log import LogWriter, json_line, text_line
+from headgate.worker.access_log import Fields, LogWriter, json_line, text_line, visible
 from headgate.worker.server import Server
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from headgate.worker.exchange import Exchange
 
 _FLAG_CELL = {flag: WorkerCell.FLAG + place for place, flag in enumerate(FLAGS)}
+_NAMES = {flag: flag.encode() for flag in ("-", *FLAGS)}
 # Plain numbers: an enum member as an index costs a conversion for each use.
 _REQUESTS = int(WorkerCell.REQUESTS)
 _CLASS = int(ServerCell.CLASS)
@@ -28,21 +29,25 @@ _LAST_BUCKET = LATENCY_BUCKETS - 1
 class Account:
     """Counts for one worker. `stamp` is the time of day as the access log writes it, kept by the worker's sweep."""
 
-    __slots__ = ("_cells", "_index", "_limits", "_line", "_worker", "log", "stamp")
+    __slots__ = ("_cells", "_index", "_limits", "_line", "_shown", "_worker", "log", "stamp")
 
     def __init__(self, cells: Cells, index: int) -> None:
         self._cells = cells
         self._index = index
         self._worker = cells.worker(index)
         self._limits: dict[int, memoryview] = {}
-        self._line: Callable[..., bytes] = text_line
+        self._line: Callable[[Fields], bytes] = text_line
+        self._shown: Callable[[bytes], bytes] = visible
         self.log: LogWriter | None = None
         self.stamp = b""
 
     def log_to(self, log: LogWriter | None, config: AccessLog | None) -> None:
         """Writes the access log there from now on, or not at all."""
         self.log = log
-        self._line = json_line if config is not None and config.format == "json" else text_line
+        if config is not None and config.format == "json":
+            self._line, self._shown = json_line, bytes  # JSON has escapes of its own
+        else:
+            self._line, self._shown = text_line, visible
 
     def ended(self, exchange: "Exchange") -> None:
         """An exchange is over, whatever came of it."""
@@ -61,31 +66,29 @@ class Account:
             self._worker[_FLAG_CELL[flag]] += 1
         if self.log is not None:
             head = exchange.head
-            self.log.add(
-                self._line(
-                    self.stamp,
-                    (
-                        exchange.client_ip.encode(),
-                        head.method,
-                        head.host or b"-",
-                        head.target,
-                        exchange.status,
-                        exchange.sent,
-                        took,
-                        server.label if server is not None else b"- -",
-                        flag.encode(),
-                        exchange.id,
-                    ),
-                )
+            fields = (
+                self.stamp,
+                exchange.client.address if head.claims is None else exchange.client_ip.encode(),
+                head.method,
+                head.host or b"-",
+                head.target,
+                exchange.status,
+                exchange.sent,
+                took,
+                server.label if server is not None else b"- -",
+                _NAMES[flag],
+                exchange.id if head.claims is None else self._shown(exchange.id),
             )
+            self.log.add(self._line(fields))
 
     def refused(self, client: "Downstream", error: ExchangeError) -> None:
         """A request never became an exchange because its head could not be read."""
         self._worker[_REQUESTS] += 1
         self._worker[_FLAG_CELL[error.flag]] += 1
         if self.log is not None:
-            fields = (client.ip.encode(), b"-", b"-", b"-", error.status, 0, 0.0, b"- -", error.flag.encode(), b"-")
-            self.log.add(self._line(self.stamp, fields))
+            name = _NAMES[error.flag]
+            fields = (self.stamp, client.address, b"-", b"-", b"-", error.status, 0, 0.0, b"- -", name, b"-")
+            self.log.add(self._line(fields))
 
     def decided(self, decision: Decision) -> None:
         """A limit allowed or refused."""

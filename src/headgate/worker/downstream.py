@@ -46,7 +46,8 @@ _READS_HEADS = (_IDLE, _HEAD)
 class Downstream(asyncio.Protocol):
     """One connection of one client.
 
-    ip: the peer's address. trusted: whether it is a proxy whose word is believed. deadline: when `expire` is due.
+    ip: the peer's address; address: the same as bytes. trusted: whether it is a proxy whose word is believed.
+    deadline: when `expire` is due.
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class Downstream(asyncio.Protocol):
         "_paused",
         "_reading",
         "_waiting",
+        "address",
         "buffer",
         "deadline",
         "exchange",
@@ -101,6 +103,7 @@ class Downstream(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         # A Unix socket's peer has no address; only this machine can be there.
         self.ip = plain_address(peer[0]) if peer and isinstance(peer, tuple) else "127.0.0.1"
+        self.address = self.ip.encode()
         self.trusted = self.ip in self.worker.plan.trusted
         self.deadline = self.worker.now + self._listener.timeouts.request_head
         self.worker.accepted(self)
@@ -194,7 +197,10 @@ class Downstream(asyncio.Protocol):
         self.state = _LINGERS
         self.deadline = self.worker.now + _LINGER
         self._waiting = self.transport.get_write_buffer_size()
-        self.transport.write_eof()
+        try:
+            self.transport.write_eof()
+        except OSError:  # asyncio: the client reset the connection and the loop has not read that yet
+            return self.transport.abort()
         self.update_reading()
 
     def cut(self, *, reset: bool) -> None:
@@ -283,10 +289,10 @@ class Downstream(asyncio.Protocol):
     def fields_for(self, head: RequestHead) -> bytes:
         """The fields that tell the server whom it serves."""
         if head.claims is not None:
-            return believed_fields(self.ip.encode(), head.host, b"http", head.claims)
+            return believed_fields(self.address, head.host, b"http", head.claims)
         if head.host != self._added_host or not self._added:
             self._added_host = head.host
-            self._added = forwarding_fields(self.ip.encode(), head.host, b"http")
+            self._added = forwarding_fields(self.address, head.host, b"http")
         return self._added
 
     def expire(self, now: float) -> None:
