@@ -81,6 +81,7 @@ class FakeTransport(asyncio.Transport):
 
     out: what reached the other end. end: how this end closed: "" (open), "eof" (half), "closed" or "reset".
     stalled: the other end takes nothing; what is written waits in the buffer until `drain`.
+    vanished: the other end reset the connection and the loop has not read that yet.
     """
 
     def __init__(self, loop: ManualLoop, protocol: asyncio.Protocol, peer: object = ("192.0.2.1", 4000)) -> None:
@@ -98,6 +99,7 @@ class FakeTransport(asyncio.Transport):
         self.out = bytearray()
         self.end = ""
         self.stalled = False
+        self.vanished = False
         protocol.connection_made(self)
 
     # What a protocol asks of it.
@@ -118,6 +120,8 @@ class FakeTransport(asyncio.Transport):
         if self._protocol is None:
             raise RuntimeError("write_eof after the end")
         if not self._eof and not self._closing:
+            if self.vanished:
+                raise OSError(107, "Transport endpoint is not connected")  # asyncio passes on what shutdown says
             self._eof = True
             self.drain(0)
 

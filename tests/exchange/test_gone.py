@@ -124,6 +124,17 @@ def test_while_it_lingers(world: World, how: str) -> None:
     assert world.worker_cell(WorkerCell.CONNECTIONS) == 0
 
 
+@pytest.mark.parametrize("request_", [b"nonsense\r\n", post(b"body")[:-1]], ids=["nonsense", "half a body"])
+def test_before_the_loop_has_said_so_the_end_of_an_answer_can_find_it_gone(make: Make, request_: bytes) -> None:
+    world = make(0)
+    client = world.client()
+    client.transport.vanished = True
+    client.sends(request_)
+    assert client.end == "reset"
+    assert world.flagged("IE") == 0
+    assert world.worker_cell(WorkerCell.REQUESTS) == 1
+
+
 def test_in_one_turn_with_its_server_it_goes_only_once(world: World) -> None:
     client = world.client()
     client.sends(get())

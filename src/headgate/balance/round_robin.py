@@ -2,40 +2,29 @@
 
 The turns of one round are laid out once, when the servers change, and picking is then one index. Server of weight w
 takes its k-th turn of a round at (k + 1/2) / w, which is earliest-deadline-first with equal starts: weights 5, 1, 1
-give a a a b c a a. The turn itself is a cell that the workers share, so that requests which come one by one get the
-servers in turn whichever worker takes them. It is read and written without a lock: two workers that meet in it give
-one server an extra request, and none is ever skipped. It counts on past a round's end, because workers may see rounds
-of different lengths, and begins anew where a 64-bit cell ends.
+give a a a b c a a. Where turns are counted is the caller's affair: for all workers together, who may see rounds of
+different lengths for a moment, so a turn counts on past a round's end.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import gcd
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 S = TypeVar("S")
 
 # Up to this many turns in a round every rotation is kept ready. Beyond, so many turns are cut when they are asked for,
 # and every server follows once: large weights must not make each request cost thousands of turns.
 _READY = 64
-_LAST = 2**64 - 1
-
-
-class Turns(Protocol):
-    """Numbered cells, such as the shared ones."""
-
-    def __getitem__(self, cell: int, /) -> int: ...
-    def __setitem__(self, cell: int, turn: int, /) -> None: ...
 
 
 class RoundRobin(Generic[S]):
     """The servers in turn."""
 
-    def __init__(self, servers: Sequence[tuple[S, int]], turns: Turns, cell: int) -> None:
-        """servers: with their weights (0 takes no turn). turns[cell]: how many turns were taken so far."""
+    def __init__(self, servers: Sequence[tuple[S, int]], take_turn: Callable[[], int]) -> None:
+        """servers: with their weights (0 takes no turn). take_turn: returns the number of the next turn."""
         self._round = _lay_out(servers)
         self._servers = tuple(server for server, weight in servers if weight)
-        self._turns = turns
-        self._cell = cell
+        self._take_turn = take_turn
         size = len(self._round)
         self._rotations = [self._rotated(start) for start in range(size)] if size <= _READY else None
 
@@ -43,9 +32,7 @@ class RoundRobin(Generic[S]):
         """The servers from the one whose turn it is, each at least once. O(1) for small rounds, else O(servers)."""
         if not self._round:
             return ()
-        turn = self._turns[self._cell]
-        self._turns[self._cell] = (turn + 1) & _LAST
-        start = turn % len(self._round)
+        start = self._take_turn() % len(self._round)
         if self._rotations is not None:
             return self._rotations[start]
         return self._round[start : start + _READY] + self._servers

@@ -32,7 +32,7 @@ _MAGIC = 0x4845414447415445  # "HEADGATE"
 _HEADER = 4096  # magic, buckets, seed (4 cells); a page of its own
 _SEED = slice(16, 48)
 _STRIPES = 64
-_TABLE = _HEADER + _STRIPES * stripes.SIZE
+_TABLE = _HEADER + (_STRIPES + 1) * stripes.SIZE
 _WAYS = 8
 _SLOT = 3  # cells: hash, reset_at, count
 _BUCKET = _WAYS * _SLOT
@@ -61,7 +61,10 @@ def monotonic_us() -> int:
 
 
 class SharedStore:
-    """A store in memory shared by the processes of this machine. An object belongs to the process that made it."""
+    """A store in memory shared by the processes of this machine. An object belongs to the process that made it.
+
+    spare_lock: one that the store does not use itself, for what else the same processes share.
+    """
 
     def __init__(self, fd: int, clock: Callable[[], int] = monotonic_us) -> None:
         """fd: of the memory that `create` made; it may be closed afterwards. clock: microseconds, one for all."""
@@ -72,7 +75,7 @@ class SharedStore:
             raise ValueError("not the memory of a limit store")
         self._buckets = self._cells[1]
         self._seed = self._map[_SEED]
-        self._stripes = stripes.attach(self._map, _HEADER, _STRIPES, self._fd)
+        *self._stripes, self.spare_lock = stripes.attach(self._map, _HEADER, _STRIPES + 1, self._fd)
         self._me = self._stripes[0].me
         self._clock = clock
         self._entries: dict[int, _Entry] = {}
@@ -87,7 +90,7 @@ class SharedStore:
         mapping[:8] = _MAGIC.to_bytes(8, "little")
         mapping[8:16] = buckets.to_bytes(8, "little")
         mapping[_SEED] = os.urandom(32)
-        stripes.create(mapping, _HEADER, _STRIPES)
+        stripes.create(mapping, _HEADER, _STRIPES + 1)
         return fd
 
     def hit(self, checks: Sequence[Check], resume: Resume | None = None) -> Sequence[Decision]:

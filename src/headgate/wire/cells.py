@@ -5,8 +5,8 @@ supervisor once that worker is dead), so no lock is needed: an aligned 8-byte st
 
     worker cells | LIMITS x limit cells | SERVERS x server cells
 
-and after the last row come the turns of the upstreams' round robins: the one region that all workers write. A turn
-that two workers take at once is taken twice, which a round robin can bear.
+and after the last row come the turns of the upstreams' round robins: the one region that all workers write,
+under a lock of theirs.
 
 Counters only grow while the worker's row lives, over crashes too: a replacement worker goes on counting in the row of
 the one it replaces. Gauges (connections, in flight) are zeroed by the supervisor when a worker dies.

@@ -4,7 +4,8 @@ Adopting a snapshot is building a plan and one assignment. An exchange in flight
 servers are carried over.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from headgate.balance.choose import choose, usable
 from headgate.balance.policy import Policy
@@ -13,8 +14,10 @@ from headgate.model.config import Heads, Timeouts
 from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
 from headgate.routing.client import TrustedProxies
 from headgate.routing.router import Router
+from headgate.store.stripes import Stripe
 from headgate.wire.cells import TURNS, Cells
 from headgate.worker.server import Server
+from headgate.worker.turns import SharedTurn
 
 POLICIES = {"round_robin": RoundRobin}
 
@@ -22,20 +25,19 @@ POLICIES = {"round_robin": RoundRobin}
 class Group:
     """The servers of an upstream under their policy."""
 
-    __slots__ = ("_policy", "_turn", "_turns", "name", "next_change", "servers")
+    __slots__ = ("_policy", "_take_turn", "name", "next_change", "servers")
 
-    def __init__(self, name: str, servers: list[Server], turns: memoryview, turn: int) -> None:
+    def __init__(self, name: str, servers: list[Server], take_turn: Callable[[], int]) -> None:
         self.name = name
         self.servers = servers
-        self._turns = turns
-        self._turn = turn
-        self._policy: Policy[Server] = RoundRobin([], turns, turn)
+        self._take_turn = take_turn
+        self._policy: Policy[Server] = RoundRobin([], take_turn)
         self.next_change = 0.0  # when the next ejection ends
 
     def rebuild(self, now: float) -> None:
         """Lets the policy share requests among those that are usable now."""
         shares = [(server, server.state.weight) for server in usable(self.servers, now)]
-        self._policy = RoundRobin(shares, self._turns, self._turn)
+        self._policy = RoundRobin(shares, self._take_turn)
         ends = [server.ejected_until for server in self.servers if server.ejected_until > now]
         self.next_change = min(ends, default=0.0)
 
@@ -62,20 +64,28 @@ class LiveRoute:
         self.timeouts = timeouts
 
 
+class Shared(NamedTuple):
+    """What a worker shares with the others: the cells, its row in them, and the lock of the turns."""
+
+    cells: Cells
+    row: int
+    lock: Stripe
+
+
 class Plan:
     """Everything that a worker serves by."""
 
     __slots__ = ("groups", "heads", "router", "servers", "snapshot", "trusted")
 
-    def __init__(self, snapshot: Snapshot, servers: dict[int, Server], cells: Cells, index: int, now: float) -> None:
-        """servers: the live ones by slot, to be carried over. index: the worker's row in the cells."""
+    def __init__(self, snapshot: Snapshot, servers: dict[int, Server], shared: Shared, now: float) -> None:
+        """servers: the live ones by slot, to be carried over."""
         self.snapshot = snapshot
         self.heads: Heads = snapshot.heads
         self.trusted = TrustedProxies(snapshot.trusted_proxies)
         self.servers: dict[int, Server] = {}
         self.groups: dict[str, Group] = {}
         for place, upstream in enumerate(snapshot.upstreams):
-            self.groups[upstream.name] = self._group(upstream, servers, cells, index, place % TURNS, now)
+            self.groups[upstream.name] = self._group(upstream, servers, shared, place % TURNS, now)
         limits = {state.limit.name: state for state in snapshot.limits}
         self.router = Router(
             (
@@ -87,15 +97,16 @@ class Plan:
         )
 
     def _group(
-        self, upstream: UpstreamState, servers: dict[int, Server], cells: Cells, index: int, turn: int, now: float
+        self, upstream: UpstreamState, servers: dict[int, Server], shared: Shared, turn: int, now: float
     ) -> Group:
+        cells, row, lock = shared
         members: list[Server] = []
-        group = Group(upstream.name, members, cells.turns, turn)
+        group = Group(upstream.name, members, SharedTurn(cells.turns, turn, lock).take)
         for state in upstream.servers:
             server = servers.get(state.slot)
             # Slots are not given away while any worker counts in them; should one be, its old server is not this one.
             if server is None or server.state.address != state.address or server.upstream != upstream.name:
-                server = Server(upstream.name, state, cells.server(index, state.slot))
+                server = Server(upstream.name, state, cells.server(row, state.slot))
             server.update(state, upstream.ejection, group.rebuild)
             members.append(server)
             self.servers[state.slot] = server

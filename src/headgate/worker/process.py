@@ -27,7 +27,7 @@ from headgate.worker.answers import answer
 from headgate.worker.downstream import Downstream
 from headgate.worker.exchange import Exchange
 from headgate.worker.listening import Listening
-from headgate.worker.plan import Plan
+from headgate.worker.plan import Plan, Shared
 from headgate.worker.server import Server
 from headgate.worker.upstream import connect
 
@@ -59,6 +59,7 @@ class Worker:
         self._cells = Cells(launch.cells, launch.workers)
         self._row = self._cells.worker(launch.index)
         self._local = SharedStore(launch.limits)
+        self._shared = Shared(self._cells, launch.index, self._local.spare_lock)
         self._clients: set[Downstream] = set()
         self._listening: dict[str, Listening] = {}
         self._arriving: set[asyncio.Task[None]] = set()  # bring in who waited in a socket that was given up
@@ -72,7 +73,7 @@ class Worker:
         self.id_prefix = os.urandom(8).hex().encode()
         self.account = Account(self._cells, launch.index)
         self.now = clock()
-        self.plan = Plan(Snapshot(0, (), (), ()), {}, self._cells, launch.index, self.now)
+        self.plan = Plan(Snapshot(0, (), (), ()), {}, self._shared, self.now)
         self.store: Store = self._local
 
     # Its life.
@@ -90,7 +91,7 @@ class Worker:
     async def adopt(self, snapshot: Snapshot, sockets: dict[str, socket.socket]) -> None:
         """Serves by the snapshot from now on. sockets: the listening sockets that are new, by address."""
         before = self.plan.snapshot
-        plan = Plan(snapshot, self.plan.servers, self._cells, self._launch.index, self.now)
+        plan = Plan(snapshot, self.plan.servers, self._shared, self.now)
         for slot, server in self.plan.servers.items():
             if plan.servers.get(slot) is not server:
                 server.retire()

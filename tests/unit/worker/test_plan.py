@@ -10,10 +10,12 @@ from headgate.model.address import Address
 from headgate.model.config import Ejection, Limit, Rate, Route, Timeouts
 from headgate.model.server import Mode, ServerState
 from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
+from headgate.store.shared import SharedStore
 from headgate.wire.cells import Cells, ServerCell
-from headgate.worker.plan import Plan
+from headgate.worker.plan import Plan, Shared
 from headgate.worker.server import Server
 
+SPARE = SharedStore(SharedStore.create(room=8))
 EJECTION = Ejection(failures=1, base=10)
 
 
@@ -38,7 +40,7 @@ def cells() -> Iterator[Cells]:
 def plan(cells: Cells, *upstreams: UpstreamState, before: Plan | None = None, **more: object) -> Plan:
     """The plan for a snapshot, at time 0."""
     snapshot = Snapshot(1, (), upstreams, **({"routes": ()} | more))  # type: ignore[arg-type]
-    return Plan(snapshot, {} if before is None else before.servers, cells, 0, 0.0)
+    return Plan(snapshot, {} if before is None else before.servers, Shared(cells, 0, SPARE.spare_lock), 0.0)
 
 
 def chosen(plan: Plan, times: int, now: float = 0.0, tried: tuple[Server, ...] = ()) -> list[str]:
