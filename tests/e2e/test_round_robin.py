@@ -48,5 +48,4 @@ def test_four_workers_share_concurrent_requests_out_evenly(make: Make, backend: 
         load.more(3000)
     assert load.failures == []
     counts = load.counts()
-    # The shared turn has no lock: now and then two workers take the same one, which favours no server.
     assert max(counts.values()) - min(counts.values()) <= 1 + 4, counts  # the turn of all, and one of each worker
