@@ -146,7 +146,7 @@ class RedisStore:
             self._refused(waiting, reply)
             return
         for decision in decisions:
-            if decision.remaining <= 0:
+            if not decision.remaining:
                 self._remember(waiting, decisions)
                 break
         waiting.resume(decisions)
