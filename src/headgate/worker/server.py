@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("headgate.worker")
 
+_QUIET = 10.0  # seconds in which further failures of a server are counted and not logged
+
 
 class Server:
     """One server of one upstream. failures: in a row, so a response sets them to 0."""
@@ -24,6 +26,7 @@ class Server:
     __slots__ = (
         "_ejection",
         "_on_eject",
+        "_quiet_until",
         "admitted",
         "cells",
         "ejected_until",
@@ -44,6 +47,7 @@ class Server:
         self.ejected_until = 0.0
         cells[ServerCell.EJECTED_UNTIL] = 0
         self.failures = 0
+        self._quiet_until = 0.0
         self._ejection = Ejection()
         self._on_eject: Callable[[float], None] = _nothing
         self.state = state
@@ -71,6 +75,9 @@ class Server:
         if now < self.ejected_until:  # what was in flight when it was ejected is old news, however much it was
             return
         self.failures += 1
+        if now >= self._quiet_until:
+            self._quiet_until = now + _QUIET
+            logger.info("server %s of %s failed: %s", self.name, self.upstream, why)
         if not self._ejection.failures or self.failures < self._ejection.failures:
             return
         # The first failure after the pause is enough for the next one; a success clears the count.

@@ -74,6 +74,16 @@ def test_failures_in_a_row_eject(server: Server) -> None:
     assert kept.end == "reset"
 
 
+def test_a_failure_is_logged_and_those_soon_after_are_only_counted(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for now in (1.0, 2.0, 10.9, 11.0, 12.0):
+        server.failed(ServerCell.RESETS, now, f"reset at {now:g}")
+        server.failures = 0
+    assert caplog.messages == ["server s1:80 of web failed: reset at 1", "server s1:80 of web failed: reset at 11"]
+
+
 def test_an_ejection_is_logged_with_its_reason(server: Server, caplog: pytest.LogCaptureFixture) -> None:
     for _ in range(3):
         server.failed(ServerCell.RESETS, 1.0, "connection reset")
