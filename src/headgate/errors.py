@@ -118,6 +118,14 @@ class Draining(ExchangeError):
     flag = "SD"
 
 
+class Exhausted(ExchangeError):
+    """This machine has no descriptor, port or memory left for a connection to a server; no server is to blame."""
+
+    origin = Origin.HEADGATE
+    status = 503
+    flag = "OM"
+
+
 class InternalError(ExchangeError):
     """A mistake of Headgate itself, logged with its traceback (RFC 9110 section 15.6.1)."""
 

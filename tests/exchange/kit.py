@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import cast
 
-from headgate.errors import ConnectFailed
+from headgate.errors import ConnectFailed, ExchangeError, Exhausted
 from headgate.limits.decision import Decision
 from headgate.model.address import Address
 from headgate.model.config import AccessLog, Ejection, Heads, Limit, Listener, Rate, Route, Timeouts
@@ -186,9 +186,16 @@ class Attempt:
 
     def refuse(self) -> None:
         """The server refuses."""
+        self._fail(ConnectFailed("Connection refused"))
+
+    def starve(self) -> None:
+        """There is no descriptor left for it."""
+        self._fail(Exhausted("Too many open files"))
+
+    def _fail(self, error: ExchangeError) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
-            exchange.fail(ConnectFailed("Connection refused"))
+            exchange.fail(error)
             self._world.loop.run()
 
 

@@ -10,7 +10,7 @@ import pytest
 from headgate.model.config import Heads, Limit, Rate, Route
 from headgate.model.server import Mode, Probe
 from headgate.model.snapshot import LimitState
-from headgate.wire.cells import LimitCell
+from headgate.wire.cells import LimitCell, ServerCell
 from tests.exchange.kit import LIMIT, Make, SlowStore, World, forwarded, get, ok, post
 
 
@@ -31,6 +31,18 @@ def test_no_server_is_503_at_once_with_retry_after(make: Make) -> None:
     assert b"\r\nRetry-After: 1\r\n" in client.sees_answer(503)
     assert client.end == ""
     assert world.flagged("UH") == 1
+
+
+def test_a_want_of_descriptors_is_503_and_counts_against_no_server(make: Make) -> None:
+    world = make(2)
+    world.holds_connects = True
+    client = world.client()
+    client.sends(get())
+    world.attempts[0].starve()
+    assert b"\r\nRetry-After: 1\r\n" in client.sees_answer(503)
+    assert client.end == ""
+    assert world.flagged("OM") == 1
+    assert world.server_cell(ServerCell.CONNECT_FAILURES) == 0
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from email.utils import formatdate
 
-from headgate.errors import ConnectFailed, ExchangeError
+from headgate.errors import ConnectFailed, ExchangeError, Exhausted
 from headgate.limits.decision import Decision
 from headgate.model.config import Listener
 from headgate.model.snapshot import Snapshot
@@ -34,6 +34,7 @@ from headgate.worker.upstream import connect
 logger = logging.getLogger("headgate.worker")
 
 _SWEEP = 0.25  # seconds
+_QUIET = 10.0  # seconds in which a shortage is not logged again
 _FRESH = 1.0  # seconds that a connection which sent nothing yet is spared in a drain
 
 
@@ -66,6 +67,7 @@ class Worker:
         self._connecting: set[asyncio.Task[None]] = set()
         self._finished: asyncio.Future[None] = loop.create_future()
         self._drain_until = 0.0
+        self._quiet_until = 0.0
         self._drain_spares = 0.0
         self._date = b""
         self.draining = False
@@ -248,6 +250,11 @@ class Worker:
         try:
             connection = await connect(server)
         except ConnectFailed as error:
+            exchange.fail(error)
+        except Exhausted as error:
+            if self.now >= self._quiet_until:
+                self._quiet_until = self.now + _QUIET
+                logger.error("cannot connect to %s: %s; raise the limit of open files?", server.name, error)
             exchange.fail(error)
         else:
             exchange.resume(connection)

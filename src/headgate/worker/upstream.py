@@ -6,9 +6,10 @@ itself, piece by piece as it comes, and tells the exchange when it is complete. 
 """
 
 import asyncio
+import errno
 from typing import TYPE_CHECKING, cast
 
-from headgate.errors import BadResponse, ConnectFailed, ServerReset
+from headgate.errors import BadResponse, ConnectFailed, Exhausted, ServerReset
 from headgate.http1.body import Chunked
 from headgate.http1.response import UNTIL_CLOSE, ResponseHead, read_response
 from headgate.model.address import Address
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 # Bodies are read in large pieces; while a client takes them slowly no more than this waits in memory for it.
 HIGH_WATER = 262144
+# Failures to connect that say nothing about the server.
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 _LARGE = 16384  # bytes from which on a body is passed without copying it
 
 
@@ -218,7 +221,7 @@ class ServerConnection(asyncio.Protocol):
 
 
 async def connect(server: Server) -> ServerConnection:
-    """A new connection to the server. Raises ConnectFailed."""
+    """A new connection to the server. Raises ConnectFailed, or Exhausted when it failed for want of something here."""
     loop = asyncio.get_running_loop()
     address: Address = server.state.address
     server.cells[ServerCell.CONNECTS] += 1
@@ -228,7 +231,8 @@ async def connect(server: Server) -> ServerConnection:
         else:
             _, connection = await loop.create_connection(lambda: ServerConnection(server), address.host, address.port)
     except OSError as error:
-        raise ConnectFailed(error.strerror or str(error)) from error
+        why = error.strerror or str(error)
+        raise (Exhausted(why) if error.errno in _OURS else ConnectFailed(why)) from error
     except UnicodeError as error:  # a host that no name server could be asked for
         raise ConnectFailed(f"{address.host}: no host name") from error
     return connection

@@ -58,6 +58,11 @@ def test_a_plain_answer_says_its_status() -> None:
     )
 
 
+def test_a_bad_request_is_told_what_is_bad_about_it() -> None:
+    whole = answer(errors.BadRequest("no Host field"), date=DATE, connection=b"", decision=None, head_only=False)
+    assert whole.endswith(b"\r\n\r\n400 Bad Request: no Host field\n")
+
+
 def test_nothing_of_what_went_wrong_inside_is_told_to_the_client() -> None:
     whole = answer(errors.ConnectFailed("10.1.2.3 refused"), date=DATE, connection=b"", decision=None, head_only=False)
     assert b"10.1.2.3" not in whole
@@ -82,6 +87,6 @@ def test_a_refusal_is_a_problem_document() -> None:
     }
 
 
-@pytest.mark.parametrize("kind", [errors.NoServer, errors.StoreUnavailable])
+@pytest.mark.parametrize("kind", [errors.NoServer, errors.StoreUnavailable, errors.Exhausted])
 def test_what_may_be_better_soon_says_so(kind: type[errors.ExchangeError]) -> None:
     assert b"\r\nRetry-After: 1\r\n" in answer(kind("x"), date=DATE, connection=b"", decision=None, head_only=False)

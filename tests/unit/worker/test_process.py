@@ -20,6 +20,7 @@ from headgate.store.shared import SharedStore
 from headgate.wire.cells import Cells, ServerCell
 from headgate.wire.messages import Adopted, Drained, Launch, Message
 from headgate.worker.process import Worker
+from tests.descriptors import none_left
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -178,6 +179,27 @@ def test_a_host_that_is_no_name_is_502_at_once(run: Run) -> None:
         assert (await ask(world.address)).startswith(b"HTTP/1.1 502")
 
     scenario(run, play, Address("two..dots", 80))
+
+
+def test_a_want_of_descriptors_is_503_and_said_once(
+    run: Run, backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def play(world: Running) -> None:
+        reader, writer = await asyncio.open_connection(*world.address)
+        await until(lambda: bool(world.worker._clients))
+        with none_left():
+            for _ in range(2):
+                writer.write(GET)
+                assert b" 503 " in await reader.readuntil(b"\r\n\r\n503 Service Unavailable\n")
+        writer.write(GET)
+        assert (await reader.readuntil(b"hi")).startswith(b"HTTP/1.1 200")
+        writer.close()
+        await writer.wait_closed()
+
+    world = scenario(run, play, backend.address)
+    assert world.cells.flag_total("OM") == 2
+    assert world.cells.server(0, 0)[ServerCell.CONNECT_FAILURES] == 0
+    assert sum("raise the limit of open files?" in message for message in caplog.messages) == 1
 
 
 def test_a_client_that_goes_while_it_is_connected_for_leaves_nothing(run: Run) -> None:

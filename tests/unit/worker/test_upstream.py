@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import uvloop
 
-from headgate.errors import ConnectFailed
+from headgate.errors import ConnectFailed, Exhausted
 from headgate.model.address import Address
 from headgate.model.server import ServerState
 from headgate.wire.cells import SERVER_CELLS, ServerCell
 from headgate.worker.server import Server
 from headgate.worker.upstream import connect
+from tests.descriptors import none_left
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -89,6 +90,17 @@ def test_whatever_hinders_is_a_failure_to_connect(run: Run, address: Address) ->
         assert str(caught.value)
 
     run(main())
+
+
+def test_a_want_of_descriptors_is_no_failure_of_the_server(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        async def main() -> None:
+            address = Address(*listener.getsockname())
+            with none_left(), pytest.raises(Exhausted, match="oo many open files"):
+                await connect(server_at(address))
+
+        run(main())
 
 
 def test_giving_up_leaves_no_connection_behind(run: Run) -> None:
