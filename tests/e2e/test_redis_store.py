@@ -200,28 +200,27 @@ def test_keys_expire_with_their_window(bench: Bench, redis_server: RedisServer) 
     assert number(redis_server.command("EXISTS", name(short))) == 0
 
 
-def test_a_clock_of_redis_that_was_set_back_blocks_for_one_period_at_most(
-    bench: Bench, redis_server: RedisServer
+@pytest.mark.parametrize("lifetime", [("PX", "9000000000"), ()], ids=["clock set back", "no end"])
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "with another"])
+def test_a_window_that_ends_too_late_or_never_ends_in_one_period(
+    bench: Bench, redis_server: RedisServer, lifetime: tuple[str, ...], others: int
 ) -> None:
     one = limit(3, period=60.0)
-    redis_server.command("SET", name(one), "3 9000000000000000")
-    (refusal,) = bench.hit([(one, K)])
-    assert not refusal.allowed
-    assert refusal.reset_after == 60_000_000
+    redis_server.command("SET", name(one), "1", *lifetime)
+    decision, *_ = bench.hit([(one, K), (limit(5, "other"), K)][: 1 + others])
+    assert decision.remaining == 1
+    assert decision.reset_after == 60_000_000
     assert 50_000 < number(redis_server.command("PTTL", name(one))) <= 60_000
 
 
-@pytest.mark.parametrize("value", ["", "nonsense", "1", "-1 5", "1.5 2", "3 900000000000000x"])
-def test_a_value_that_says_nothing_is_a_new_key(bench: Bench, redis_server: RedisServer, value: str) -> None:
-    one = limit(3)
-    redis_server.command("SET", name(one), value)
-    assert bench.hit([(one, K)])[0].remaining == 2
-    assert not bench.errors
-
-
-def test_a_key_of_another_type_is_the_trouble_of_that_client_alone(bench: Bench, redis_server: RedisServer) -> None:
+@pytest.mark.parametrize(
+    "command", [("LPUSH", "x"), ("SET", ""), ("SET", "nonsense"), ("SET", "1.5"), ("SET", "3 9000")], ids=" ".join
+)
+def test_a_value_that_is_no_count_is_the_trouble_of_that_client_alone(
+    bench: Bench, redis_server: RedisServer, command: tuple[str, str]
+) -> None:
     one = limit(3, on_store_error="deny")
-    redis_server.command("LPUSH", name(one), "x")
+    redis_server.command(command[0], name(one), command[1])
     assert bench.hit([(one, K)])[0].unavailable
     assert bench.allows(one, b"other")
     assert not bench.changes

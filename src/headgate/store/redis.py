@@ -158,7 +158,7 @@ class RedisStore:
             waiting.retried = True
             rules = [self._rules.get(id(limit)) or self._enter(limit) for limit, _ in waiting.checks]
             self._send(waiting, script.ask(rules, [key for _, key in waiting.checks], in_full=True))
-        elif "WRONGTYPE" in text:
+        elif "WRONGTYPE" in text or "not an integer" in text:
             # Somebody else's value under our key: it is this client's trouble alone, and no reason to leave Redis.
             waiting.resume(self._without(waiting.checks))
         else:
@@ -185,8 +185,9 @@ class RedisStore:
             rule = self._rules.get(id(limit)) or self._enter(limit)
             if len(rule.over) >= _OVER:
                 rule.over.clear()
-            # From the moment of asking, not of the answer: never refused for longer than Redis itself would.
-            rule.over[key] = waiting.asked + decision.reset_after / 1_000_000
+            # From the moment of asking, not of the answer, and without the millisecond that has begun: never refused
+            # for longer than Redis itself would.
+            rule.over[key] = waiting.asked + decision.reset_after / 1_000_000 - script.TICK
 
     def _refusal(self, rule: Rule, key: bytes) -> Decision | None:
         left = rule.over[key] - self._loop.time()

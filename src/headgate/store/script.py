@@ -1,57 +1,70 @@
 """A decision as one atomic script of Redis, and the bytes that ask for it.
 
-The script repeats `limits/fixed_window.py` on the clock of Redis, so any number of machines agree whatever their own
-clocks say. All limits of a request are one call: all are checked, then all are taken, or none. Numbers are whole
-microseconds: Lua's doubles hold them exactly, and `%.0f` writes them so (`..` would round to 14 digits).
-A key's value is "taken reset_at"; it expires with its window. What cannot be read as that counts as a new key.
-The answer is one line, `allowed remaining reset_after` for each limit: a batch of them is cheap to take apart.
-Time before a write is safe since Redis 5, which replicates what a script did and not the script.
+The script is `limits/fixed_window.py` on the clock of Redis, so any number of machines agree whatever their own clocks
+say; that clock ticks in milliseconds here. All limits of a request are one call: all are checked, then all are taken,
+or none. A key is a number that expires with its window, so Redis itself ends the window: two commands for the usual
+request, 4 us of Redis, where reading the clock and writing the state as text took 10. A key lives as long as the clock
+shows no more than its last millisecond, hence `period - 1` when it is set and one more when it is told.
+A refused request of a single limit counts on in its key, which changes nothing: the key is over its limit and stays
+so until it expires.
+The answer is one line, `count reset_after` for each limit, where count is what the request makes it, or would make it:
+a batch of them is cheap to take apart.
 """
 
 from collections.abc import Sequence
 from hashlib import sha1
+from math import ceil
 
 from headgate.limits.decision import Decision
-from headgate.limits.fixed_window import period_us
 from headgate.limits.keys import limit_identity
+from headgate.model.config import Rate
 from headgate.model.snapshot import LimitState
 from headgate.store.base import Check, settle
 from headgate.store.resp import command
 
+TICK = 0.001  # seconds; what the script says of a window's end is at most so much too late
+
 SOURCE = b"""\
-local time = redis.call('TIME')
-local now = time[1] * 1000000 + time[2]
-local function write(key, taken, reset)
-  redis.call('SET', key, string.format('%.0f %.0f', taken, reset), 'PX', math.ceil((reset - now) / 1000))
-end
-local states, reply, passes = {}, {}, true
-for i, key in ipairs(KEYS) do
-  local limit, period = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
-  local state = states[key]
-  if not state then
-    local taken, reset = string.match(redis.call('GET', key) or '', '^(%d+) (%d+)$')
-    taken, reset = tonumber(taken) or 0, tonumber(reset) or 0
-    if now >= reset then
-      taken, reset = 0, now + period
-    elseif reset > now + period then
-      reset = now + period
-      write(key, taken, reset)
-    end
-    state = {taken, reset}
-    states[key] = state
+local call = redis.call
+if #KEYS == 1 then
+  local key, period = KEYS[1], ARGV[2] + 0
+  local count, left = call('INCR', key), -1
+  if count > 1 then left = call('PTTL', key) end
+  if left < 0 or left >= period then
+    left = period - 1
+    call('PEXPIRE', key, left)
   end
-  local allowed = state[1] < limit
-  if allowed then state[1] = state[1] + 1 else passes = false end
-  reply[i] = string.format('%d %.0f %.0f', allowed and 1 or 0, math.max(0, limit - state[1]), state[2] - now)
+  return redis.status_reply(count .. ' ' .. left + 1)
+end
+local counts, lefts, fresh, reply, passes = {}, {}, {}, {}, true
+for i, key in ipairs(KEYS) do
+  local limit, period = ARGV[2 * i - 1] + 0, ARGV[2 * i] + 0
+  if not counts[key] then
+    counts[key], lefts[key] = call('GET', key) or 0, call('PTTL', key)
+    if lefts[key] < 0 or lefts[key] >= period then
+      lefts[key], fresh[key] = period - 1, true
+    end
+  end
+  local count = counts[key] + 1
+  if count <= limit then counts[key] = count else passes = false end
+  reply[i] = count .. ' ' .. lefts[key] + 1
 end
 if passes then
-  for key, state in pairs(states) do write(key, state[1], state[2]) end
+  for _, key in ipairs(KEYS) do
+    call('INCR', key)
+    if fresh[key] then call('PEXPIRE', key, lefts[key]) end
+  end
 end
 return redis.status_reply(table.concat(reply, ' '))
 """
 _SHA = sha1(SOURCE, usedforsecurity=False).hexdigest().encode()
 _BY_HASH = b"$7\r\nEVALSHA\r\n" + b"$40\r\n%b\r\n" % _SHA
 _IN_FULL = b"$4\r\nEVAL\r\n" + b"$%d\r\n%b\r\n" % (len(SOURCE), SOURCE)
+
+
+def period_ms(rate: Rate) -> int:
+    """The rate's period in the milliseconds of Redis, rounded up; at least 2, for a key that expires in 0 is none."""
+    return max(2, ceil(rate.period * 1000))
 
 
 class Rule:
@@ -67,7 +80,7 @@ class Rule:
         self.limit = limit
         self.over: dict[bytes, float] = {}
         self._prefix = f"{prefix}:{limit_identity(limit.limit)}:".encode("utf-8", "surrogateescape")
-        self._arguments = command(rate.limit, period_us(rate))[4:]
+        self._arguments = command(rate.limit, period_ms(rate))[4:]
         self._head = b"*6\r\n" + _BY_HASH + b"$1\r\n1\r\n"
 
     def ask(self, key: bytes) -> bytes:
@@ -81,7 +94,7 @@ class Rule:
 
     @property
     def arguments(self) -> bytes:
-        """The limit and its period in microseconds, as bulk strings."""
+        """The limit and its period in milliseconds, as bulk strings."""
         return self._arguments
 
 
@@ -101,20 +114,23 @@ def ask(rules: Sequence[Rule], keys: Sequence[bytes], in_full: bool = False) -> 
 
 def probe(prefix: str) -> bytes:
     """A decision that leads to a write: a Redis that answers it can do all that is needed, and has the script then."""
-    return command(b"EVAL", SOURCE, 1, f"{prefix}:probe", 1_000_000_000, 1_000_000)
+    return command(b"EVAL", SOURCE, 1, f"{prefix}:probe", 1_000_000_000, 1_000)
 
 
 def decisions(line: bytes, checks: Sequence[Check]) -> list[Decision]:
     """What the script's answer says of the checks. Raises ValueError when it is no answer of the script."""
     fields = line.split()
     if len(checks) == 1:
-        allowed, remaining, reset_after = fields
-        return [Decision(allowed == b"1", checks[0][0], int(remaining), int(reset_after))]
+        count, left = fields
+        return [_decision(checks[0][0], int(count), int(left))]
     found = [
-        Decision(allowed == b"1", limit, int(remaining), int(reset_after))
-        for (limit, _), allowed, remaining, reset_after in zip(
-            checks, fields[::3], fields[1::3], fields[2::3], strict=True
-        )
+        _decision(limit, int(count), int(left))
+        for (limit, _), count, left in zip(checks, fields[::2], fields[1::2], strict=True)
     ]
     settle(found)
     return found
+
+
+def _decision(limit: LimitState, count: int, left: int) -> Decision:
+    remaining = limit.limit.rate.limit - count
+    return Decision(remaining >= 0, limit, max(0, remaining), left * 1000)

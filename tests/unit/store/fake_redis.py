@@ -7,8 +7,8 @@ from typing import cast
 from headgate.store.resp import Reader
 
 Command = list[bytes]
-ALLOWED = b"+1 2 60000000\r\n"
-REFUSED = b"+0 0 60000000\r\n"
+ALLOWED = b"+1 60000\r\n"
+REFUSED = b"+4 60000\r\n"
 
 
 def is_probe(command: Command) -> bool:

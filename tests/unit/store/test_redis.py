@@ -120,7 +120,7 @@ def test_the_checks_of_one_turn_are_one_write(play: Callable[..., None]) -> None
         before = stage.fake.writes
         answers = [stage.ask((limit(), b"%d" % number)) for number in range(50)]
         answers.append(stage.ask((limit(2, "a"), K), (limit(2, "b"), K)))
-        stage.fake.answer = lambda command: ALLOWED if command[2] == b"1" else b"+1 1 60 1 1 60\r\n"
+        stage.fake.answer = lambda command: ALLOWED if command[2] == b"1" else b"+1 60 1 60\r\n"
         await asyncio.gather(*answers)
         assert stage.fake.writes == before + 1
         assert len(stage.fake.commands) == 51
@@ -130,9 +130,9 @@ def test_the_checks_of_one_turn_are_one_write(play: Callable[..., None]) -> None
 
 def test_answers_belong_to_their_questions(play: Callable[..., None]) -> None:
     async def story(stage: Stage) -> None:
-        stage.fake.answer = lambda command: b"+1 %b 60\r\n" % command[3].rpartition(b":")[2]
+        stage.fake.answer = lambda command: b"+%b 60\r\n" % command[3].rpartition(b":")[2]
         answers = [stage.ask((limit(1000), b"%d" % number)) for number in range(1, 50)]
-        assert [(await answer)[0].remaining for answer in answers] == list(range(1, 50))
+        assert [(await answer)[0].remaining for answer in answers] == [1000 - number for number in range(1, 50)]
 
     play(story)
 
@@ -146,7 +146,7 @@ def test_a_client_over_its_limit_is_refused_without_asking_until_its_window_ends
         (refusal,) = await stage.ask((one, K))
         assert not refusal.allowed
         assert refusal.limit is one
-        assert refusal.reset_after == pytest.approx(1_000_000, abs=1000)
+        assert refusal.reset_after == pytest.approx(999_000, abs=1000)
         assert not (await stage.ask((one, K), (limit(name="b"), K)))[0].allowed
         assert len(stage.fake.commands) == 1
         stage.fake.answer = lambda command: ALLOWED
@@ -159,7 +159,7 @@ def test_a_client_over_its_limit_is_refused_without_asking_until_its_window_ends
 
 def test_the_last_allowed_request_says_enough(play: Callable[..., None]) -> None:
     async def story(stage: Stage) -> None:
-        stage.fake.answer = lambda command: b"+1 0 60000000\r\n"
+        stage.fake.answer = lambda command: b"+3 60000\r\n"
         one = limit()
         assert (await stage.ask((one, K)))[0].allowed
         assert not (await stage.ask((one, K)))[0].allowed
@@ -260,7 +260,7 @@ def test_an_answer_that_lay_unread_while_the_process_was_late_counts(play: Calla
         # The clock jumps past the deadline before the loop reads, as when this process was held up.
         stage.loop._selector.now += 0.2  # type: ignore[attr-defined]
         stage.store._look()
-        stage.fake.say(b"+1 1 5\r\n")
+        stage.fake.say(b"+2 5\r\n")
         assert (await answer)[0].remaining == 1
         assert not stage.changes
 
@@ -273,12 +273,12 @@ def test_a_late_answer_reaches_nobody(play: Callable[..., None]) -> None:
         stage.fake.answer = lambda command: None
         await stage.ask((limit(on_store_error="allow"), K))
         old = stage.fake.connections[-1]
-        stage.fake.answer = lambda command: b"+1 7 60\r\n"
+        stage.fake.answer = lambda command: b"+1 60\r\n"
         await asyncio.sleep(0.1)
         assert stage.changes == [True, False]
         assert len(stage.fake.connections) == 2
         old.write(REFUSED * 5)
-        assert (await stage.ask((limit(), b"new")))[0].remaining == 7
+        assert (await stage.ask((limit(), b"new")))[0].remaining == 2
 
     play(story)
 
@@ -353,9 +353,10 @@ def test_whatever_redis_says_instead_of_an_answer_opens_the_breaker(
     assert "is back" in caplog.messages[1]
 
 
-def test_somebody_elses_value_under_a_key_is_the_trouble_of_that_key(play: Callable[..., None]) -> None:
+@pytest.mark.parametrize("error", ["WRONGTYPE Operation against a key", "ERR value is not an integer or out of range"])
+def test_somebody_elses_value_under_a_key_is_the_trouble_of_that_key(play: Callable[..., None], error: str) -> None:
     def answer(command: Command) -> bytes:
-        return b"-WRONGTYPE Operation against a key\r\n" if command[3].endswith(b":bad") else ALLOWED
+        return f"-{error}\r\n".encode() if command[3].endswith(b":bad") else ALLOWED
 
     async def story(stage: Stage) -> None:
         stage.fake.answer = answer
@@ -389,7 +390,7 @@ def test_it_starts_without_redis_and_finds_it_later(
         await stage.fake.start()
         await asyncio.sleep(2.0)
         assert stage.changes == [True, False]
-        assert (await stage.ask((limit(1), K)))[0].remaining == 2
+        assert (await stage.ask((limit(3), K)))[0].remaining == 2
 
     caplog.set_level(logging.INFO, "headgate.store")
     play(story, started=False)
