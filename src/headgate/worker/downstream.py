@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from headgate.worker.process import Worker
 
 _PIPELINE = 65536  # bytes of requests sent ahead that wait in memory; beyond, the client is not read
+_LARGE = 16384  # bytes of a body from which on what came with its head is not copied
 _TURN = 100  # requests sent ahead that are answered at one go, where the answers need no server
 _LINGER = 2.0  # seconds in which a client that still sends may read the answer before the connection is cut
 _NEVER = float("inf")
@@ -144,7 +145,10 @@ class Downstream(asyncio.Protocol):
             return None
         self.state = _EXCHANGE
         self.exchange = exchange = Exchange(worker, self, head)
-        exchange.begin(data[head.end :] if head.end != len(data) else b"")
+        if head.end == len(data):
+            exchange.begin(b"")
+        else:  # the beginning of a large body is not worth a copy
+            exchange.begin(data[head.end :] if head.length < _LARGE else memoryview(data)[head.end :])
         return None
 
     def refuse(self, error: ExchangeError) -> None:
@@ -221,7 +225,7 @@ class Downstream(asyncio.Protocol):
         self._waiting = self.transport.get_write_buffer_size()
         self.transport.close()
 
-    def ahead(self, data: bytes) -> None:
+    def ahead(self, data: bytes | memoryview) -> None:
         """Keeps what the client sent beyond the request that is served."""
         self.buffer += data
         if len(self.buffer) > _PIPELINE:

@@ -131,7 +131,7 @@ class Exchange:
 
     # How it is driven.
 
-    def begin(self, rest: bytes) -> None:
+    def begin(self, rest: bytes | memoryview) -> None:
         """Starts the story. rest: what came after the request's head."""
         self._story = self._tell(rest)
         try:  # noqa: SIM105
@@ -157,7 +157,7 @@ class Exchange:
 
     # The story.
 
-    def _tell(self, rest: bytes) -> Story:
+    def _tell(self, rest: bytes | memoryview) -> Story:
         client, head, worker = self.client, self.head, self._worker
         try:
             if rest or self._upload is not None:
@@ -256,10 +256,14 @@ class Exchange:
         connection.server.cells[_IN_FLIGHT] += 1
         self.connection = connection
         upload = self._upload
-        if upload is not None:
-            request += upload.backlog
         connection.exchange = self
-        connection.write(request)
+        if upload is None or not upload.backlog:
+            connection.write(request)
+        elif len(upload.backlog) <= _SMALL:
+            connection.write(b"%b%b" % (request, upload.backlog))  # type: ignore[str-format]  # a buffer will do
+        else:
+            connection.write(request)
+            connection.write(upload.backlog)
         if upload is None or upload.is_complete:
             self._phase = _RESPONSE_HEAD
             self.client.deadline = self._worker.now + route.timeouts.response_head
@@ -379,7 +383,7 @@ class Exchange:
         except BadRequest as error:
             self.fail(error)
 
-    def _take(self, data: bytes) -> None:
+    def _take(self, data: bytes | memoryview) -> None:
         """Sends what belongs to the request's body on its way, and keeps the rest for its turn."""
         upload = self._upload
         if upload is None or upload.is_complete:
@@ -389,7 +393,7 @@ class Exchange:
         if rest:
             self.client.ahead(rest)
         if self.connection is None:
-            upload.backlog += part
+            upload.keep(part)
             return
         upload.is_whole = False
         self.connection.write(part)

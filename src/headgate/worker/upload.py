@@ -18,20 +18,24 @@ class Upload:
         """length: of the body, or CHUNKED."""
         self._left = length
         self._chunked = Chunked(True, BadRequest) if length == CHUNKED else None
-        self.backlog = b""
+        self.backlog: bytes | memoryview = b""
         self.is_complete = False
         self.is_whole = True
 
-    def take(self, data: bytes) -> tuple[bytes, bytes]:
+    def take(self, data: bytes | memoryview) -> tuple[bytes | memoryview, bytes | memoryview]:
         """The part of the data that belongs to the body, checked, and what belongs to later requests.
 
         Raises BadRequest for what is no chunked body.
         """
         if self._chunked is not None:
-            part = self._chunked.feed(data)
+            passed = self._chunked.feed(bytes(data))
             self.is_complete = self._chunked.done
-            return part, self._chunked.rest
+            return passed, self._chunked.rest
         part, rest = (data, b"") if len(data) <= self._left else (data[: self._left], data[self._left :])
         self._left -= len(part)
         self.is_complete = self._left == 0
         return part, rest
+
+    def keep(self, part: bytes | memoryview) -> None:
+        """Adds a part of the body to the backlog. The first one is kept as it is: a body in one piece is not copied."""
+        self.backlog = b"%b%b" % (self.backlog, part) if self.backlog else part  # type: ignore[str-format]
