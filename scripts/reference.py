@@ -112,7 +112,7 @@ def _default(value: object) -> str:
     if isinstance(value, float):
         return f'`"{value:g}s"`' if value >= 1 else f'`"{value * 1000:g}ms"`'
     if isinstance(value, tuple):
-        return ", ".join(f'`"{low}-{high}"`' for low, high in value)
+        return ", ".join(f'`"{item}"`' if isinstance(item, str) else f'`"{item[0]}-{item[1]}"`' for item in value)
     if isinstance(value, config.Timeouts):
         return "those around it"
     if is_dataclass(value) and not isinstance(value, Address):

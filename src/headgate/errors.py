@@ -78,6 +78,14 @@ class ClientGone(ExchangeError):
     flag = "DC"
 
 
+class TunnelIdle(ExchangeError):
+    """Nothing came through an upgraded connection for too long. Its status was 101 already."""
+
+    origin = Origin.CLIENT
+    status = 408
+    flag = "SI"
+
+
 class NoRoute(ExchangeError):
     """No route matches the request."""
 

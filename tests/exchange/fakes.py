@@ -170,8 +170,8 @@ class FakeTransport(asyncio.Transport):
             if data:
                 self._protocol.data_received(data)
             else:
-                self._protocol.eof_received()
-                self.close()
+                if not self._protocol.eof_received():
+                    self.close()
 
     @property
     def unread(self) -> int:

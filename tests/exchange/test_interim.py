@@ -1,4 +1,4 @@
-"""Interim responses: 100 and 103 pass to who can understand them, 101 is not ours to pass."""
+"""Interim responses: 100 and 103 pass to who can understand them. 101 is in test_upgrade.py."""
 
 from tests.exchange.kit import World, forwarded, get, ok, post
 
@@ -87,17 +87,6 @@ def test_a_client_of_http_1_0_sees_no_interim_response(world: World) -> None:
     client.sends(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
     world.accepted().sends(CONTINUE + b"HTTP/1.1 103 Early Hints\r\n\r\n" + ok(b"1"))
     client.sees(ok(b"1", b"Connection: close"))
-
-
-def test_upgrade_is_not_forwarded_and_101_is_refused(world: World) -> None:
-    client = world.client()
-    client.sends(get(b"/", b"Connection: Upgrade", b"Upgrade: websocket"))
-    server = world.accepted()
-    server.sees(forwarded(get()))
-    server.sends(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nraw")
-    client.sees_answer(502)
-    assert server.end == "reset"
-    assert world.flagged("UPE") == 1
 
 
 def test_the_length_that_an_interim_response_claims_means_nothing(world: World) -> None:

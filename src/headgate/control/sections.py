@@ -104,6 +104,7 @@ def route(
         "match": Kind("table", lambda place, value: table(place, value, MATCH, "a thing to match")),
         "upstream": values.named("an upstream", upstreams),
         "limits": values.many(values.named("a limit", limits), "list of names", same=str),
+        "upgrades": values.many(values.UPGRADE, "list of protocols", same=str),
         "timeouts": timeouts(base, ROUTE_TIMEOUTS, "a timeout of a route"),
     }
 

@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_network
 from typing import Generic, TypeVar
 
 from headgate.control.report import Place, Said, quoted, unknown
+from headgate.http1.upgrade import is_http
 from headgate.model.address import Address
 from headgate.model.config import Rate
 from headgate.store.url import Endpoint
@@ -27,6 +28,7 @@ _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _TARGET = re.compile(r"/[!-~]*")
+_PROTOCOL = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _STATUS = re.compile(r"(\d{3})(?:\s*-\s*(\d{3}))?", re.ASCII)
 _YEAR = 365 * 86400.0
 _MOST_REQUESTS = 1_000_000_000
@@ -328,6 +330,17 @@ def _match_path(text: str) -> str:
 
 
 MATCH_PATH = parsed("path", "a path", _match_path)
+
+
+def _upgrade(text: str) -> str:
+    if text != "*" and not _PROTOCOL.fullmatch(text):
+        raise ValueError(f'{quoted(text)} is not a protocol (expected one like "websocket", or "*")')
+    if text != "*" and is_http(text.encode()):
+        raise ValueError(f"{quoted(text)} is HTTP itself: it would pass requests that nobody here looks at")
+    return text.lower()
+
+
+UPGRADE = parsed("protocol", "a protocol", _upgrade)
 
 
 def _target(text: str) -> str:

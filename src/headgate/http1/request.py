@@ -21,11 +21,13 @@ from headgate.http1.grammar import (
     any_of,
     ordinary_field,
 )
+from headgate.http1.upgrade import protocols
 from headgate.model.config import Heads
 
 CHUNKED = -1  # a length that only the body's own framing tells
 
-# Fields of one hop. Upgrade and TE are among them: without them the server answers in plain HTTP/1.1.
+# Fields of one hop. Upgrade and TE are among them: without them the server answers in plain HTTP/1.1. What a client
+# asks to upgrade to is told apart from the lines, for the exchange to decide.
 HOP_BY_HOP = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade"})
 # What only a trusted proxy may say about a client.
 CLAIMS = frozenset(
@@ -77,9 +79,11 @@ class RequestHead:
     end: where the body begins in the bytes that were read.
     length: of the body in bytes, or CHUNKED.
     claims: what a trusted proxy said of the client, by lower-case name; None where nothing was said or believed.
+    upgrade: the protocols that the client would rather speak; none for a request with a body, which would have to be
+    sent first, and for HEAD.
     """
 
-    __slots__ = ("claims", "close", "end", "expects", "host", "length", "lines", "method", "minor", "target")
+    __slots__ = ("claims", "close", "end", "expects", "host", "length", "lines", "method", "minor", "target", "upgrade")
 
     def __init__(
         self,
@@ -93,6 +97,7 @@ class RequestHead:
         expects: bool = False,
         claims: dict[bytes, bytes] | None = None,
         minor: int = 1,
+        upgrade: tuple[bytes, ...] = (),
     ) -> None:
         self.method = method
         self.target = target
@@ -104,6 +109,7 @@ class RequestHead:
         self.expects = expects
         self.claims = claims
         self.minor = minor
+        self.upgrade = upgrade
 
 
 def read_request(data: bytes, heads: Heads, trusted: bool = False) -> RequestHead | None:
@@ -227,7 +233,10 @@ def _understand(method: bytes, target: bytes, minor: int, fields: Fields, end: i
             value = b"chunked"
         lines.append(b"%b: %b\r\n" % (name, value))
     claims = {name: b", ".join(said) for name, said in values.items() if trusted and name in CLAIMS} or None
-    return RequestHead(method, target, host, length, close, b"".join(lines), end, expects, claims, minor)
+    # RFC 9110 section 7.8: the option says that the field is meant for us; HTTP/1.0 does not know it.
+    may_upgrade = b"upgrade" in options and minor == 1 and not length and method != b"HEAD"
+    upgrade = protocols(values.get(b"upgrade")) if may_upgrade else ()
+    return RequestHead(method, target, host, length, close, b"".join(lines), end, expects, claims, minor, upgrade)
 
 
 # Connection must not take these out of a message (RFC 9110 section 7.6.1): the next hop would frame it otherwise, or

@@ -16,6 +16,7 @@ from headgate.http1.grammar import (
     ordinary_field,
 )
 from headgate.http1.request import CHUNKED, HOP_BY_HOP
+from headgate.http1.upgrade import protocols
 
 UNTIL_CLOSE = -2  # a length that only the end of the connection tells
 MAX_HEAD = 65536  # bytes
@@ -51,23 +52,26 @@ class ResponseHead:
     Transfer-Encoding is among them only when the client speaks HTTP/1.1.
     end: where the body begins. length: of the body in bytes, CHUNKED or UNTIL_CLOSE.
     close: whether the server ends its connection after this response.
+    upgrade: what a 101 makes of the connection, the value of its Upgrade field; b"" where it does not say.
     """
 
-    __slots__ = ("close", "end", "length", "lines", "status")
+    __slots__ = ("close", "end", "length", "lines", "status", "upgrade")
 
-    def __init__(self, status: int, length: int, close: bool, lines: bytes, end: int) -> None:
+    def __init__(self, status: int, length: int, close: bool, lines: bytes, end: int, upgrade: bytes = b"") -> None:
         self.status = status
         self.length = length
         self.close = close
         self.lines = lines
         self.end = end
+        self.upgrade = upgrade
 
 
 def read_response(data: bytes, method: bytes, minor: int = 1) -> ResponseHead | None:
     """The head at the start of the data, or None when it is not complete yet.
 
     method: of the request that it answers. minor: of the client's HTTP version, which decides the framing it can take.
-    A status below 200 is an interim response: it has no body and another head follows. Raises BadResponse.
+    A status below 200 is an interim response: it has no body and another head follows, but for 101, after which the
+    connection is no HTTP any more and whatever comes is passed on until it closes. Raises BadResponse.
     """
     match = _FAST.match(data, 0, MAX_HEAD)
     if match is None or minor == 0:
@@ -117,7 +121,11 @@ def _read_general(data: bytes, method: bytes, minor: int) -> ResponseHead | None
     lines = [b"HTTP/1.1" + line[8:] + b"\r\n"]
     lines += [b"%b: %b\r\n" % field for field in fields if field[0].lower() not in dropped]
     close = b"close" in options or (version == 0 and b"keep-alive" not in options)
-    return ResponseHead(status, 0 if bodiless else length, close, b"".join(lines), end)
+    upgrade = b""
+    if status == 101:
+        length, bodiless, close = UNTIL_CLOSE, False, True
+        upgrade = b", ".join(protocols(values.get(b"upgrade"))) if b"upgrade" in options else b""
+    return ResponseHead(status, 0 if bodiless else length, close, b"".join(lines), end, upgrade)
 
 
 def _scan(data: bytes) -> tuple[bytes, Fields, int] | None:

@@ -31,6 +31,7 @@ class Timeouts:
     connect: float = 3.0  # for a connection to a server
     response_head: float = 60.0  # from the end of the request to the end of the response's head
     response_body: float = 60.0  # between two reads of a response's body, or until a slow client takes some of it
+    tunnel: float = 3600.0  # between two reads of an upgraded connection (WebSocket), from either side
     server_idle: float = 1.5  # how long an unused connection to a server is kept; stay below the server's own limit
 
 
@@ -111,6 +112,7 @@ class Route:
     host: str = ""  # lower case, without port; "" matches every host
     path: str = "/"  # a prefix of whole segments: /api matches /api and /api/x, not /apix
     limits: tuple[str, ...] = ()  # names of limits; a request must pass all of them
+    upgrades: tuple[str, ...] = ("*",)  # protocols that a connection may become; "*": all but other versions of HTTP
     timeouts: Timeouts = Timeouts()  # those that differ here, all but request_head and idle
 
 

@@ -24,7 +24,7 @@ LIMITS = 256
 TURNS = 1024  # upstreams whose round robin goes on over the workers; further ones share a cell
 
 # The flags of local answers, each with its own counter; the position is part of the layout.
-FLAGS = ("BR", "DT", "DC", "NR", "RL", "RLSE", "UH", "SD", "UF", "UC", "UPE", "UT", "IE", "OM")
+FLAGS = ("BR", "DT", "DC", "NR", "RL", "RLSE", "UH", "SD", "UF", "UC", "UPE", "UT", "IE", "OM", "SI")
 
 # Histogram bucket k counts latencies below 2**(k + LATENCY_SHIFT) microseconds: 64 us, 128 us, ... 33.6 s, and beyond.
 LATENCY_SHIFT = 6

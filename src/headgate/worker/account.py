@@ -58,10 +58,12 @@ class Account:
         if flag == "-" and server is not None:
             cells = server.cells
             cells[_CLASS + exchange.status // 100] += 1
-            microseconds = int(took * 1e6)
-            bucket = (microseconds >> LATENCY_SHIFT).bit_length()
-            cells[_LATENCY + (bucket if bucket < _LAST_BUCKET else _LAST_BUCKET)] += 1  # noqa: FURB136 (min is slower)
-            cells[_LATENCY_SUM] += microseconds
+            if exchange.status != 101:  # how long a tunnel lasts says nothing of how fast its server is
+                microseconds = int(took * 1e6)
+                bucket = (microseconds >> LATENCY_SHIFT).bit_length()
+                bucket = bucket if bucket < _LAST_BUCKET else _LAST_BUCKET  # noqa: FURB136 (min is slower)
+                cells[_LATENCY + bucket] += 1
+                cells[_LATENCY_SUM] += microseconds
         else:
             self._worker[_FLAG_CELL[flag]] += 1
         if self.log is not None:

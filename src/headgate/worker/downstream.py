@@ -201,11 +201,17 @@ class Downstream(asyncio.Protocol):
         self.state = _LINGERS
         self.deadline = self.worker.now + _LINGER
         self._waiting = self.transport.get_write_buffer_size()
+        if self.end_writing():
+            self.update_reading()
+
+    def end_writing(self) -> bool:
+        """Tells the client, after all that waits for it, that nothing more will come; False when it is gone."""
         try:
             self.transport.write_eof()
         except OSError:  # asyncio: the client reset the connection and the loop has not read that yet
-            return self.transport.abort()
-        self.update_reading()
+            self.transport.abort()
+            return False
+        return True
 
     def cut(self, *, reset: bool) -> None:
         """Breaks off a response that can't be completed. reset: where only a reset tells the client so."""
@@ -230,6 +236,14 @@ class Downstream(asyncio.Protocol):
         self.buffer += data
         if len(self.buffer) > _PIPELINE:
             self.update_reading()
+
+    def take_ahead(self) -> bytes:
+        """What the client sent beyond the request that is served, if it is not to be read as the next one."""
+        ahead, self.buffer = self.buffer, b""
+        return ahead
+
+    def eof_received(self) -> bool:
+        return self.exchange is not None and self.exchange.client_ended()
 
     def connection_lost(self, error: Exception | None) -> None:
         self.state = _CLOSED

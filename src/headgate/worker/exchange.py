@@ -28,14 +28,17 @@ from headgate.errors import (
     ServerReset,
     ServerTimeout,
     StoreUnavailable,
+    TunnelIdle,
 )
 from headgate.http1.request import RequestHead
 from headgate.http1.response import UNTIL_CLOSE, ResponseHead
+from headgate.http1.upgrade import allowed
 from headgate.limits.decision import Decision
 from headgate.wire.cells import ServerCell
 from headgate.worker.attempts import Attempts
 from headgate.worker.plan import Group, LiveRoute
 from headgate.worker.server import Server
+from headgate.worker.tunnel import Tunnel, require_agreement
 from headgate.worker.upload import Upload
 from headgate.worker.upstream import ServerConnection
 
@@ -47,6 +50,7 @@ logger = logging.getLogger("headgate.worker")
 
 _CLOSE = b"Connection: close\r\n"
 _KEEP_ALIVE = b"Connection: keep-alive\r\n"
+_UPGRADE = b"Connection: upgrade\r\nUpgrade: %b\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 _SMALL = 16384  # bytes of a body up to which copying it behind the head is cheaper than a second buffer
 _NEVER = float("inf")
@@ -62,12 +66,13 @@ class Phase(Enum):
     REQUEST_BODY = "request_body"
     RESPONSE_HEAD = "response_head"
     RESPONSE_BODY = "response_body"
+    TUNNEL = "tunnel"
     OVER = "over"
 
 
 # Looking a member up in its class costs more than all else that is done with it (Python 3.11).
-_STORE, _CONNECT, _REQUEST_BODY, _RESPONSE_HEAD, _RESPONSE_BODY, _OVER = Phase
-_WAITS = (_REQUEST_BODY, _RESPONSE_HEAD, _RESPONSE_BODY)  # whose timeout has their name
+_STORE, _CONNECT, _REQUEST_BODY, _RESPONSE_HEAD, _RESPONSE_BODY, _TUNNEL, _OVER = Phase
+_WAITS = (_REQUEST_BODY, _RESPONSE_HEAD, _RESPONSE_BODY, _TUNNEL)  # whose timeout has their name
 _IN_FLIGHT = int(ServerCell.IN_FLIGHT)
 _FAILURES = {
     "UF": ServerCell.CONNECT_FAILURES,
@@ -85,11 +90,13 @@ class Exchange:
     """
 
     __slots__ = (
+        "_asked",
         "_connecting",
         "_framing",
         "_phase",
         "_route",
         "_story",
+        "_tunnel",
         "_upload",
         "_worker",
         "client",
@@ -128,6 +135,8 @@ class Exchange:
         self._upload = Upload(head.length) if head.length else None
         self._framing = False  # whether the response is chunked here because its server marks the end by closing
         self._connecting: Task[None] | None = None
+        self._asked = b""  # what the server is asked to upgrade to
+        self._tunnel: Tunnel | None = None
 
     # How it is driven.
 
@@ -176,7 +185,7 @@ class Exchange:
                     decisions = yield  # type: ignore[assignment]
                 self._admit(decisions)  # type: ignore[arg-type]
             # choose and forward
-            request = b"%b%bX-Request-ID: %b\r\n\r\n" % (head.lines, client.fields_for(head), self.id)
+            request = b"%b%bX-Request-ID: %b\r\n\r\n" % (head.lines, self._added_fields(route), self.id)
             attempts: Attempts | None = None
             while True:
                 server = self.server = self._choose(route.group, attempts)
@@ -191,7 +200,10 @@ class Exchange:
                     attempts = self._again(error, server, attempts)
             server.failures = 0
             # relay
-            if not self._relay_head(response):
+            if response.status == 101:
+                self._open_tunnel(response)
+                yield
+            elif not self._relay_head(response):
                 yield
             self._finish(response)
         except ExchangeError as error:
@@ -216,6 +228,15 @@ class Exchange:
         if refused is not None:
             self.decision = refused
             raise StoreUnavailable("limit not known") if refused.unavailable else Limited(refused.limit.limit.name)
+
+    def _added_fields(self, route: LiveRoute) -> bytes:
+        """The fields that the server is told beside the client's own."""
+        fields = self.client.fields_for(self.head)
+        if self.head.upgrade:
+            self._asked = allowed(self.head.upgrade, route.upgrades)
+            if self._asked:
+                fields += _UPGRADE % self._asked
+        return fields
 
     def _choose(self, group: Group, attempts: Attempts | None) -> Server:
         server = group.choose(self._worker.now, () if attempts is None else attempts.tried)
@@ -308,6 +329,25 @@ class Exchange:
                 connection.pause_reading()
         return complete
 
+    def _open_tunnel(self, response: ResponseHead) -> None:
+        """The server agreed to speak something else: from here on both connections are one."""
+        connection, client = self.connection, self.client
+        assert connection is not None
+        first, _ = connection.begin_body(response, True)
+        out = b"%b%b\r\n%b" % (response.lines, _UPGRADE % response.upgrade, bytes(first))
+        self.head.close = True
+        self.status = response.status
+        self.sent = len(out)
+        client.write(out)
+        self._tunnel = Tunnel(client, connection)
+        self._phase = _TUNNEL
+        self.goes_on()
+        if early := client.take_ahead():
+            connection.write(early)
+        client.update_reading()
+        if client.paused:
+            connection.pause_reading()
+
     def _finish(self, response: ResponseHead) -> None:
         """The response is complete: gives the connection back and lets the client go on."""
         connection, server = self.connection, self.server
@@ -356,13 +396,13 @@ class Exchange:
         client, head = self.client, self.head
         self.flag = error.flag
         if isinstance(error, ServerError) and self.connection is not None:
-            self._lost(self.connection.server, error, counts=True)
+            self._lost(self.connection.server, error, counts=self._phase is not _TUNNEL)
         self._let_go()
         begun = self.status != 0
         self._phase = _OVER
         if isinstance(error, ClientGone) or begun:
             # Only a reset tells a client that a body without length and framing is not complete.
-            client.cut(reset=head.minor == 0 or isinstance(error, ClientGone))
+            client.cut(reset=head.minor == 0 or self.status == 101 or isinstance(error, ClientGone))
             return
         lingers = self._is_uploading() or isinstance(error, BadRequest)
         head.close = head.close or lingers or self._worker.draining
@@ -377,11 +417,16 @@ class Exchange:
     # What the connections tell it meanwhile.
 
     def uploaded(self, data: bytes) -> None:
-        """More of the request's body came, or of requests after it."""
+        """More of the request's body came, or of requests after it, or for the tunnel."""
+        if self._phase is _TUNNEL:
+            assert self.connection is not None
+            self.connection.write(data)
+            return self.goes_on()
         try:
             self._take(data)
         except BadRequest as error:
             self.fail(error)
+        return None
 
     def _take(self, data: bytes | memoryview) -> None:
         """Sends what belongs to the request's body on its way, and keeps the rest for its turn."""
@@ -417,19 +462,45 @@ class Exchange:
         if self.head.minor == 1:
             self.client.write(response.lines + b"\r\n")
 
+    def require_upgrade(self, response: ResponseHead) -> None:
+        """Raises BadResponse for a 101 that nobody asked for."""
+        require_agreement(self._asked, response.upgrade)
+
+    def client_ended(self) -> bool:
+        """The client sends no more. Whether its connection stays open: in a tunnel, for what the server still sends."""
+        if self._tunnel is None or self._phase is not _TUNNEL:
+            return False
+        self._tunnel.client_ended()
+        self.goes_on()
+        return True
+
+    def server_ended(self) -> bool:
+        """The same of the server."""
+        if self._tunnel is None or self._phase is not _TUNNEL:
+            return False
+        self._tunnel.server_ended()
+        self.goes_on()
+        return True
+
     def relay(self, data: bytes) -> None:
-        """Passes on a piece of the response's body."""
+        """Passes on a piece of the response's body, or of what comes through the tunnel."""
         if self._framing:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self.sent += len(data)
         self.client.write(data)
-        self.client.deadline = self._worker.now + self._route.timeouts.response_body
+        if self._phase is _TUNNEL:
+            self.goes_on()
+        else:
+            self.client.deadline = self._worker.now + self._route.timeouts.response_body
 
     def goes_on(self) -> None:
         """What held a body up is over: whoever is to send next has the whole time for it."""
         if self._phase in _WAITS:
             timeouts = self._route.timeouts
-            self.client.deadline = self._worker.now + getattr(timeouts, self._phase.value)
+            wait = getattr(timeouts, self._phase.value)
+            if self._tunnel is not None and self._tunnel.is_ending:
+                wait = min(wait, timeouts.response_body)
+            self.client.deadline = self._worker.now + wait
 
     def expire(self, now: float) -> None:
         """The deadline has passed: what was awaited decides whose fault it is."""
@@ -444,6 +515,10 @@ class Exchange:
                 return self.fail(RequestTimeout("request body not sent in time"))
             if self.connection.took_some():
                 return self.goes_on()
+        if self._tunnel is not None and self._phase is _TUNNEL:
+            if self._tunnel.took_some():
+                return self.goes_on()
+            return self.fail(TunnelIdle("nothing came through the tunnel in time"))
         if self._phase is _RESPONSE_BODY and client.paused:
             if client.took_some():
                 return self.goes_on()

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from headgate.balance.choose import choose, usable
 from headgate.balance.policy import Policy
 from headgate.balance.round_robin import RoundRobin
-from headgate.model.config import Heads, Timeouts
+from headgate.model.config import Heads, Route, Timeouts
 from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
 from headgate.routing.client import TrustedProxies
 from headgate.routing.router import Router
@@ -56,12 +56,15 @@ class Group:
 class LiveRoute:
     """A route with what it needs to serve."""
 
-    __slots__ = ("group", "limits", "timeouts")
+    __slots__ = ("group", "limits", "timeouts", "upgrades")
 
-    def __init__(self, group: Group, limits: tuple[LimitState, ...], timeouts: Timeouts) -> None:
+    def __init__(
+        self, group: Group, limits: tuple[LimitState, ...], timeouts: Timeouts, upgrades: frozenset[bytes]
+    ) -> None:
         self.group = group
         self.limits = limits
         self.timeouts = timeouts
+        self.upgrades = upgrades
 
 
 class Shared(NamedTuple):
@@ -87,13 +90,14 @@ class Plan:
         for place, upstream in enumerate(snapshot.upstreams):
             self.groups[upstream.name] = self._group(upstream, servers, shared, place % TURNS, now)
         limits = {state.limit.name: state for state in snapshot.limits}
-        self.router = Router(
-            (
-                route.host,
-                route.path,
-                LiveRoute(self.groups[route.upstream], tuple(limits[name] for name in route.limits), route.timeouts),
-            )
-            for route in snapshot.routes
+        self.router = Router((route.host, route.path, self._route(route, limits)) for route in snapshot.routes)
+
+    def _route(self, route: Route, limits: dict[str, LimitState]) -> LiveRoute:
+        return LiveRoute(
+            self.groups[route.upstream],
+            tuple(limits[name] for name in route.limits),
+            route.timeouts,
+            frozenset(name.encode() for name in route.upgrades),
         )
 
     def _group(

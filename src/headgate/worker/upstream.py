@@ -162,7 +162,8 @@ class ServerConnection(asyncio.Protocol):
                 if head.status >= 200:
                     break
                 if head.status == 101:
-                    raise BadResponse("101 without Upgrade")
+                    exchange.require_upgrade(head)
+                    break
                 exchange.interim(head)
                 data = data[head.end :]
         except BadResponse as error:
@@ -188,9 +189,19 @@ class ServerConnection(asyncio.Protocol):
             exchange.relay(passed)
         return exchange.resume(None) if self._chunked.done else None
 
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool:
+        if self.exchange is not None and self.exchange.server_ended():
+            return True  # a tunnel's other half stays open
         self.is_lost = True
         self.transport.abort()  # or it would stay until the server took the rest of an upload
+        return False
+
+    def end_writing(self) -> None:
+        """Tells the server, after all that waits for it, that nothing more will come."""
+        try:
+            self.transport.write_eof()
+        except OSError:  # asyncio: the server reset the connection and the loop has not read that yet
+            self.transport.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_lost = True

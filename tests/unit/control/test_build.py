@@ -126,6 +126,16 @@ REFUSED = {
         "routes[0].limits[1]",
         "a is there twice (also [0])",
     ),
+    "upgrade to HTTP": (
+        f'{WEB}[[routes]]\nupstream = "web"\nupgrades = ["websocket", "h2c"]',
+        "routes[0].upgrades[1]",
+        '"h2c" is HTTP itself',
+    ),
+    "upgrade to no protocol": (
+        f'{WEB}[[routes]]\nupstream = "web"\nupgrades = ["web socket"]',
+        "routes[0].upgrades[0]",
+        '"web socket" is not a protocol (expected one like "websocket", or "*")',
+    ),
     "same route twice": (
         f'{WEB}[[routes]]\nupstream = "web"\nmatch.path = "/a"\n[[routes]]\nupstream = "web"\nmatch.path = "//%61/"',
         "routes[1]",

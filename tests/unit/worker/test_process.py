@@ -265,6 +265,46 @@ def test_large_bodies_pass_both_ways_at_once(run: Run) -> None:
         backend.stop()
 
 
+class Echo(Backend):
+    """A server that upgrades every connection and then sends back what comes, until no more does, and `bye`."""
+
+    def _serve(self, sock: socket.socket) -> None:
+        with sock:
+            while not sock.recv(65536).endswith(b"\r\n\r\n"):
+                pass
+            sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+            while data := sock.recv(65536):
+                sock.sendall(data)
+            sock.sendall(b"bye")
+
+
+def test_a_tunnel_passes_everything_and_its_halves_close_one_by_one(run: Run) -> None:
+    backend = Echo()
+    sent = bytes(range(256)) * 20_000
+
+    async def echoed(address: tuple[str, int]) -> bytes:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+        writer.write(sent)
+        writer.write_eof()
+        try:
+            return await asyncio.wait_for(reader.read(), 10)
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    async def play(world: Running) -> None:
+        assert set(await asyncio.gather(*(echoed(world.address) for _ in range(4)))) == {sent + b"bye"}
+        await until(lambda: not world.worker._clients)
+
+    try:
+        world = scenario(run, play, backend.address)
+    finally:
+        backend.stop()
+    assert world.cells.server(0, 0)[ServerCell.CLASS + 1] == 4
+
+
 def test_a_listener_that_is_not_wanted_any_more_is_closed_and_its_clients_are_served(
     run: Run, backend: Backend
 ) -> None:
