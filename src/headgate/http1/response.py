@@ -42,6 +42,8 @@ _FAST = re.compile(
 )
 # In a head that is checked: the end of a line and the dropped fields after it.
 _CUT = re.compile(rb"\n(?:" + any_of((b"connection", *_DROPPED)) + rb":[^\r]*+\r\n)+")
+_KEEP_ALIVE = re.compile(rb"\n" + any_case(b"keep-alive") + rb":([^\r]*+)")
+_TIMEOUT = re.compile(rb"(?:^|[,; \t])timeout[ \t]*=[ \t]*([0-9]{1,6})(?![0-9])", re.IGNORECASE)
 _BODILESS = frozenset({204, 304})
 
 
@@ -53,17 +55,28 @@ class ResponseHead:
     end: where the body begins. length: of the body in bytes, CHUNKED or UNTIL_CLOSE.
     close: whether the server ends its connection after this response.
     upgrade: what a 101 makes of the connection, the value of its Upgrade field; b"" where it does not say.
+    keeps: for how many seconds the server says that it keeps the connection (Keep-Alive); None where it does not.
     """
 
-    __slots__ = ("close", "end", "length", "lines", "status", "upgrade")
+    __slots__ = ("close", "end", "keeps", "length", "lines", "status", "upgrade")
 
-    def __init__(self, status: int, length: int, close: bool, lines: bytes, end: int, upgrade: bytes = b"") -> None:
+    def __init__(
+        self,
+        status: int,
+        length: int,
+        close: bool,
+        lines: bytes,
+        end: int,
+        upgrade: bytes = b"",
+        keeps: int | None = None,
+    ) -> None:
         self.status = status
         self.length = length
         self.close = close
         self.lines = lines
         self.end = end
         self.upgrade = upgrade
+        self.keeps = keeps
 
 
 def read_response(data: bytes, method: bytes, minor: int = 1) -> ResponseHead | None:
@@ -85,7 +98,10 @@ def read_response(data: bytes, method: bytes, minor: int = 1) -> ResponseHead | 
         or (end > 4 * MAX_FIELDS and data.count(b"\n", 0, end) > MAX_FIELDS + 2)
     ):
         return _read_general(data, method, minor)
+    keeps = None
     if dropped is not None:
+        said = _KEEP_ALIVE.search(data, 0, end)
+        keeps = _keeps(said[1]) if said is not None else None
         lines = _CUT.sub(b"\n", data[: end - 2])
     elif connection is None:
         lines = data[: end - 2]
@@ -98,7 +114,13 @@ def read_response(data: bytes, method: bytes, minor: int = 1) -> ResponseHead | 
         size = int(length)
     else:
         size = CHUNKED if chunked is not None else UNTIL_CLOSE
-    return ResponseHead(status, size, close is not None, lines, end)
+    return ResponseHead(status, size, close is not None, lines, end, b"", keeps)
+
+
+def _keeps(value: bytes) -> int | None:
+    """The timeout that a Keep-Alive field says (RFC 2068 section 19.7.1, where it was defined last)."""
+    timeout = _TIMEOUT.search(value)
+    return int(timeout[1]) if timeout is not None else None
 
 
 def _read_general(data: bytes, method: bytes, minor: int) -> ResponseHead | None:
@@ -125,7 +147,8 @@ def _read_general(data: bytes, method: bytes, minor: int) -> ResponseHead | None
     if status == 101:
         length, bodiless, close = UNTIL_CLOSE, False, True
         upgrade = b", ".join(protocols(values.get(b"upgrade"))) if b"upgrade" in options else b""
-    return ResponseHead(status, 0 if bodiless else length, close, b"".join(lines), end, upgrade)
+    keeps = _keeps(b",".join(values.get(b"keep-alive", ())))
+    return ResponseHead(status, 0 if bodiless else length, close, b"".join(lines), end, upgrade, keeps)
 
 
 def _scan(data: bytes) -> tuple[bytes, Fields, int] | None:

@@ -32,7 +32,7 @@ class Timeouts:
     response_head: float = 60.0  # from the end of the request to the end of the response's head
     response_body: float = 60.0  # between two reads of a response's body, or until a slow client takes some of it
     tunnel: float = 3600.0  # between two reads of an upgraded connection (WebSocket), from either side
-    server_idle: float = 1.5  # how long an unused connection to a server is kept; stay below the server's own limit
+    server_idle: float = 60.0  # how long an idle connection to a server is kept at the most; its own time is learned
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from enum import Enum
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from headgate.balance.retry import IDEMPOTENT
 from headgate.errors import (
     BadRequest,
     ClientGone,
@@ -190,7 +191,9 @@ class Exchange:
             while True:
                 server = self.server = self._choose(route.group, attempts)
                 try:
-                    connection = None if attempts is not None and attempts.is_fresh else server.take(worker.now)
+                    connection = None
+                    if attempts is None or not attempts.is_fresh:
+                        connection = server.take(worker.now, sure=not self._is_replayable())
                     if connection is None:
                         connection = yield from self._connect(server, route)
                     self._send(connection, request, route)
@@ -359,11 +362,17 @@ class Exchange:
         uploading = self._upload is not None and self._is_uploading()
         self.connection = None
         server.cells[_IN_FLIGHT] -= 1
+        if response.keeps is not None:
+            server.keeps(response.keeps)
         keep_for = self._route.timeouts.server_idle
         connection.release(self._worker.now, keep_for, reuse=not response.close and not uploading and server.admitted)
         self._phase = _OVER
         if uploading:
             self.client.linger()
+
+    def _is_replayable(self) -> bool:
+        """Whether the request could be sent again should an idle connection turn out to be closed."""
+        return self.head.method in IDEMPOTENT and (self._upload is None or self._upload.is_complete)
 
     def _is_uploading(self) -> bool:
         return self._upload is not None and not self._upload.is_complete

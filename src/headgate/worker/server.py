@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from headgate.http1.reuse import IdleTime
 from headgate.model.config import Ejection
 from headgate.model.server import Mode, Probe, ServerState
 from headgate.wire.cells import ServerCell
@@ -25,6 +26,8 @@ class Server:
 
     __slots__ = (
         "_ejection",
+        "_idle_time",
+        "_now",
         "_on_eject",
         "_quiet_until",
         "admitted",
@@ -34,6 +37,7 @@ class Server:
         "idle",
         "label",
         "name",
+        "reusable_for",
         "state",
         "upstream",
     )
@@ -43,7 +47,10 @@ class Server:
         self.name = str(state.address)
         self.label = f"{upstream} {self.name}".encode()
         self.cells = cells
-        self.idle: list[ServerConnection] = []
+        self.idle: list[ServerConnection] = []  # in the order of their last use
+        self._idle_time = IdleTime()
+        self.reusable_for = self._idle_time.reusable_for
+        self._now = 0.0
         self.ejected_until = 0.0
         cells[ServerCell.EJECTED_UNTIL] = 0
         self.failures = 0
@@ -98,21 +105,44 @@ class Server:
         self.ejected_until = 0.0
         self.cells[ServerCell.EJECTED_UNTIL] = 0
 
-    def take(self, now: float) -> "ServerConnection | None":
-        """An idle connection that may still be used, the one used last; it is the caller's now."""
-        while self.idle:
-            connection = self.idle.pop()
+    def take(self, now: float, *, sure: bool = False) -> "ServerConnection | None":
+        """An idle connection that may still be used, the one used last; it is the caller's now.
+
+        sure: whether the system is asked if the server has closed it, for a request that cannot be sent twice.
+        """
+        idle = self.idle
+        while idle and now - idle[-1].since < self.reusable_for and now < idle[-1].deadline:
+            connection = idle.pop()
             # Closing: a reset that was seen already and is told in the next turn of the loop.
-            if now < connection.deadline and not connection.is_lost and not connection.transport.is_closing():
+            if not (connection.is_lost or connection.transport.is_closing() or (sure and connection.has_news())):
                 return connection
             connection.close()
         return None
 
     def sweep(self, now: float) -> None:
-        """Closes what was idle for too long; the oldest stand first."""
-        while self.idle and self.idle[0].deadline <= now:
-            self.idle.pop(0).close()
-        self.cells[ServerCell.IDLE] = len(self.idle)
+        """Closes what was idle for too long. The oldest one stays, to show how long the server keeps it."""
+        self._now = now
+        idle = self.idle
+        if idle:
+            self._idle_time.survived(now - idle[0].since)
+            self.reusable_for = self._idle_time.reusable_for
+        while idle and idle[0].deadline <= now:
+            idle.pop(0).close()
+        while len(idle) > 1 and now - idle[1].since >= self.reusable_for:
+            idle.pop(1).close()
+        self.cells[ServerCell.IDLE] = len(idle)
+
+    def keeps(self, seconds: float) -> None:
+        """The server says for how long it keeps an idle connection."""
+        self._idle_time.announced(seconds)
+        self.reusable_for = self._idle_time.reusable_for
+
+    def closed_idle(self, connection: "ServerConnection") -> None:
+        """The server closed a connection that nobody used."""
+        if connection in self.idle:
+            self.idle.remove(connection)
+            self._idle_time.closed(self._now - connection.since)
+            self.reusable_for = self._idle_time.reusable_for
 
     def close_idle(self) -> None:
         """Closes all idle connections."""

@@ -7,6 +7,7 @@ itself, piece by piece as it comes, and tells the exchange when it is complete. 
 
 import asyncio
 import errno
+import select
 from typing import TYPE_CHECKING, cast
 
 from headgate.errors import BadResponse, ConnectFailed, Exhausted, ServerReset
@@ -30,7 +31,8 @@ class ServerConnection(asyncio.Protocol):
     """One connection to one server.
 
     received: what was read last, from the start of the response's head; the exchange takes it with the head.
-    deadline: until when it may be reused while it is idle. reused: whether it served an exchange before this one.
+    since: when it was used last; deadline: until when it is kept while it is idle. reused: whether it served an
+    exchange before this one.
     """
 
     __slots__ = (
@@ -47,6 +49,7 @@ class ServerConnection(asyncio.Protocol):
         "received",
         "reused",
         "server",
+        "since",
         "transport",
         "write",
     )
@@ -59,6 +62,7 @@ class ServerConnection(asyncio.Protocol):
         self._buffer = b""
         self._chunked: Chunked | None = None
         self.deadline = 0.0
+        self.since = 0.0
         self._in_body = False
         self._left = 0  # bytes of the body still to come, CHUNKED or UNTIL_CLOSE where the bytes themselves tell
         self._reading = True
@@ -103,6 +107,7 @@ class ServerConnection(asyncio.Protocol):
             return self.close()
         self._in_body = False
         self.reused = True
+        self.since = now
         self.deadline = now + keep_for
         if not self._reading:
             self.resume_reading()
@@ -118,6 +123,15 @@ class ServerConnection(asyncio.Protocol):
     def is_stale(self) -> bool:
         """Whether it served before and nothing came of the next response, as when a server closes idle ones."""
         return self.reused and not self._buffer
+
+    def has_news(self) -> bool:
+        """Whether the server has sent or closed something that the loop has not read yet. A system call."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is None:
+            return False
+        look = select.poll()
+        look.register(sock.fileno(), select.POLLIN | select.POLLRDHUP)
+        return bool(look.poll(0))
 
     def took_some(self) -> bool:
         """Whether something waits for the server and it took some of it since this was last asked."""
@@ -213,8 +227,7 @@ class ServerConnection(asyncio.Protocol):
         return exchange.fail(ServerReset(str(error) if error else "connection closed by the server"))
 
     def _drop_idle(self) -> None:
-        if self in self.server.idle:
-            self.server.idle.remove(self)
+        self.server.closed_idle(self)
         if not self.is_lost:
             self.close()
 

@@ -265,6 +265,38 @@ def test_large_bodies_pass_both_ways_at_once(run: Run) -> None:
         backend.stop()
 
 
+def test_a_close_that_nobody_read_yet_is_noticed_before_a_post_is_sent(run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(5)  # a second connection that never comes fails the test
+        accepted: list[socket.socket] = []
+
+        def serve(answers: int) -> None:
+            for _ in range(answers):
+                if not accepted:
+                    accepted.append(listener.accept()[0])
+                while not accepted[-1].recv(65536).endswith(b"\r\n\r\nx"):
+                    pass
+                accepted[-1].sendall(OK)
+
+        async def play(world: Running) -> None:
+            post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+            with socket.create_connection(world.address) as client:
+                client.setblocking(False)
+                loop = asyncio.get_running_loop()
+                client.send(post)
+                await loop.run_in_executor(None, serve, 1)
+                assert (await loop.sock_recv(client, 1000)).startswith(b"HTTP/1.1 200")
+                # The request comes before the close, and the loop finds both at once, in this order.
+                client.send(post)
+                accepted.pop().close()
+                await loop.run_in_executor(None, serve, 1)
+                assert (await loop.sock_recv(client, 1000)).startswith(b"HTTP/1.1 200")
+            accepted.pop().close()
+
+        world = scenario(run, play, Address(*listener.getsockname()))
+        assert world.cells.server(0, 0)[ServerCell.RETRIES] == 0
+
+
 class Echo(Backend):
     """A server that upgrades every connection and then sends back what comes, until no more does, and `bye`."""
 

@@ -23,11 +23,12 @@ def server() -> Server:
     return server
 
 
-def idle(server: Server, deadline: float) -> FakeTransport:
+def idle(server: Server, deadline: float, since: float = 0.0) -> FakeTransport:
     """Adds an idle connection."""
     connection = ServerConnection(server)
     transport = FakeTransport(ManualLoop(), connection)  # type: ignore[abstract]
     connection.deadline = deadline
+    connection.since = since
     server.idle.append(connection)
     return transport
 
@@ -41,14 +42,40 @@ def test_the_connection_used_last_is_taken_first(server: Server) -> None:
     assert server.take(0) is None
 
 
-def test_connections_that_are_too_old_or_lost_are_closed_on_the_way(server: Server) -> None:
-    good, old, lost = idle(server, 9), idle(server, 5), idle(server, 9)
+def test_connections_that_are_lost_are_closed_on_the_way(server: Server) -> None:
+    good, lost = idle(server, 9, 5), idle(server, 9, 5)
     server.idle[-1].is_lost = True
     taken = server.take(5)
     assert taken is not None
     assert taken.transport is good
-    assert old.end == lost.end == "reset"
+    assert lost.end == "reset"
     assert not server.idle
+
+
+def test_one_that_its_server_may_close_any_moment_is_not_taken(server: Server) -> None:
+    idle(server, 9)
+    assert server.take(1.6) is None
+    server.keeps(5)
+    assert server.take(1.6) is not None
+
+
+def test_the_sweep_leaves_the_oldest_one_to_show_how_long_it_is_kept(server: Server) -> None:
+    transports = [idle(server, 60, since) for since in (0, 1, 2)]
+    server.sweep(3)
+    assert [transport.end for transport in transports] == ["", "reset", ""]
+    server.sweep(4.5)
+    assert [transport.end for transport in transports] == ["", "reset", ""]  # by now it has shown enough for the last
+    assert server.reusable_for == 3.5
+    server.closed_idle(server.idle[0])
+    assert len(server.idle) == 1
+    assert server.reusable_for == 3.5
+
+
+def test_a_close_that_is_seen_teaches(server: Server) -> None:
+    idle(server, 60)
+    server.sweep(1.75)
+    server.closed_idle(server.idle[0])
+    assert server.reusable_for == 0.75
 
 
 def test_the_sweep_closes_those_whose_time_is_over_and_counts_the_rest(server: Server) -> None:
