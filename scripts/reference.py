@@ -40,6 +40,7 @@ SECTIONS: dict[str, tuple[type, Kinds]] = {
     "limits": (config.Limit, sections.LIMIT),
     "routes": (config.Route, sections.route(_BASE)),
     "match": (config.Route, sections.MATCH),
+    "retry": (config.Retry, sections.RETRY),
 }
 
 # What the file has and the model has not, or has in another form: (section, key) -> default, meaning.
@@ -110,9 +111,9 @@ def _default(value: object) -> str:
     if isinstance(value, bool | int):
         return f"`{value}`"
     if isinstance(value, float):
-        return f'`"{value:g}s"`' if value >= 1 else f'`"{value * 1000:g}ms"`'
+        return "none" if not value else f'`"{value:g}s"`' if value >= 1 else f'`"{value * 1000:g}ms"`'
     if isinstance(value, tuple):
-        return ", ".join(f'`"{item}"`' if isinstance(item, str) else f'`"{item[0]}-{item[1]}"`' for item in value)
+        return ", ".join(f'`"{"-".join(map(str, item)) if isinstance(item, tuple) else item}"`' for item in value)
     if isinstance(value, config.Timeouts):
         return "those around it"
     if is_dataclass(value) and not isinstance(value, Address):

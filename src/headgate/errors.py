@@ -147,6 +147,7 @@ class ServerError(ExchangeError):
 
     origin = Origin.SERVER
     status = 502
+    condition: ClassVar[str] = "connect"  # what a retry rule calls it
 
 
 class ConnectFailed(ServerError):
@@ -159,17 +160,28 @@ class ServerReset(ServerError):
     """The server closed or reset the connection before its response was complete."""
 
     flag = "UC"
+    condition = "reset"
 
 
 class BadResponse(ServerError):
     """The response breaks RFC 9112 or is ambiguous."""
 
     flag = "UPE"
+    condition = "malformed"
 
 
 class ServerTimeout(ServerError):
     """The server did not begin or continue its response in time."""
 
+    status = 504
+    flag = "UT"
+    condition = "timeout"
+
+
+class Overdue(ExchangeError):
+    """All attempts together took longer than the route's `total`; which server is to blame nobody can say."""
+
+    origin = Origin.SERVER
     status = 504
     flag = "UT"
 

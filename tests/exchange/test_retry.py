@@ -1,9 +1,13 @@
 """A server that fails costs the client nothing where another can answer, and nothing is done twice that must not be."""
 
+from dataclasses import replace
+
 import pytest
 
+from headgate.balance.budget import FLOOR, WINDOW
+from headgate.model.config import Retry
 from headgate.wire.cells import ServerCell, WorkerCell
-from tests.exchange.kit import Make, World, forwarded, get, ok, post
+from tests.exchange.kit import TIMEOUTS, Make, World, forwarded, get, ok, post
 
 
 @pytest.mark.parametrize("request_", [get(), post(b"body"), post(b"body")[:-2]], ids=["GET", "POST", "half a POST"])
@@ -231,3 +235,127 @@ def test_the_connection_a_retry_left_behind_has_no_say_any_more(make: Make) -> N
     client.sees_nothing()
     second.sends(ok(b"1"))
     client.sees(ok(b"1"))
+
+
+def ruled(world: World, retry: Retry, total: float = 0.0) -> World:
+    """The same world, with this rule for its route."""
+    (route,) = world.snapshot.routes
+    timeouts = replace(TIMEOUTS, total=total)
+    world.adopt(replace(world.snapshot, version=2, routes=(replace(route, retry=retry, timeouts=timeouts),)))
+    return world
+
+
+UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy"
+
+
+def test_a_status_that_the_route_names_sends_the_request_to_another_server(make: Make) -> None:
+    world = ruled(make(2), Retry(on=(503,)))
+    client = world.client()
+    client.sends(get())
+    first = world.accepted()
+    first.sends(UNAVAILABLE)
+    assert first.end == "reset"
+    second = world.accepted()
+    assert second.name == "s2:80"
+    second.sees(forwarded(get()))
+    second.sends(ok(b"1"))
+    client.sees(ok(b"1"))
+    assert world.server_cell(ServerCell.RETRIES, 0) == 1
+    assert world.server_cell(ServerCell.RESETS, 0) == 0
+
+
+def test_the_answer_of_the_last_server_is_the_clients_whatever_its_status(make: Make) -> None:
+    world = ruled(make(2), Retry(on=(503,)))
+    client = world.client()
+    client.sends(get())
+    for _ in range(2):
+        world.accepted().sends(UNAVAILABLE)
+    client.sees(UNAVAILABLE)
+    assert len(world.tried) == 2
+
+
+@pytest.mark.parametrize("request_", [post(b"x"), post(b"xy")[:-1].replace(b"POST", b"PUT")], ids=["POST", "half PUT"])
+def test_an_unwanted_status_is_the_clients_where_nothing_may_be_sent_twice(make: Make, request_: bytes) -> None:
+    world = ruled(make(2), Retry(on=(503,)))
+    client = world.client()
+    client.sends(request_)
+    world.accepted().sends(UNAVAILABLE)
+    assert b" 503 " in client.new()
+    assert len(world.tried) == 1
+
+
+def test_a_failure_that_the_route_does_not_name_is_502_at_once(make: Make) -> None:
+    world = ruled(make(2), Retry(on=("timeout",)))
+    client = world.client()
+    client.sends(get())
+    world.accepted().resets()
+    client.sees_answer(502)
+    assert len(world.tried) == 1
+
+
+def test_when_everything_fails_the_budget_ends_the_retries(make: Make) -> None:
+    world = ruled(make(2), Retry())
+    most = int(FLOOR * WINDOW)
+    for _ in range(2 * most):
+        client = world.client()
+        client.sends(get())
+        while world.accepts:
+            world.accepted().resets()
+        client.sees_answer(502)
+    retries = world.worker_cell(WorkerCell.RETRIES)
+    assert most <= retries <= most + 2 * most * 0.2
+    assert world.worker_cell(WorkerCell.RETRIES_REFUSED) == 2 * most - retries
+    assert len(world.tried) == 2 * most + retries
+
+
+def test_a_new_snapshot_does_not_fill_the_budget_again(make: Make) -> None:
+    world = ruled(make(2), Retry(budget=0))
+    for number in range(int(FLOOR * WINDOW) + 1):
+        client = world.client()
+        client.sends(get())
+        while world.accepts:
+            world.accepted().resets()
+        world.adopt(replace(world.snapshot, version=3 + number))
+    assert world.worker_cell(WorkerCell.RETRIES_REFUSED) == 1
+
+
+def test_all_attempts_together_end_in_their_time(make: Make) -> None:
+    world = ruled(make(3), Retry(), total=50)
+    client = world.client()
+    client.sends(get())
+    first = world.accepted()
+    world.advance(31)  # 30 s are the first server's; another has the rest
+    assert first.end == "reset"
+    second = world.accepted()
+    world.advance(18)
+    client.sees_nothing()
+    world.advance(2)
+    client.sees_answer(504)
+    assert second.end == "reset"
+    assert world.flagged("UT") == 1
+    assert world.server_cell(ServerCell.TIMEOUTS, 1) == 0
+
+
+def test_a_response_that_takes_longer_than_all_may_is_cut(make: Make) -> None:
+    world = ruled(make(), Retry(), total=50)
+    client = world.client()
+    client.sends(get())
+    server = world.accepted()
+    server.sends(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+    for _ in range(4):
+        world.advance(12)
+        server.sends(b"x")
+    assert client.end == ""
+    world.advance(3)
+    assert client.end == "closed"
+    assert world.flagged("UT") == 1
+
+
+def test_all_the_time_counts_while_the_connection_is_made(make: Make) -> None:
+    world = ruled(make(), Retry(), total=2)
+    world.holds_connects = True
+    client = world.client()
+    client.sends(get())
+    world.advance(2.5)
+    client.sees_answer(504)
+    assert world.attempts[0].cancelled

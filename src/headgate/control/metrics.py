@@ -37,6 +37,7 @@ _WORKER_COUNTERS = (
     ("requests_received", WorkerCell.REQUESTS, "Requests received, with those answered by Headgate itself."),
     ("connections_accepted", WorkerCell.ACCEPTED, "Client connections accepted."),
     ("retries", WorkerCell.RETRIES, "Requests tried again elsewhere."),
+    ("retries_refused", WorkerCell.RETRIES_REFUSED, "Requests not tried again because too many were."),
     ("store_errors", WorkerCell.STORE_ERRORS, "Limit decisions that the store did not make."),
     ("access_log_dropped", WorkerCell.LOG_DROPPED, "Access log lines that could not be written."),
 )

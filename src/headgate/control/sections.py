@@ -20,7 +20,7 @@ KEYS = ("client_ip",)
 ALGORITHMS = ("fixed_window",)
 MAX_WORKERS = 256
 
-TIMEOUTS: Kinds = {field.name: values.duration() for field in fields(config.Timeouts)}
+TIMEOUTS: Kinds = {field.name: values.duration(zero=field.name == "total") for field in fields(config.Timeouts)}
 # What is awaited before a route is known belongs to the listener, and the rest to the way to the server: a timeout set
 # where it has no effect is refused and not ignored.
 LISTENER_TIMEOUTS: Kinds = {name: TIMEOUTS[name] for name in ("request_head", "idle")}
@@ -47,6 +47,11 @@ LIMIT: Kinds = {
     "key": values.choice("a key", *KEYS),
     "algorithm": values.choice("an algorithm", *ALGORITHMS),
     "on_store_error": values.choice("an answer to a store's failure", "allow", "deny", "local"),
+}
+RETRY: Kinds = {
+    "on": values.many(values.CONDITION, "list of failures and statuses", same=str),
+    "attempts": values.number(1, 100),
+    "budget": values.number(0, 100),
 }
 STORE: Kinds = {"url": values.STORE_URL, "deadline": values.duration(), "prefix": values.TEXT}
 ADMIN: Kinds = {"listen": values.ADMIN_ADDRESS, "token": values.TOKEN, "token_file": values.TEXT}
@@ -104,6 +109,7 @@ def route(
         "match": Kind("table", lambda place, value: table(place, value, MATCH, "a thing to match")),
         "upstream": values.named("an upstream", upstreams),
         "limits": values.many(values.named("a limit", limits), "list of names", same=str),
+        "retry": section(config.Retry, RETRY, "a setting of retries"),
         "upgrades": values.many(values.UPGRADE, "list of protocols", same=str),
         "timeouts": timeouts(base, ROUTE_TIMEOUTS, "a timeout of a route"),
     }

@@ -372,6 +372,21 @@ def _statuses(place: Place, value: object) -> tuple[tuple[int, int], ...]:
     return tuple(_status_range(entry) for entry in found)
 
 
+def _condition(place: Place, value: object) -> str | int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        if not 400 <= value <= 599:
+            raise ValueError(f"{value} is no status of a failure (expected 400 to 599)")
+        return value
+    text = string(value, "a failure or a status")
+    if text not in CONDITIONS:
+        raise ValueError(unknown(text, "a failure", CONDITIONS))
+    return text
+
+
+CONDITIONS = ("reset", "timeout", "malformed")
+CONDITION: Kind[str | int] = Kind("failure or status", _condition)
+
+
 def _status_range(value: object) -> tuple[int, int]:
     text = str(value) if isinstance(value, int) and not isinstance(value, bool) else string(value, "a status")
     match = _STATUS.fullmatch(text.strip())

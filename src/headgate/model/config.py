@@ -31,6 +31,7 @@ class Timeouts:
     connect: float = 3.0  # for a connection to a server
     response_head: float = 60.0  # from the end of the request to the end of the response's head
     response_body: float = 60.0  # between two reads of a response's body, or until a slow client takes some of it
+    total: float = 0.0  # from a request's head to the end of its response, all attempts included; 0: no limit
     tunnel: float = 3600.0  # between two reads of an upgraded connection (WebSocket), from either side
     server_idle: float = 60.0  # how long an idle connection to a server is kept at the most; its own time is learned
 
@@ -105,6 +106,15 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """When a request that may be sent twice goes to another server. Where no connection can be made it always does."""
+
+    on: tuple[str | int, ...] = ("reset", "timeout", "malformed")  # failures of a server, and statuses it answers with
+    attempts: int = 3  # how often a request is sent at the most; 1: never again
+    budget: int = 20  # retries in percent of the requests of the last 10 seconds; 3 a second are always allowed
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """Which requests go to which upstream under which limits. The longest match wins; a host beats no host."""
 
@@ -113,6 +123,7 @@ class Route:
     path: str = "/"  # a prefix of whole segments: /api matches /api and /api/x, not /apix
     limits: tuple[str, ...] = ()  # names of limits; a request must pass all of them
     upgrades: tuple[str, ...] = ("*",)  # protocols that a connection may become; "*": all but other versions of HTTP
+    retry: Retry = Retry()  # when a request that a server failed goes to another
     timeouts: Timeouts = Timeouts()  # those that differ here, all but request_head and idle
 
 

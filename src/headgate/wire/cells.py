@@ -49,6 +49,7 @@ class WorkerCell(_Counting):
     STORE_DOWN = auto()  # 1 while the worker's breaker to Redis is open (gauge)
     STORE_ERRORS = auto()
     RETRIES = auto()
+    RETRIES_REFUSED = auto()  # by the budget
     FLAG = auto()
 
 

@@ -110,6 +110,10 @@ class Account:
         server.cells[ServerCell.RETRIES] += 1
         self._worker[WorkerCell.RETRIES] += 1
 
+    def not_retried(self) -> None:
+        """A request is not tried again because too many were."""
+        self._worker[WorkerCell.RETRIES_REFUSED] += 1
+
     def dropped(self, lines: int) -> None:
         """Lines of the access log are lost."""
         self._worker[WorkerCell.LOG_DROPPED] += lines

@@ -24,6 +24,7 @@ from headgate.errors import (
     Limited,
     NoRoute,
     NoServer,
+    Overdue,
     RequestTimeout,
     ServerError,
     ServerReset,
@@ -98,6 +99,7 @@ class Exchange:
         "_route",
         "_story",
         "_tunnel",
+        "_until",
         "_upload",
         "_worker",
         "client",
@@ -136,6 +138,7 @@ class Exchange:
         self._upload = Upload(head.length) if head.length else None
         self._framing = False  # whether the response is chunked here because its server marks the end by closing
         self._connecting: Task[None] | None = None
+        self._until = _NEVER  # when all attempts together must be over
         self._asked = b""  # what the server is asked to upgrade to
         self._tunnel: Tunnel | None = None
 
@@ -178,11 +181,13 @@ class Exchange:
             if route is None:
                 raise NoRoute("no route matches")
             self._route = route
+            if route.timeouts.total:
+                self._until = worker.now + route.timeouts.total
             # admit
             if route.limits:
                 decisions = worker.store.hit(client.checks(route, self.client_ip), self.resume)
                 if decisions is None:
-                    client.deadline = _NEVER  # the store keeps its own
+                    client.deadline = self._until  # the store keeps its own
                     decisions = yield  # type: ignore[assignment]
                 self._admit(decisions)  # type: ignore[arg-type]
             # choose and forward
@@ -198,7 +203,9 @@ class Exchange:
                         connection = yield from self._connect(server, route)
                     self._send(connection, request, route)
                     response: ResponseHead = yield  # type: ignore[assignment]
-                    break
+                    if response.status not in route.unwanted or not (left := self._leaves(server, attempts)):
+                        break
+                    attempts = left
                 except ServerError as error:
                     attempts = self._again(error, server, attempts)
             server.failures = 0
@@ -242,9 +249,17 @@ class Exchange:
         return fields
 
     def _choose(self, group: Group, attempts: Attempts | None) -> Server:
-        server = group.choose(self._worker.now, () if attempts is None else attempts.tried)
-        if server is None:
-            raise NoServer(f"no server of {group.name} is available") if attempts is None else attempts.failure
+        now = self._worker.now
+        if attempts is None:
+            group.budget.requests += 1
+            server = group.choose(now)
+            if server is None:
+                raise NoServer(f"no server of {group.name} is available")
+            return server
+        server = group.choose(now, attempts.tried)
+        if server is None or not attempts.is_afforded():
+            raise attempts.failure
+        self._worker.account.retried(attempts.last)
         return server
 
     def _again(self, error: ServerError, server: Server, attempts: Attempts | None) -> Attempts:
@@ -253,7 +268,7 @@ class Exchange:
         connection, upload = self.connection, self._upload
         is_stale = isinstance(error, ServerReset) and connection is not None and connection.is_stale
         self._lost(server, error, counts=not is_stale)
-        attempts = attempts or Attempts()
+        attempts = attempts or Attempts(self._route, self._worker.account)
         attempts.failed(
             error,
             server,
@@ -262,12 +277,23 @@ class Exchange:
             is_stale=is_stale,
             replayable=upload is None or upload.is_whole,
         )
-        self._worker.account.retried(server)
+        return attempts
+
+    def _leaves(self, server: Server, attempts: Attempts | None) -> Attempts | None:
+        """The attempts, when the request goes to another server although this one answered; None to take its answer."""
+        attempts = attempts or Attempts(self._route, self._worker.account)
+        replayable = self._upload is None or (self._upload.is_whole and self._upload.is_complete)
+        others = [*attempts.tried, server]
+        if self._route.group.choose(self._worker.now, others) is None:
+            return None
+        if not attempts.may_leave(server, self.head.method, replayable=replayable):
+            return None
+        self._let_go()
         return attempts
 
     def _connect(self, server: Server, route: LiveRoute) -> Generator[None, object, ServerConnection]:
         self._phase = _CONNECT
-        self.client.deadline = self._worker.now + route.timeouts.connect
+        self._allow(route.timeouts.connect)
         self._connecting = self._worker.connect(server, self)
         connection = yield
         self._connecting = None
@@ -290,10 +316,10 @@ class Exchange:
             connection.write(upload.backlog)
         if upload is None or upload.is_complete:
             self._phase = _RESPONSE_HEAD
-            self.client.deadline = self._worker.now + route.timeouts.response_head
+            self._allow(route.timeouts.response_head)
         else:
             self._phase = _REQUEST_BODY
-            self.client.deadline = self._worker.now + route.timeouts.request_body
+            self._allow(route.timeouts.request_body)
             self.client.update_reading()
 
     def _relay_head(self, response: ResponseHead) -> bool:
@@ -327,7 +353,7 @@ class Exchange:
             client.write(body)
         if not complete:
             self._phase = _RESPONSE_BODY
-            client.deadline = self._worker.now + self._route.timeouts.response_body
+            self._allow(self._route.timeouts.response_body)
             if client.paused:
                 connection.pause_reading()
         return complete
@@ -342,6 +368,7 @@ class Exchange:
         self.status = response.status
         self.sent = len(out)
         client.write(out)
+        self._until = _NEVER
         self._tunnel = Tunnel(client, connection)
         self._phase = _TUNNEL
         self.goes_on()
@@ -458,7 +485,7 @@ class Exchange:
             else:
                 self._phase = _RESPONSE_HEAD
                 wait = timeouts.response_head
-            self.client.deadline = self._worker.now + wait
+            self._allow(wait)
 
     def takes_body(self) -> bool:
         """Whether what the client sends now can be used."""
@@ -500,7 +527,7 @@ class Exchange:
         if self._phase is _TUNNEL:
             self.goes_on()
         else:
-            self.client.deadline = self._worker.now + self._route.timeouts.response_body
+            self._allow(self._route.timeouts.response_body)
 
     def goes_on(self) -> None:
         """What held a body up is over: whoever is to send next has the whole time for it."""
@@ -509,12 +536,19 @@ class Exchange:
             wait = getattr(timeouts, self._phase.value)
             if self._tunnel is not None and self._tunnel.is_ending:
                 wait = min(wait, timeouts.response_body)
-            self.client.deadline = self._worker.now + wait
+            self._allow(wait)
+
+    def _allow(self, seconds: float) -> None:
+        """Whoever is to do the next thing has so many seconds for it, if all of the exchange has."""
+        deadline = self._worker.now + seconds
+        self.client.deadline = min(self._until, deadline)
 
     def expire(self, now: float) -> None:
         """The deadline has passed: what was awaited decides whose fault it is."""
         client = self.client
         client.deadline = _NEVER
+        if now >= self._until:
+            return self.fail(Overdue("not answered in the time that all attempts have together"))
         if self._phase is _CONNECT:
             if self._connecting is not None:
                 self._connecting.cancel()

@@ -7,10 +7,11 @@ servers are carried over.
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from headgate.balance.budget import Budget
 from headgate.balance.choose import choose, usable
 from headgate.balance.policy import Policy
 from headgate.balance.round_robin import RoundRobin
-from headgate.model.config import Heads, Route, Timeouts
+from headgate.model.config import Heads, Retry, Route, Timeouts
 from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
 from headgate.routing.client import TrustedProxies
 from headgate.routing.router import Router
@@ -25,10 +26,11 @@ POLICIES = {"round_robin": RoundRobin}
 class Group:
     """The servers of an upstream under their policy."""
 
-    __slots__ = ("_policy", "_take_turn", "name", "next_change", "servers")
+    __slots__ = ("_policy", "_take_turn", "budget", "name", "next_change", "servers")
 
-    def __init__(self, name: str, servers: list[Server], take_turn: Callable[[], int]) -> None:
+    def __init__(self, name: str, servers: list[Server], take_turn: Callable[[], int], budget: Budget) -> None:
         self.name = name
+        self.budget = budget
         self.servers = servers
         self._take_turn = take_turn
         self._policy: Policy[Server] = RoundRobin([], take_turn)
@@ -43,6 +45,7 @@ class Group:
 
     def sweep(self, now: float) -> None:
         """Lets servers back in whose ejection is over, and closes connections that were idle for too long."""
+        self.budget.turn(now)
         if 0.0 < self.next_change <= now:
             self.rebuild(now)
         for server in self.servers:
@@ -54,17 +57,17 @@ class Group:
 
 
 class LiveRoute:
-    """A route with what it needs to serve."""
+    """A route with what it needs to serve. unwanted: the statuses with which a request goes to another server."""
 
-    __slots__ = ("group", "limits", "timeouts", "upgrades")
+    __slots__ = ("group", "limits", "retry", "timeouts", "unwanted", "upgrades")
 
-    def __init__(
-        self, group: Group, limits: tuple[LimitState, ...], timeouts: Timeouts, upgrades: frozenset[bytes]
-    ) -> None:
+    def __init__(self, group: Group, limits: tuple[LimitState, ...], route: Route) -> None:
         self.group = group
         self.limits = limits
-        self.timeouts = timeouts
-        self.upgrades = upgrades
+        self.timeouts: Timeouts = route.timeouts
+        self.retry: Retry = route.retry
+        self.unwanted = frozenset(status for status in route.retry.on if isinstance(status, int))
+        self.upgrades = frozenset(name.encode() for name in route.upgrades)
 
 
 class Shared(NamedTuple):
@@ -80,32 +83,28 @@ class Plan:
 
     __slots__ = ("groups", "heads", "router", "servers", "snapshot", "trusted")
 
-    def __init__(self, snapshot: Snapshot, servers: dict[int, Server], shared: Shared, now: float) -> None:
-        """servers: the live ones by slot, to be carried over."""
+    def __init__(self, snapshot: Snapshot, before: "Plan | None", shared: Shared, now: float) -> None:
+        """before: whose live servers and budgets are carried over."""
         self.snapshot = snapshot
         self.heads: Heads = snapshot.heads
         self.trusted = TrustedProxies(snapshot.trusted_proxies)
         self.servers: dict[int, Server] = {}
         self.groups: dict[str, Group] = {}
         for place, upstream in enumerate(snapshot.upstreams):
-            self.groups[upstream.name] = self._group(upstream, servers, shared, place % TURNS, now)
+            self.groups[upstream.name] = self._group(upstream, before, shared, place % TURNS, now)
         limits = {state.limit.name: state for state in snapshot.limits}
         self.router = Router((route.host, route.path, self._route(route, limits)) for route in snapshot.routes)
 
     def _route(self, route: Route, limits: dict[str, LimitState]) -> LiveRoute:
-        return LiveRoute(
-            self.groups[route.upstream],
-            tuple(limits[name] for name in route.limits),
-            route.timeouts,
-            frozenset(name.encode() for name in route.upgrades),
-        )
+        return LiveRoute(self.groups[route.upstream], tuple(limits[name] for name in route.limits), route)
 
-    def _group(
-        self, upstream: UpstreamState, servers: dict[int, Server], shared: Shared, turn: int, now: float
-    ) -> Group:
+    def _group(self, upstream: UpstreamState, before: "Plan | None", shared: Shared, turn: int, now: float) -> Group:
         cells, row, lock = shared
+        servers = {} if before is None else before.servers
+        old = None if before is None else before.groups.get(upstream.name)
         members: list[Server] = []
-        group = Group(upstream.name, members, SharedTurn(cells.turns, turn, lock).take)
+        budget = Budget() if old is None else old.budget
+        group = Group(upstream.name, members, SharedTurn(cells.turns, turn, lock).take, budget)
         for state in upstream.servers:
             server = servers.get(state.slot)
             # Slots are not given away while any worker counts in them; should one be, its old server is not this one.

@@ -75,7 +75,7 @@ class Worker:
         self.id_prefix = os.urandom(8).hex().encode()
         self.account = Account(self._cells, launch.index)
         self.now = clock()
-        self.plan = Plan(Snapshot(0, (), (), ()), {}, self._shared, self.now)
+        self.plan = Plan(Snapshot(0, (), (), ()), None, self._shared, self.now)
         self.store: Store = self._local
 
     # Its life.
@@ -93,7 +93,7 @@ class Worker:
     async def adopt(self, snapshot: Snapshot, sockets: dict[str, socket.socket]) -> None:
         """Serves by the snapshot from now on. sockets: the listening sockets that are new, by address."""
         before = self.plan.snapshot
-        plan = Plan(snapshot, self.plan.servers, self._shared, self.now)
+        plan = Plan(snapshot, self.plan, self._shared, self.now)
         for slot, server in self.plan.servers.items():
             if plan.servers.get(slot) is not server:
                 server.retire()

@@ -126,6 +126,21 @@ REFUSED = {
         "routes[0].limits[1]",
         "a is there twice (also [0])",
     ),
+    "retry on what is no failure": (
+        f'{WEB}[[routes]]\nupstream = "web"\nretry = {{ on = ["reset", "timeuot"] }}',
+        "routes[0].retry.on[1]",
+        '"timeuot" is not a failure (known: reset, timeout, malformed); did you mean "timeout"?',
+    ),
+    "retry on a status of success": (
+        f'{WEB}[[routes]]\nupstream = "web"\nretry.on = [200]',
+        "routes[0].retry.on[0]",
+        "200 is no status of a failure (expected 400 to 599)",
+    ),
+    "retry without an attempt": (
+        f'{WEB}[[routes]]\nupstream = "web"\nretry.attempts = 0',
+        "routes[0].retry.attempts",
+        "0 is out of range (expected 1 to 100)",
+    ),
     "upgrade to HTTP": (
         f'{WEB}[[routes]]\nupstream = "web"\nupgrades = ["websocket", "h2c"]',
         "routes[0].upgrades[1]",
