@@ -1,9 +1,11 @@
 """Every wait has an end, and who is waited for decides what becomes of it. The timeouts are those of the kit."""
 
+from dataclasses import replace
+
 import pytest
 
 from headgate.wire.cells import ServerCell
-from tests.exchange.kit import Make, World, forwarded, get, ok, post
+from tests.exchange.kit import TIMEOUTS, Make, World, forwarded, get, ok, post
 
 
 def test_a_client_that_sends_nothing_is_closed_silently(world: World) -> None:
@@ -281,6 +283,18 @@ def test_an_idle_connection_to_a_server_is_closed_in_time(world: World) -> None:
     world.advance(1.5)
     assert server.end == "reset"
     assert world.server_cell(ServerCell.IDLE) == 0
+
+
+@pytest.mark.parametrize("since_the_sweep", [0.0, 0.1, 0.24])
+def test_no_timeout_is_early_however_long_ago_the_clock_was_read(make: Make, since_the_sweep: float) -> None:
+    world = make(timeouts=replace(TIMEOUTS, response_head=0.2))
+    client = world.client()
+    world.advance(since_the_sweep)
+    client.sends(get())
+    world.advance(0.19)
+    client.sees_nothing()
+    world.advance(0.55)
+    client.sees_answer(504)
 
 
 def test_an_idle_connection_whose_time_is_over_is_not_used_before_the_sweep_finds_it(world: World) -> None:

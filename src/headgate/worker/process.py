@@ -170,15 +170,12 @@ class Worker:
         if not self._finished.done():
             self._loop.call_later(_SWEEP, self._sweep)  # first of all: whatever goes wrong, there is a next one
         self.now = now = self._clock()
-        wall = time.time()
-        self._date = formatdate(wall, usegmt=True).encode()
-        self.account.stamp = b"%b.%03dZ" % (
-            time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(wall)).encode(),
-            int(wall * 1000) % 1000,
-        )
+        self._date = formatdate(usegmt=True).encode()
         in_flight = 0
-        for client in [client for client in self._clients if client.deadline <= now]:
-            client.expire(now)
+        # Deadlines count from a clock that was up to a sweep behind: looked at so much later, none is early.
+        due = now - _SWEEP
+        for client in [client for client in self._clients if client.deadline <= due]:
+            client.expire(due)
         for client in self._clients:
             if client.exchange is not None:
                 in_flight += 1
