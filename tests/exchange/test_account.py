@@ -61,6 +61,28 @@ def test_connections_and_exchanges_are_counted_by_the_sweep(world: World) -> Non
     assert world.worker_cell(WorkerCell.IN_FLIGHT) == 0
 
 
+def test_the_time_of_a_line_is_that_of_its_end_to_the_millisecond(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks, wall = 50.0, 951782399.25  # 2000-02-28T23:59:59.250Z
+    for module in ("account", "exchange"):
+        monkeypatch.setattr(f"headgate.worker.{module}.perf_counter", lambda: ticks)
+    monkeypatch.setattr("headgate.worker.account.time", lambda: wall)
+    log = world.logs("text")
+    for seconds in (0.0, 0.0105, 0.739, 0.002, 3600.0):
+        ticks, wall = ticks + seconds, wall + seconds
+        client = world.client()
+        client.sends(get(b"/", b"Connection: close"))
+        world.accepted().sends(ok(b"", b"Connection: close"))
+    assert [line.split()[0] for line in log.lines] == [
+        b"2000-02-28T23:59:59.250Z",
+        b"2000-02-28T23:59:59.260Z",
+        b"2000-02-28T23:59:59.999Z",
+        b"2000-02-29T00:00:00.001Z",
+        b"2000-02-29T01:00:00.001Z",
+    ]
+
+
 def test_a_line_of_text_says_what_became_of_a_request(world: World) -> None:
     log = world.logs("text")
     client = world.client()

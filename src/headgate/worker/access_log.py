@@ -14,7 +14,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from queue import Full, Queue
 
-from headgate.model.config import AccessLog
+from headgate.model.config import LOG_MODE, AccessLog
 
 logger = logging.getLogger("headgate.worker")
 
@@ -113,7 +113,7 @@ class LogWriter:
 def _open(path: str) -> int:
     if path == "-":
         return sys.stdout.fileno()
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, LOG_MODE)
 
 
 def _write(fd: int, data: bytes) -> None:
@@ -123,8 +123,8 @@ def _write(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-# stamp client method host target status bytes seconds "upstream server" flag id
-Fields = tuple[bytes, bytes, bytes, bytes, bytes, int, int, float, bytes, bytes, bytes]
+# second millisecond client method host target status bytes seconds "upstream server" flag id
+Fields = tuple[bytes, int, bytes, bytes, bytes, bytes, int, int, float, bytes, bytes, bytes]
 
 _IN_JSON = re.compile(rb"[!#-\[\]-~]*+")  # visible, and nothing that JSON escapes
 _UNSEEN = re.compile(rb"[^!-~]")
@@ -140,17 +140,17 @@ def visible(text: bytes) -> bytes:
 
 def text_line(fields: Fields) -> bytes:
     """time client method host target status bytes seconds upstream server flag id."""
-    return b"%b %b %b %b %b %d %d %.6f %b %b %b\n" % fields
+    return b"%b.%03dZ %b %b %b %b %d %d %.6f %b %b %b\n" % fields
 
 
 def json_line(fields: Fields) -> bytes:
     """The same as one JSON object."""
-    stamp, client, method, host, target, status, sent, seconds, server, flag, request_id = fields
+    second, ms, client, method, host, target, status, sent, seconds, server, flag, request_id = fields
     if not _IN_JSON.fullmatch(target) or not _IN_JSON.fullmatch(request_id):
         target, request_id = (json.dumps(value.decode("latin-1"))[1:-1].encode() for value in (target, request_id))
     upstream, _, address = server.partition(b" ")
     return (
-        b'{"time":"%b","client":"%b","method":"%b","host":"%b","target":"%b","status":%d,"bytes":%d,"seconds":%.6f,'
+        b'{"time":"%b.%03dZ","client":"%b","method":"%b","host":"%b","target":"%b","status":%d,"bytes":%d,"seconds":%.6f,'
         b'"upstream":"%b","server":"%b","flag":"%b","id":"%b"}\n'
-        % (stamp, client, method, host, target, status, sent, seconds, upstream, address, flag, request_id)
+        % (second, ms, client, method, host, target, status, sent, seconds, upstream, address, flag, request_id)
     )

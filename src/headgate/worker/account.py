@@ -1,7 +1,7 @@
 """What is kept of every exchange: counters in the shared cells and a line in the access log."""
 
 from collections.abc import Callable
-from time import perf_counter
+from time import gmtime, perf_counter, strftime, time
 from typing import TYPE_CHECKING
 
 from headgate.errors import ExchangeError
@@ -27,9 +27,9 @@ _LAST_BUCKET = LATENCY_BUCKETS - 1
 
 
 class Account:
-    """Counts for one worker. `stamp` is the time of day as the access log writes it, kept by the worker's sweep."""
+    """Counts for one worker."""
 
-    __slots__ = ("_cells", "_index", "_limits", "_line", "_shown", "_worker", "log", "stamp")
+    __slots__ = ("_began", "_cells", "_index", "_limits", "_line", "_second", "_shown", "_worker", "log")
 
     def __init__(self, cells: Cells, index: int) -> None:
         self._cells = cells
@@ -39,7 +39,8 @@ class Account:
         self._line: Callable[[Fields], bytes] = text_line
         self._shown: Callable[[bytes], bytes] = visible
         self.log: LogWriter | None = None
-        self.stamp = b""
+        self._second = b""  # the present one as the access log writes it
+        self._began = float("-inf")  # when it did, on the clock of `perf_counter`
 
     def log_to(self, log: LogWriter | None, config: AccessLog | None) -> None:
         """Writes the access log there from now on, or not at all."""
@@ -51,7 +52,8 @@ class Account:
 
     def ended(self, exchange: "Exchange") -> None:
         """An exchange is over, whatever came of it."""
-        took = perf_counter() - exchange.started
+        now = perf_counter()
+        took = now - exchange.started
         server = exchange.server
         flag = exchange.flag
         self._worker[_REQUESTS] += 1
@@ -68,8 +70,10 @@ class Account:
             self._worker[_FLAG_CELL[flag]] += 1
         if self.log is not None:
             head = exchange.head
+            ms = int((now - self._began) * 1000) if now - self._began < 1 else self._next_second(now)
             fields = (
-                self.stamp,
+                self._second,
+                ms,
                 exchange.client.address if head.claims is None else exchange.client_ip.encode(),
                 head.method,
                 head.host or b"-",
@@ -89,8 +93,17 @@ class Account:
         self._worker[_FLAG_CELL[error.flag]] += 1
         if self.log is not None:
             name = _NAMES[error.flag]
-            fields = (self.stamp, client.address, b"-", b"-", b"-", error.status, 0, 0.0, b"- -", name, b"-")
+            ms = self._next_second(perf_counter())
+            fields = (self._second, ms, client.address, b"-", b"-", b"-", error.status, 0, 0.0, b"- -", name, b"-")
             self.log.add(self._line(fields))
+
+    def _next_second(self, now: float) -> int:
+        """Takes the time of day, which is written anew once a second; the milliseconds of it."""
+        wall = time()
+        second = int(wall)
+        self._second = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second)).encode()
+        self._began = now - (wall - second)
+        return int((wall - second) * 1000)
 
     def decided(self, decision: Decision) -> None:
         """A limit allowed or refused."""
