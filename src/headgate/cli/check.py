@@ -10,7 +10,7 @@ from headgate.model.config import Config
 
 
 @click.command
-@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="FILE...")
 def check(files: tuple[Path, ...]) -> None:
     """Check configuration files and report every mistake at once, each with its line."""
     problems: list[str] = []

@@ -17,8 +17,8 @@ _INSTEAD_OF_A_FILE = {
 
 
 @click.command
-@click.argument("file", required=False, type=click.Path(path_type=Path))
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="The same as FILE.")
+@click.argument("file", required=False, type=click.Path(path_type=Path, readable=False))
+@click.option("--config", type=click.Path(path_type=Path, readable=False), metavar="FILE", help="The same as FILE.")
 @click.option("--listen", multiple=True, metavar="ADDRESS", help="Where clients connect (127.0.0.1:8000).")
 @click.option("--server", multiple=True, metavar="ADDRESS", help="A server to send requests to; give it several times.")
 @click.option("--limit", metavar="RATE", help="For each client address, as in 100/minute or 5/10s.")

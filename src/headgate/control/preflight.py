@@ -5,9 +5,10 @@ find it when it comes.
 """
 
 import asyncio
+import os
 
 from headgate.errors import UserError
-from headgate.model.config import Config
+from headgate.model.config import LOG_MODE, Config
 
 _PATIENCE = 1.0  # seconds that a store has to answer
 
@@ -31,7 +32,6 @@ def _try_log(path: str) -> None:
     if path == "-":
         return
     try:
-        with open(path, "ab"):
-            pass
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, LOG_MODE))
     except OSError as error:
         raise UserError(f"the access log {path} cannot be written: {(error.strerror or str(error)).lower()}") from error

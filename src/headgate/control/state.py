@@ -98,7 +98,10 @@ class StateFile:
         except OSError as error:
             if lock >= 0:
                 os.close(lock)
-            raise StateFailed(f"the state file {self._path} cannot be locked: {beside}: {_words(error)}") from error
+            hint = 'it keeps changes made at run time; choose its place with state_file or --state, "" for none'
+            raise StateFailed(
+                f"the state file {self._path} cannot be locked: {beside}: {_words(error)} ({hint})"
+            ) from error
         return lock
 
 

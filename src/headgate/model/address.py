@@ -24,6 +24,10 @@ class Address:
                     f'"{text}" is not an address: a Unix socket needs an absolute path, as in unix:/run/a.sock'
                 )
             return cls(path=text[5:])
+        if "://" in text:
+            raise ValueError(
+                f'"{text}" is not an address: it is a URL (expected host:port, without {text.split("//")[0]}//)'
+            )
         host, colon, port = text.rpartition(":")
         if host.startswith("[") and host.endswith("]"):
             host = host[1:-1]

@@ -144,6 +144,9 @@ class Admin:
     token: str = field(default="", repr=False)  # required when the address is not of this machine alone
 
 
+LOG_MODE = 0o640  # of a new access log: it has addresses in it
+
+
 @dataclass(frozen=True, slots=True)
 class AccessLog:
     """One line for each request."""
