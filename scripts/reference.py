@@ -50,6 +50,10 @@ SPECIAL: dict[tuple[str, str], tuple[str, str]] = {
     ("admin", "listen"): ('`"127.0.0.1:9000"`', '`"off"`: no admin API'),
     ("admin", "token_file"): ("none", "a file that has the token; blanks around it do not count"),
     ("upstreams", "servers"): ("`[]`", "may be empty: servers can be added at run time"),
+    ("routes", "on_client_gone"): (
+        '`"cancel"`',
+        "what becomes of a request whose client goes away: cancelled, finished all the same, or finished within a time",
+    ),
     ("routes", "match"): ("everything", "which requests; see below"),
 }
 

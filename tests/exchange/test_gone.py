@@ -1,5 +1,7 @@
 """The client goes away, in every phase: its server's connection closes and nothing of it is left."""
 
+from dataclasses import replace
+
 import pytest
 
 from headgate.wire.cells import ServerCell, WorkerCell
@@ -164,3 +166,119 @@ def test_a_server_connection_that_was_made_for_a_client_that_went_is_not_kept_wa
     client.resets()
     world.advance(10)
     assert world.worker_cell(WorkerCell.IN_FLIGHT) == 0
+
+
+def finishing(world: World, seconds: float = float("inf")) -> World:
+    """The same world, whose route finishes what its clients leave."""
+    (route,) = world.snapshot.routes
+    world.adopt(replace(world.snapshot, version=2, routes=(replace(route, on_client_gone=seconds),)))
+    return world
+
+
+def test_a_request_that_is_finished_anyway_has_its_response_read_to_the_end(make: Make) -> None:
+    world = finishing(make())
+    log = world.logs("text")
+    client = world.client()
+    client.sends(post(b"order"))
+    client.resets()
+    server = world.accepted()
+    server.sends(ok(b"x" * 100_000)[:-1])
+    assert server.transport.reading
+    assert world.in_flight() == 1
+    server.sends(b"x")
+    assert server.end == ""  # and its connection is used again
+    assert (world.flagged("DC"), world.responses(2), world.in_flight()) == (1, 0, 0)
+    assert log.lines[0].split()[5] == b"200"
+
+
+def test_a_response_that_a_slow_client_held_up_goes_on_when_it_is_gone(make: Make) -> None:
+    world = finishing(make())
+    client = world.client()
+    client.sends(get())
+    client.transport.stalled = True
+    server = world.accepted()
+    server.sends(ok(b"x" * 200_000)[:-1])
+    assert not server.transport.reading
+    client.resets()
+    server.sends(b"x")
+    assert world.in_flight() == 0
+
+
+def test_what_is_finished_anyway_goes_to_another_server_like_any_other(make: Make) -> None:
+    world = finishing(make(2))
+    client = world.client()
+    client.sends(get())
+    client.resets()
+    world.accepted().resets()
+    world.accepted().sends(ok())
+    assert world.worker_cell(WorkerCell.RETRIES) == 1
+
+
+def test_it_is_cut_when_the_time_that_the_route_gives_is_over(make: Make) -> None:
+    world = finishing(make(), 5)
+    client = world.client()
+    client.sends(get())
+    world.advance(3)
+    client.resets()
+    server = world.accepted()
+    world.advance(4.5)
+    assert server.end == ""
+    world.advance(1)
+    assert server.end == "reset"
+    assert world.in_flight() == 0
+
+
+def test_a_client_that_only_closed_its_half_gets_its_answer(make: Make) -> None:
+    world = finishing(make())
+    client = world.client()
+    client.sends(get(b"/1") + get(b"/2"))
+    client.closes()
+    server = world.accepted()
+    server.sends(ok(b"1"))
+    server.sends(ok(b"2"))
+    client.sees(ok(b"1") + ok(b"2"))
+    assert client.end == "closed"
+    assert (world.flagged("DC"), world.responses(2)) == (0, 2)
+
+
+@HOW
+def test_a_body_that_will_never_be_complete_is_not_finished(make: Make, how: str) -> None:
+    world = finishing(make())
+    client = world.client()
+    client.sends(post(b"body")[:-2])
+    server = world.accepted()
+    getattr(client, how)()
+    assert server.end == "reset"
+    assert world.flagged("DC") == 1
+
+
+def test_an_upgrade_whose_client_is_gone_is_no_tunnel(make: Make) -> None:
+    world = finishing(make())
+    client = world.client()
+    client.sends(get(b"/", b"Connection: upgrade", b"Upgrade: websocket"))
+    client.resets()
+    server = world.accepted()
+    server.sends(b"HTTP/1.1 101 -\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+    assert server.end == "reset"
+
+
+def test_a_drain_waits_for_what_is_finished_anyway(make: Make) -> None:
+    world = finishing(make())
+    client = world.client()
+    client.sends(get())
+    client.resets()
+    world.worker.drain(30)
+    assert not world.worker._finished.done()
+    world.accepted().sends(ok())
+    assert world.worker._finished.done()
+
+
+def test_a_drain_that_ends_cuts_what_is_finished_anyway(make: Make) -> None:
+    world = finishing(make())
+    client = world.client()
+    client.sends(get())
+    client.resets()
+    world.worker.drain(5)
+    world.advance(6)
+    assert world.accepted().end == "reset"
+    assert world.in_flight() == 0

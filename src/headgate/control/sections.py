@@ -110,6 +110,7 @@ def route(
         "upstream": values.named("an upstream", upstreams),
         "limits": values.many(values.named("a limit", limits), "list of names", same=str),
         "retry": section(config.Retry, RETRY, "a setting of retries"),
+        "on_client_gone": values.ON_CLIENT_GONE,
         "upgrades": values.many(values.UPGRADE, "list of protocols", same=str),
         "timeouts": timeouts(base, ROUTE_TIMEOUTS, "a timeout of a route"),
     }

@@ -174,6 +174,17 @@ def duration(*, zero: bool = False) -> Kind[float]:
     return Kind("duration", read)
 
 
+def _patience(place: Place, value: object) -> float:
+    if value in ("cancel", "finish"):
+        return 0.0 if value == "cancel" else float("inf")
+    if isinstance(value, str) and not _DURATION.fullmatch(value.strip()):
+        raise ValueError(f'{quoted(value)} is not known (expected "cancel", "finish" or a duration)')
+    return duration().read(place, value)
+
+
+ON_CLIENT_GONE = Kind('`"cancel"`, `"finish"` or duration', _patience)
+
+
 def seconds_of(value: object) -> float:
     """The seconds of "500ms", "10s", "1m", "2h", "1d", or of a number, which counts seconds."""
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -124,6 +124,7 @@ class Route:
     limits: tuple[str, ...] = ()  # names of limits; a request must pass all of them
     upgrades: tuple[str, ...] = ("*",)  # protocols that a connection may become; "*": all but other versions of HTTP
     retry: Retry = Retry()  # when a request that a server failed goes to another
+    on_client_gone: float = 0.0  # the request is cancelled, finished all the same, or finished within a time
     timeouts: Timeouts = Timeouts()  # those that differ here, all but request_head and idle
 
 

@@ -58,6 +58,7 @@ class Downstream(asyncio.Protocol):
         "_checked_ip",
         "_checked_route",
         "_checks",
+        "_has_ended",
         "_listener",
         "_paused",
         "_reading",
@@ -87,6 +88,7 @@ class Downstream(asyncio.Protocol):
         self._waiting = 0  # how much waited for the client when that was last looked at
         self._reading = True
         self._busy = False
+        self._has_ended = False  # it sends no more, and still reads
         self._added_host = b""
         self._added = b""
         self._checked_route: LiveRoute | None = None
@@ -146,9 +148,9 @@ class Downstream(asyncio.Protocol):
         self.state = _EXCHANGE
         self.exchange = exchange = Exchange(worker, self, head)
         if head.end == len(data):
-            exchange.begin(b"")
+            exchange.begin(self, b"")
         else:  # the beginning of a large body is not worth a copy
-            exchange.begin(data[head.end :] if head.length < _LARGE else memoryview(data)[head.end :])
+            exchange.begin(self, data[head.end :] if head.length < _LARGE else memoryview(data)[head.end :])
         return None
 
     def refuse(self, error: ExchangeError) -> None:
@@ -162,7 +164,7 @@ class Downstream(asyncio.Protocol):
         self.exchange = None
         if self.state is _CLOSED:
             return
-        if not keep:
+        if not keep or (self._has_ended and not self.buffer):
             # A close with unread bytes would send a reset.
             return self.linger() if self.buffer else self._close()
         self.state = _IDLE
@@ -242,11 +244,19 @@ class Downstream(asyncio.Protocol):
         ahead, self.buffer = self.buffer, b""
         return ahead
 
+    def abort(self) -> None:
+        """Breaks the connection off."""
+        self.transport.abort()
+
     def eof_received(self) -> bool:
-        return self.exchange is not None and self.exchange.client_ended()
+        self._has_ended = self.exchange is not None and self.exchange.client_ended()
+        return self._has_ended
 
     def connection_lost(self, error: Exception | None) -> None:
         self.state = _CLOSED
+        exchange = self.exchange
+        if exchange is not None and exchange.goes_on_alone():
+            self.exchange = None
         self.worker.closed(self)
         if self.exchange is not None:
             self.exchange.fail(ClientGone())

@@ -37,6 +37,7 @@ from headgate.http1.response import UNTIL_CLOSE, ResponseHead
 from headgate.http1.upgrade import allowed
 from headgate.limits.decision import Decision
 from headgate.wire.cells import ServerCell
+from headgate.worker.absent import Absent
 from headgate.worker.attempts import Attempts
 from headgate.worker.plan import Group, LiveRoute
 from headgate.worker.server import Server
@@ -75,6 +76,7 @@ class Phase(Enum):
 # Looking a member up in its class costs more than all else that is done with it (Python 3.11).
 _STORE, _CONNECT, _REQUEST_BODY, _RESPONSE_HEAD, _RESPONSE_BODY, _TUNNEL, _OVER = Phase
 _WAITS = (_REQUEST_BODY, _RESPONSE_HEAD, _RESPONSE_BODY, _TUNNEL)  # whose timeout has their name
+_ANSWERS = (_CONNECT, _RESPONSE_HEAD, _RESPONSE_BODY)  # all that is awaited is the server's
 _IN_FLIGHT = int(ServerCell.IN_FLIGHT)
 _FAILURES = {
     "UF": ServerCell.CONNECT_FAILURES,
@@ -120,7 +122,7 @@ class Exchange:
     def __init__(self, worker: "Worker", client: "Downstream", head: RequestHead) -> None:
         self.started = perf_counter()
         self._worker = worker
-        self.client = client
+        self.client: Downstream | Absent = client
         self.head = head
         worker.number = number = worker.number + 1
         self.id = b"%b%x" % (worker.id_prefix, number)
@@ -144,9 +146,9 @@ class Exchange:
 
     # How it is driven.
 
-    def begin(self, rest: bytes | memoryview) -> None:
+    def begin(self, client: "Downstream", rest: bytes | memoryview) -> None:
         """Starts the story. rest: what came after the request's head."""
-        self._story = self._tell(rest)
+        self._story = self._tell(client, rest)
         try:  # noqa: SIM105
             next(self._story)
         except StopIteration:  # the story has come to its end; contextlib.suppress would cost more than the rest
@@ -170,8 +172,8 @@ class Exchange:
 
     # The story.
 
-    def _tell(self, rest: bytes | memoryview) -> Story:
-        client, head, worker = self.client, self.head, self._worker
+    def _tell(self, client: "Downstream", rest: bytes | memoryview) -> Story:
+        head, worker = self.head, self._worker
         try:
             if rest or self._upload is not None:
                 self._take(rest)
@@ -191,7 +193,7 @@ class Exchange:
                     decisions = yield  # type: ignore[assignment]
                 self._admit(decisions)  # type: ignore[arg-type]
             # choose and forward
-            request = b"%b%bX-Request-ID: %b\r\n\r\n" % (head.lines, self._added_fields(route), self.id)
+            request = b"%b%bX-Request-ID: %b\r\n\r\n" % (head.lines, self._added_fields(client, route), self.id)
             attempts: Attempts | None = None
             while True:
                 server = self.server = self._choose(route.group, attempts)
@@ -225,8 +227,8 @@ class Exchange:
             self._failed(InternalError("see the log"))
         # account
         worker.account.ended(self)
-        if client.exchange is self:
-            client.ended(not head.close)
+        if self.client.exchange is self:
+            self.client.ended(not head.close)
 
     def _admit(self, decisions: Sequence[Decision]) -> None:
         """Goes on when every limit allows it; else the one that refuses for the longest time answers."""
@@ -239,9 +241,9 @@ class Exchange:
             self.decision = refused
             raise StoreUnavailable("limit not known") if refused.unavailable else Limited(refused.limit.limit.name)
 
-    def _added_fields(self, route: LiveRoute) -> bytes:
+    def _added_fields(self, client: "Downstream", route: LiveRoute) -> bytes:
         """The fields that the server is told beside the client's own."""
-        fields = self.client.fields_for(self.head)
+        fields = client.fields_for(self.head)
         if self.head.upgrade:
             self._asked = allowed(self.head.upgrade, route.upgrades)
             if self._asked:
@@ -362,6 +364,8 @@ class Exchange:
         """The server agreed to speak something else: from here on both connections are one."""
         connection, client = self.connection, self.client
         assert connection is not None
+        if isinstance(client, Absent):
+            raise ClientGone
         first, _ = connection.begin_body(response, True)
         out = b"%b%b\r\n%b" % (response.lines, _UPGRADE % response.upgrade, bytes(first))
         self.head.close = True
@@ -503,11 +507,32 @@ class Exchange:
         require_agreement(self._asked, response.upgrade)
 
     def client_ended(self) -> bool:
-        """The client sends no more. Whether its connection stays open: in a tunnel, for what the server still sends."""
+        """The client sends no more. Whether its connection stays open, for what the server still sends: in a tunnel, or
+        where the route says that a request is finished although its client may have gone.
+        """
         if self._tunnel is None or self._phase is not _TUNNEL:
-            return False
+            return self._is_finished_anyway()
         self._tunnel.client_ended()
         self.goes_on()
+        return True
+
+    def goes_on_alone(self) -> bool:
+        """The client is gone. Whether the request goes on, for the server's sake."""
+        if not self._is_finished_anyway():
+            return False
+        self.flag = ClientGone.flag
+        client = self.client
+        self.client = Absent(self._worker, self, client.address, min(client.deadline, self._until))
+        self._worker.absent(self.client)
+        if self.connection is not None:
+            self.connection.resume_reading()
+        return True
+
+    def _is_finished_anyway(self) -> bool:
+        """Whether the route has it that the server answers to the end; from now on within the time that it says."""
+        if self._phase not in _ANSWERS or self._is_uploading() or not self._route.on_client_gone:
+            return False
+        self._until = min(self._until, self._worker.now + self._route.on_client_gone)
         return True
 
     def server_ended(self) -> bool:

@@ -59,13 +59,14 @@ class Group:
 class LiveRoute:
     """A route with what it needs to serve. unwanted: the statuses with which a request goes to another server."""
 
-    __slots__ = ("group", "limits", "retry", "timeouts", "unwanted", "upgrades")
+    __slots__ = ("group", "limits", "on_client_gone", "retry", "timeouts", "unwanted", "upgrades")
 
     def __init__(self, group: Group, limits: tuple[LimitState, ...], route: Route) -> None:
         self.group = group
         self.limits = limits
         self.timeouts: Timeouts = route.timeouts
         self.retry: Retry = route.retry
+        self.on_client_gone = route.on_client_gone
         self.unwanted = frozenset(status for status in route.retry.on if isinstance(status, int))
         self.upgrades = frozenset(name.encode() for name in route.upgrades)
 

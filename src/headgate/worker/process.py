@@ -21,6 +21,7 @@ from headgate.store.build import build as build_store
 from headgate.store.shared import SharedStore
 from headgate.wire.cells import Cells, WorkerCell
 from headgate.wire.messages import Adopted, Drained, Launch, Message
+from headgate.worker.absent import Absent
 from headgate.worker.access_log import LogWriter
 from headgate.worker.account import Account
 from headgate.worker.answers import answer
@@ -61,7 +62,7 @@ class Worker:
         self._row = self._cells.worker(launch.index)
         self._local = SharedStore(launch.limits)
         self._shared = Shared(self._cells, launch.index, self._local.spare_lock)
-        self._clients: set[Downstream] = set()
+        self._clients: set[Downstream | Absent] = set()
         self._listening: dict[str, Listening] = {}
         self._arriving: set[asyncio.Task[None]] = set()  # bring in who waited in a socket that was given up
         self._connecting: set[asyncio.Task[None]] = set()
@@ -124,7 +125,7 @@ class Worker:
     def stop(self) -> None:
         """Ends at once."""
         for client in list(self._clients):
-            client.transport.abort()
+            client.abort()
         if not self._finished.done():
             self._finished.set_result(None)
 
@@ -215,7 +216,11 @@ class Worker:
         self._clients.add(client)
         self._row[WorkerCell.ACCEPTED] += 1
 
-    def closed(self, client: Downstream) -> None:
+    def absent(self, client: Absent) -> None:
+        """A client has gone and its request goes on."""
+        self._clients.add(client)
+
+    def closed(self, client: Downstream | Absent) -> None:
         """A client's connection is gone."""
         self._clients.discard(client)
         if self.draining:

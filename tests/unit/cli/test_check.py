@@ -29,6 +29,6 @@ def test_every_mistake_of_every_file_is_told_at_once(headgate: Headgate, tmp_pat
     assert err == [
         f"headgate: {bad}:1: workers: 0 is out of range (expected 1 to 256)",
         f'headgate: {bad}:10: routes[0].policy: "policy" is not a setting of a route '
-        "(known: match, upstream, limits, retry, upgrades, timeouts)",
+        "(known: match, upstream, limits, retry, on_client_gone, upgrades, timeouts)",
         f"headgate: {missing}: no such file",
     ]

@@ -136,6 +136,11 @@ REFUSED = {
         "routes[0].retry.on[0]",
         "200 is no status of a failure (expected 400 to 599)",
     ),
+    "client gone": (
+        f'{WEB}[[routes]]\nupstream = "web"\non_client_gone = "finnish"',
+        "routes[0].on_client_gone",
+        '"finnish" is not known (expected "cancel", "finish" or a duration)',
+    ),
     "retry without an attempt": (
         f'{WEB}[[routes]]\nupstream = "web"\nretry.attempts = 0',
         "routes[0].retry.attempts",
