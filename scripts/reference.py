@@ -29,6 +29,7 @@ SECTIONS: dict[str, tuple[type, Kinds]] = {
     "top": (config.Config, build.TOP),
     "timeouts": (config.Timeouts, sections.TIMEOUTS),
     "heads": (config.Heads, sections.HEADS),
+    "connections": (config.Connections, sections.CONNECTIONS),
     "admin": (config.Admin, sections.ADMIN),
     "store": (config.Store, sections.STORE),
     "access_log": (config.AccessLog, sections.ACCESS_LOG),

@@ -13,7 +13,19 @@ from headgate.control import sections, values
 from headgate.control.report import Place, Report, Said
 from headgate.control.values import Kind, Kinds
 from headgate.model.address import Address
-from headgate.model.config import AccessLog, Admin, Config, Heads, Limit, Listener, Route, Store, Timeouts, Upstream
+from headgate.model.config import (
+    AccessLog,
+    Admin,
+    Config,
+    Connections,
+    Heads,
+    Limit,
+    Listener,
+    Route,
+    Store,
+    Timeouts,
+    Upstream,
+)
 from headgate.routing.router import normal_path
 from headgate.wire.cells import LIMITS, SERVERS
 
@@ -30,7 +42,18 @@ TOP: Kinds = {
     "state_file": values.OPTIONAL_TEXT,
     "drain": values.duration(zero=True),
 }
-TABLES = ("timeouts", "heads", "admin", "store", "access_log", "listeners", "upstreams", "limits", "routes")
+TABLES = (
+    "timeouts",
+    "heads",
+    "connections",
+    "admin",
+    "store",
+    "access_log",
+    "listeners",
+    "upstreams",
+    "limits",
+    "routes",
+)
 _AS_IT_IS: Kind[object] = Kind("table", lambda place, value: value)
 
 
@@ -52,6 +75,7 @@ def build(
     admin = _with_token(place, admin, environ.get(TOKEN_VARIABLE, ""))
     log = reader.one("access_log", sections.section(AccessLog, sections.ACCESS_LOG), None)
     heads = reader.one("heads", sections.section(Heads, sections.HEADS), Heads())
+    connections = reader.one("connections", sections.section(Connections, sections.CONNECTIONS), Connections())
     store = reader.one("store", sections.section(Store, sections.STORE), Store())
     _check_addresses(place, listeners, upstreams, admin)
     _check_totals(place, upstreams, limits)
@@ -62,6 +86,7 @@ def build(
         routes=tuple(routes),
         limits=tuple(limits.values()),
         heads=heads,
+        connections=connections,
         store=store,
         admin=admin,
         access_log=log and AccessLog(log.format, log.path if log.path == "-" else str(folder / log.path)),

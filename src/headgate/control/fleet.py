@@ -159,6 +159,7 @@ class Fleet:
             routes=config.routes,
             limits=limits,
             heads=config.heads,
+            connections=config.connections,
             store=config.store,
             access_log=config.access_log,
             trusted_proxies=config.trusted_proxies,

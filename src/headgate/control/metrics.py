@@ -36,6 +36,7 @@ _SERVER_COUNTERS = (
 _WORKER_COUNTERS = (
     ("requests_received", WorkerCell.REQUESTS, "Requests received, with those answered by Headgate itself."),
     ("connections_accepted", WorkerCell.ACCEPTED, "Client connections accepted."),
+    ("connections_turned_away", WorkerCell.TURNED_AWAY, "Client connections beyond what one address may have."),
     ("retries", WorkerCell.RETRIES, "Requests tried again elsewhere."),
     ("retries_refused", WorkerCell.RETRIES_REFUSED, "Requests not tried again because too many were."),
     ("store_errors", WorkerCell.STORE_ERRORS, "Limit decisions that the store did not make."),
@@ -133,6 +134,12 @@ def _workers(plane: Plane) -> Iterator[str]:
         "counter",
         "Requests that ended without a server's whole response, by flag (docs: response flags).",
         [(_labels(flag=flag), cells.flag_total(flag)) for flag in FLAGS],
+    )
+    yield from _family(
+        "headgate_worker_loop_lag_seconds",
+        "gauge",
+        "How late the worker's event loop came to its work at the worst, fading by a tenth each quarter of a second.",
+        [(_labels(worker=str(row)), cells.worker(row)[WorkerCell.LAG] / 1e6) for row in range(cells.workers)],
     )
     yield from _single(
         "headgate_connections", "gauge", "Open client connections.", cells.worker_total(WorkerCell.CONNECTIONS)

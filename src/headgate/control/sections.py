@@ -31,6 +31,7 @@ HEADS: Kinds = {
     "max_fields": values.number(1, 10_000),
     "max_target": values.number(64, 1 << 20),
 }
+CONNECTIONS: Kinds = {"max": values.number(0, 1 << 20), "max_per_client": values.number(0, 1 << 20)}
 HEALTH_CHECK: Kinds = {
     "path": values.TARGET,
     "interval": values.duration(),

@@ -46,6 +46,14 @@ class Heads:
 
 
 @dataclass(frozen=True, slots=True)
+class Connections:
+    """How many client connections each worker has at the most. Beyond, no more are accepted until some have closed."""
+
+    max: int = 0  # 0: half of the descriptors that the worker may open
+    max_per_client: int = 0  # of one address; one more is closed at once. 0: no limit. Trusted proxies have none
+
+
+@dataclass(frozen=True, slots=True)
 class Listener:
     """An address that clients connect to."""
 
@@ -166,6 +174,7 @@ class Config:
     limits: tuple[Limit, ...] = ()
     workers: int = 0  # 0: one for each core
     heads: Heads = Heads()
+    connections: Connections = Connections()
     store: Store = Store()
     admin: Admin = Admin()
     access_log: AccessLog | None = None

@@ -6,7 +6,7 @@ flight keeps what it began with.
 
 from dataclasses import dataclass
 
-from headgate.model.config import AccessLog, Ejection, Heads, Limit, Listener, Route, Store, Timeouts
+from headgate.model.config import AccessLog, Connections, Ejection, Heads, Limit, Listener, Route, Store, Timeouts
 from headgate.model.server import ServerState
 
 
@@ -39,6 +39,7 @@ class Snapshot:
     routes: tuple[Route, ...]
     limits: tuple[LimitState, ...] = ()
     heads: Heads = Heads()
+    connections: Connections = Connections()
     store: Store = Store()
     access_log: AccessLog | None = None
     trusted_proxies: tuple[str, ...] = ()

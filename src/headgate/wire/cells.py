@@ -43,6 +43,8 @@ class WorkerCell(_Counting):
     VERSION = auto()  # of the adopted snapshot
     CONNECTIONS = auto()  # open client connections (gauge)
     ACCEPTED = auto()
+    TURNED_AWAY = auto()  # connections beyond what one address may have
+    LAG = auto()  # microseconds that the loop was late lately, at the worst (gauge)
     IN_FLIGHT = auto()  # exchanges begun and not ended (gauge)
     REQUESTS = auto()
     LOG_DROPPED = auto()  # access log lines that could not be written

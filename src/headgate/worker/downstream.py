@@ -109,7 +109,9 @@ class Downstream(asyncio.Protocol):
         self.address = self.ip.encode()
         self.trusted = self.ip in self.worker.plan.trusted
         self.deadline = self.worker.now + self._listener.timeouts.request_head
-        self.worker.accepted(self)
+        if not self.worker.accepted(self):
+            self.state = _CLOSED
+            stream.abort()
 
     def data_received(self, data: bytes) -> None:
         if self.exchange is not None:

@@ -31,6 +31,22 @@ class Listening:
         else:
             self._server = await loop.create_server(self._accepted, sock=self._sock, backlog=_BACKLOG)
 
+    def pause(self) -> None:
+        """Accepts no more for now: who connects waits in the kernel's queue, which the spare descriptor keeps."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether nothing is accepted, for now or for good."""
+        return self._server is None
+
+    async def resume(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Accepts again. Raises OSError when there is no descriptor for it."""
+        self._sock = self._spare.dup()
+        await self.open(loop)
+
     def close(self) -> list[socket.socket]:
         """Accepts no more; the connections that the kernel made and nobody took yet, for `attend`.
 

@@ -7,6 +7,7 @@ keeps the coarse clock (`now`) that the data path reads instead of asking the sy
 import asyncio
 import logging
 import os
+import resource
 import socket
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from headgate.worker.account import Account
 from headgate.worker.answers import answer
 from headgate.worker.downstream import Downstream
 from headgate.worker.exchange import Exchange
+from headgate.worker.guard import Guard
 from headgate.worker.listening import Listening
 from headgate.worker.plan import Plan, Shared
 from headgate.worker.server import Server
@@ -67,6 +69,11 @@ class Worker:
         self._arriving: set[asyncio.Task[None]] = set()  # bring in who waited in a socket that was given up
         self._connecting: set[asyncio.Task[None]] = set()
         self._finished: asyncio.Future[None] = loop.create_future()
+        self._guard = Guard()
+        self._most_clients = _half_of_descriptors()
+        self._is_full = False  # accepts no more for now
+        self._resuming: asyncio.Task[None] | None = None
+        self._swept = clock()
         self._drain_until = 0.0
         self._quiet_until = 0.0
         self._drain_spares = 0.0
@@ -105,6 +112,8 @@ class Worker:
         if snapshot.access_log != before.access_log:
             self._open_log(snapshot)
         self.plan = plan
+        self._guard.most = snapshot.connections.max_per_client
+        self._most_clients = snapshot.connections.max or _half_of_descriptors()
         await self._listen(snapshot.listeners, sockets)
         self._row[WorkerCell.VERSION] = snapshot.version
         self._send(Adopted(snapshot.version))
@@ -156,6 +165,8 @@ class Worker:
             else:
                 listening = self._listening[address] = Listening(self, listener, sockets[address])
                 await listening.open(self._loop)
+                if self._is_full:
+                    listening.pause()
 
     def _unlisten(self, listening: Listening) -> None:
         task = self._loop.create_task(listening.attend(listening.close(), self._loop))
@@ -171,6 +182,9 @@ class Worker:
         if not self._finished.done():
             self._loop.call_later(_SWEEP, self._sweep)  # first of all: whatever goes wrong, there is a next one
         self.now = now = self._clock()
+        lag = max(0, int((now - self._swept - _SWEEP) * 1e6))
+        self._row[WorkerCell.LAG] = max(lag, self._row[WorkerCell.LAG] * 9 // 10)
+        self._swept = now
         self._date = formatdate(usegmt=True).encode()
         in_flight = 0
         # Deadlines count from a clock that was up to a sweep behind: looked at so much later, none is early.
@@ -184,8 +198,23 @@ class Worker:
             group.sweep(now)
         self._row[WorkerCell.CONNECTIONS] = len(self._clients)
         self._row[WorkerCell.IN_FLIGHT] = in_flight
+        if self._is_full and len(self._clients) < self._most_clients and self._resuming is None and not self.draining:
+            self._resuming = self._loop.create_task(self._accept_again())
         if self.draining:
             self._sweep_drain(now)
+
+    async def _accept_again(self) -> None:
+        """Some have closed: who waits may come in."""
+        self._is_full = False
+        try:
+            for listening in self._listening.values():
+                if listening.is_paused:
+                    await listening.resume(self._loop)
+        except OSError as error:  # no descriptor is left; the next sweep tries again
+            logger.warning("connections cannot be accepted yet: %s", error.strerror)
+            self._is_full = True
+        finally:
+            self._resuming = None
 
     def _sweep_drain(self, now: float) -> None:
         if now >= self._drain_until:
@@ -211,10 +240,19 @@ class Worker:
 
     # What connections and exchanges ask of it.
 
-    def accepted(self, client: Downstream) -> None:
-        """A client connected."""
-        self._clients.add(client)
+    def accepted(self, client: Downstream) -> bool:
+        """A client connected. Whether it may stay: not if its address has too many connections already."""
         self._row[WorkerCell.ACCEPTED] += 1
+        if not client.trusted and not self._guard.enters(client.ip):
+            self._row[WorkerCell.TURNED_AWAY] += 1
+            return False
+        self._clients.add(client)
+        if len(self._clients) >= self._most_clients and not self._is_full:
+            self._is_full = True
+            logger.warning("%d connections: no more are accepted until some have closed", len(self._clients))
+            for listening in self._listening.values():
+                listening.pause()
+        return True
 
     def absent(self, client: Absent) -> None:
         """A client has gone and its request goes on."""
@@ -222,7 +260,10 @@ class Worker:
 
     def closed(self, client: Downstream | Absent) -> None:
         """A client's connection is gone."""
-        self._clients.discard(client)
+        if client in self._clients:
+            self._clients.remove(client)
+            if not client.trusted:
+                self._guard.leaves(client.ip)
         if self.draining:
             self._check_drained()
 
@@ -260,3 +301,8 @@ class Worker:
             exchange.fail(error)
         else:
             exchange.resume(connection)
+
+
+def _half_of_descriptors() -> int:
+    """So many clients can each have a connection to a server."""
+    return max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)

@@ -308,7 +308,9 @@ rate = "100"
 upstream = "wbe"
 limits = ["per_ipp"]
 """
-    known_top = "workers, trusted_proxies, state_file, drain, timeouts, heads, admin, store, access_log, listeners"
+    known_top = (
+        "workers, trusted_proxies, state_file, drain, timeouts, heads, connections, admin, store, access_log, listeners"
+    )
     assert problems(tmp_path, text) == [
         f'headgate.toml:1: wokers: "wokers" is not a setting (known: {known_top}, upstreams, limits, routes); '
         'did you mean "workers"?',

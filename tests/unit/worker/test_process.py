@@ -13,7 +13,7 @@ import pytest
 import uvloop
 
 from headgate.model.address import Address
-from headgate.model.config import AccessLog, Ejection, Listener, Route, Store, Timeouts
+from headgate.model.config import AccessLog, Connections, Ejection, Listener, Route, Store, Timeouts
 from headgate.model.server import ServerState
 from headgate.model.snapshot import Snapshot, UpstreamState
 from headgate.store.shared import SharedStore
@@ -391,6 +391,39 @@ def test_a_store_that_is_not_wanted_any_more_is_closed(run: Run) -> None:
         assert world.worker.store is here
 
     scenario(run, play)
+
+
+def test_beyond_the_most_connections_others_wait_until_one_is_closed(
+    run: Run, backend: Backend, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def play(world: Running) -> None:
+        held = [await asyncio.open_connection(*world.address) for _ in range(2)]
+        await until(lambda: len(world.worker._clients) == 2)
+        waiting = asyncio.ensure_future(ask(world.address))
+        done, _ = await asyncio.wait([waiting], timeout=0.6)
+        assert not done
+        assert len(world.worker._clients) == 2
+        for _, writer in held:
+            writer.close()
+            await writer.wait_closed()
+        assert (await waiting).startswith(b"HTTP/1.1 200")
+        assert (await ask(world.address)).startswith(b"HTTP/1.1 200")
+
+    scenario(run, play, backend.address, connections=Connections(max=2))
+    assert sum("no more are accepted" in message for message in caplog.messages) == 1
+
+
+def test_a_drain_takes_those_who_wait_for_a_full_worker(run: Run, backend: Backend) -> None:
+    async def play(world: Running) -> None:
+        _, writer = await asyncio.open_connection(*world.address)
+        await until(lambda: len(world.worker._clients) == 1)
+        waiting = asyncio.ensure_future(ask(world.address))
+        await asyncio.sleep(0.05)
+        writer.close()
+        world.worker.drain(5)
+        assert (await waiting).startswith(b"HTTP/1.1 200")
+
+    scenario(run, play, backend.address, connections=Connections(max=1))
 
 
 def test_a_drain_cuts_what_does_not_end_and_says_how_many(run: Run, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,63 @@
+"""What clients may take by being connected."""
+
+from dataclasses import replace
+
+import pytest
+
+from headgate.model.config import Connections
+from headgate.wire.cells import WorkerCell
+from tests.exchange.kit import Make, World, get, ok
+
+
+def limited(world: World, connections: Connections) -> World:
+    """The same world, where clients may have so many connections."""
+    world.adopt(replace(world.snapshot, version=2, connections=connections))
+    return world
+
+
+def test_one_connection_too_many_of_an_address_is_closed_at_once(make: Make) -> None:
+    world = limited(make(), Connections(max_per_client=2))
+    first, second, third = (world.client() for _ in range(3))
+    other = world.client(("192.0.2.2", 1))
+    assert [client.end for client in (first, second, third, other)] == ["", "", "reset", ""]
+    assert world.worker_cell(WorkerCell.TURNED_AWAY) == 1
+    first.closes()
+    assert world.client().end == ""
+
+
+def test_a_trusted_proxy_has_as_many_as_it_likes(make: Make) -> None:
+    world = limited(make(trusted=["192.0.2.0/24"]), Connections(max_per_client=1))
+    assert [world.client().end for _ in range(3)] == ["", "", ""]
+
+
+def test_what_an_address_had_before_the_limit_came_is_counted(make: Make) -> None:
+    world = make()
+    clients = [world.client() for _ in range(3)]
+    limited(world, Connections(max_per_client=2))
+    assert world.client().end == "reset"
+    for client in clients[:2]:
+        client.closes()
+    assert world.client().end == ""
+
+
+def test_one_that_is_turned_away_asks_nothing(make: Make) -> None:
+    world = limited(make(), Connections(max_per_client=1))
+    served, turned_away = world.client(), world.client()
+    turned_away.sends(get())
+    served.sends(get())
+    world.accepted().sends(ok())
+    assert not world.accepts
+    assert world.worker_cell(WorkerCell.REQUESTS) == 1
+
+
+def test_the_worst_lag_of_the_loop_is_told_and_fades(make: Make) -> None:
+    world = make()
+    world.advance(1)
+    assert world.worker_cell(WorkerCell.LAG) == 0
+    clock = world.worker._clock
+    world.worker._clock = lambda: clock() + 0.5  # the process was held up once
+    world.advance(0.25)
+    worst = world.worker_cell(WorkerCell.LAG)
+    assert worst == pytest.approx(500_000, abs=1)
+    world.advance(10)
+    assert 0 < world.worker_cell(WorkerCell.LAG) < worst / 20

@@ -1,0 +1,30 @@
+"""How many connections of one address there are."""
+
+from headgate.worker.guard import Guard
+
+
+def test_without_a_limit_all_come_in_and_are_counted() -> None:
+    guard = Guard()
+    assert all(guard.enters("a") for _ in range(1000))
+    guard.most = 1000
+    assert not guard.enters("a")
+    assert guard.enters("b")
+
+
+def test_one_that_leaves_makes_room_for_one() -> None:
+    guard = Guard()
+    guard.most = 2
+    assert [guard.enters("a") for _ in range(3)] == [True, True, False]
+    guard.leaves("a")
+    assert [guard.enters("a") for _ in range(2)] == [True, False]
+
+
+def test_nothing_is_kept_of_addresses_that_have_left() -> None:
+    guard = Guard()
+    for name in "abc":
+        guard.enters(name)
+        guard.enters(name)
+    for name in "abc":
+        guard.leaves(name)
+        guard.leaves(name)
+    assert len(guard) == 0
