@@ -1,82 +1,9 @@
 import pytest
 
 from headgate.errors import BadRequest, BadResponse
-from headgate.http1.body import MAX_LINE, MAX_TRAILER, Chunked
+from headgate.http1.body import MAX_TRAILER, Chunked
+from tests.unit.http1.body_vectors import BAD, GOOD, UNFINISHED
 
-# name, bytes, what is passed on, its content, what follows
-GOOD = [
-    ("empty", b"0\r\n\r\n", b"0\r\n\r\n", b"", b""),
-    ("one-chunk", b"5\r\nhello\r\n0\r\n\r\n", b"5\r\nhello\r\n0\r\n\r\n", b"hello", b""),
-    ("two-chunks", b"1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", b"1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", b"abc", b""),
-    (
-        "data-like-framing",
-        b"7\r\n0\r\n\r\n\r\n\r\n0\r\n\r\n",
-        b"7\r\n0\r\n\r\n\r\n\r\n0\r\n\r\n",
-        b"0\r\n\r\n\r\n",
-        b"",
-    ),
-    (
-        "hex-both-cases",
-        b"aA\r\n%b\r\n0\r\n\r\n" % (b"x" * 170),
-        b"aA\r\n%b\r\n0\r\n\r\n" % (b"x" * 170),
-        b"x" * 170,
-        b"",
-    ),
-    ("leading-zeros", b"0001\r\na\r\n000\r\n\r\n", b"0001\r\na\r\n000\r\n\r\n", b"a", b""),
-    ("fifteen-digits", b"000000000000001\r\na\r\n0\r\n\r\n", b"000000000000001\r\na\r\n0\r\n\r\n", b"a", b""),
-    ("extension", b"1;x\r\na\r\n0;y=z\r\n\r\n", b"1\r\na\r\n0\r\n\r\n", b"a", b""),
-    ("extension-quoted", b'1 \t; x = "y;\\"z\xff"\r\na\r\n0\r\n\r\n', b"1\r\na\r\n0\r\n\r\n", b"a", b""),
-    ("extensions", b'1;x=y;z ; a=""\r\na\r\n0\r\n\r\n', b"1\r\na\r\n0\r\n\r\n", b"a", b""),
-    ("trailer", b"0\r\nX: v\r\nY:\r\n\r\n", b"0\r\n\r\n", b"", b""),
-    ("trailer-of-framing", b"0\r\nContent-Length: 5\r\nTransfer-Encoding: x\r\n\r\n", b"0\r\n\r\n", b"", b""),
-    ("next-request", b"1\r\na\r\n0\r\n\r\nGET / HTTP/1.1\r\n", b"1\r\na\r\n0\r\n\r\n", b"a", b"GET / HTTP/1.1\r\n"),
-    ("next-after-trailer", b"0\r\nX: v\r\n\r\n\r\n", b"0\r\n\r\n", b"", b"\r\n"),
-    ("longest-line", b"1;%b\r\na\r\n0\r\n\r\n" % (b"x" * (MAX_LINE - 4)), b"1\r\na\r\n0\r\n\r\n", b"a", b""),
-]
-BAD = [
-    ("no-size", b"\r\nhello\r\n0\r\n\r\n"),
-    ("no-size-but-extension", b";x\r\n\r\n"),
-    ("no-number", b"xyz\r\n"),
-    ("negative", b"-1\r\na\r\n0\r\n\r\n"),
-    ("plus", b"+1\r\na\r\n0\r\n\r\n"),
-    ("hex-prefix", b"0x1\r\na\r\n0\r\n\r\n"),
-    ("underscore", b"1_0\r\n"),
-    ("sixteen-digits", b"0000000000000001\r\na\r\n0\r\n\r\n"),
-    ("beyond-64-bits", b"10000000000000001\r\na\r\n"),
-    ("space-before", b" 1\r\na\r\n0\r\n\r\n"),
-    ("space-after", b"1 \r\na\r\n0\r\n\r\n"),
-    ("tab-after", b"1\t\r\na\r\n0\r\n\r\n"),
-    ("space-within", b"1 1\r\n"),
-    ("size-lf-only", b"1\na\r\n0\r\n\r\n"),
-    ("size-cr-only", b"1\ra\r\n0\r\n\r\n"),
-    ("size-cr-cr-lf", b"1\r\r\na\r\n0\r\n\r\n"),
-    ("extension-lf-only", b"1;x\na\r\n0\r\n\r\n"),
-    ("extension-cr", b"1;x\ry\r\na\r\n0\r\n\r\n"),
-    ("extension-empty", b"1;\r\na\r\n0\r\n\r\n"),
-    ("extension-empty-one-of-two", b"1;x;\r\na\r\n0\r\n\r\n"),
-    ("extension-no-name", b"1;=x\r\na\r\n0\r\n\r\n"),
-    ("extension-no-value", b"1;x=\r\na\r\n0\r\n\r\n"),
-    ("extension-quote-open", b'1;x="y\r\na\r\n0\r\n\r\n'),
-    ("extension-quote-escaped", b'1;x="y\\"\r\na\r\n0\r\n\r\n'),
-    ("extension-space-after", b"1;x \r\na\r\n0\r\n\r\n"),
-    ("extension-two-words", b"1;x y\r\na\r\n0\r\n\r\n"),
-    ("extension-nul", b"1;\0\r\na\r\n0\r\n\r\n"),
-    ("data-too-long", b"1\r\nab\r\n0\r\n\r\n"),
-    ("data-too-short", b"3\r\na\r\n0\r\n\r\n"),
-    ("data-lf-only", b"1\r\na\n0\r\n\r\n"),
-    ("data-cr-only", b"1\r\na\r0\r\n\r\n"),
-    ("data-no-end", b"1\r\na0\r\n\r\n"),
-    ("last-lf-only", b"0\n\r\n"),
-    ("end-lf-only", b"0\r\n\n"),
-    ("end-cr-other", b"0\r\n\rx\n"),
-    ("trailer-no-colon", b"0\r\nXv\r\n\r\n"),
-    ("trailer-space-before-colon", b"0\r\nX : v\r\n\r\n"),
-    ("trailer-fold", b"0\r\nX: v\r\n w\r\n\r\n"),
-    ("trailer-lf-only", b"0\r\nX: v\n\r\n"),
-    ("trailer-nul", b"0\r\nX: \0\r\n\r\n"),
-    ("line-too-long", b"1;%b\r\na\r\n0\r\n\r\n" % (b"x" * (MAX_LINE - 3))),
-    ("line-endless", b"1;" + b"x" * MAX_LINE),
-]
 SHORT = [case for case in GOOD if len(case[1]) < 1000]
 
 
@@ -120,10 +47,21 @@ def test_a_body_is_the_same_however_it_was_split(
 def test_a_malformed_body_is_refused_however_it_was_split(
     name: str, data: bytes, error: type[BadRequest] | type[BadResponse]
 ) -> None:
-    for size in (len(data), 1, 2, 3, 7):
+    ways = [_pieces(data, size) for size in (len(data), 1, 2, 3, 7)]
+    if len(data) < 1000:
+        ways += [[data[:at], data[at:]] for at in range(len(data))]
+    for pieces in ways:
         body = Chunked(True, error)
         with pytest.raises(error):
-            list(map(body.feed, _pieces(data, size)))
+            list(map(body.feed, pieces))
+        assert not body.done
+
+
+@pytest.mark.parametrize(("name", "data"), UNFINISHED, ids=[case[0] for case in UNFINISHED])
+def test_a_body_that_may_still_become_one_is_waited_for(name: str, data: bytes) -> None:
+    for size in (len(data) + 1, 1):
+        body = Chunked(True, BadRequest)
+        list(map(body.feed, _pieces(data, size)))
         assert not body.done
 
 
@@ -134,6 +72,11 @@ def test_a_body_that_stops_early_is_not_done(
     body = Chunked(True, BadRequest)
     assert passed.startswith(body.feed(data[: len(data) - len(rest) - 1]))
     assert not body.done
+
+
+def test_the_bodies_have_names_of_their_own() -> None:
+    names = [case[0] for case in (*GOOD, *BAD, *UNFINISHED)]
+    assert len(set(names)) == len(names) >= 100
 
 
 def test_a_flaw_is_seen_before_its_line_ends() -> None:

@@ -7,12 +7,15 @@ from headgate.errors import HeadTooLarge, TargetTooLong
 from headgate.http1 import request
 from headgate.http1.request import CHUNKED, read_request
 from headgate.model.config import Heads
+from tests.unit.http1.framing_vectors import CODINGS, ENDS, FIELDS, LENGTHS
 from tests.unit.http1.reading import Refused, Request, decided_alike, host_apart, request_outcome, request_value
 from tests.unit.http1.request_hops import HOPS, LIMITED, LIMITS
 from tests.unit.http1.request_vectors import BODIES, GRAMMAR, LINE, Vector, get, post
+from tests.unit.http1.target_vectors import ABSOLUTE, HOSTS, LINES, TARGETS, VERSIONS
 
+ODD = (*LENGTHS, *CODINGS, *FIELDS, *ENDS, *VERSIONS, *LINES, *TARGETS, *ABSOLUTE, *HOSTS)
 EVERY = [
-    *((vector, Heads()) for vector in (*BODIES, *GRAMMAR, *LINE, *HOPS)),
+    *((vector, Heads()) for vector in (*BODIES, *GRAMMAR, *LINE, *HOPS, *ODD)),
     *((vector, LIMITS) for vector in LIMITED),
 ]
 each_vector = pytest.mark.parametrize(("vector", "heads"), EVERY, ids=[f"{v[0]} ({v[2]})" for v, _ in EVERY])
@@ -57,7 +60,7 @@ def test_what_is_forwarded_reads_as_the_same_request(vector: Vector, heads: Head
 
 def test_the_vectors_have_names_of_their_own() -> None:
     names = [vector[0] for vector, _ in EVERY]
-    assert len(set(names)) == len(names) >= 100
+    assert len(set(names)) == len(names) >= 400
 
 
 def test_the_body_begins_where_the_head_ends() -> None:

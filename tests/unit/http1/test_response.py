@@ -8,8 +8,10 @@ from headgate.http1.request import CHUNKED
 from headgate.http1.response import MAX_HEAD, UNTIL_CLOSE, read_response
 from tests.unit.http1.reading import Refused, Response, decided_alike, response_outcome
 from tests.unit.http1.response_vectors import VECTORS, Vector, ok
+from tests.unit.http1.status_vectors import ODD
 
-each_vector = pytest.mark.parametrize("vector", VECTORS, ids=[f"{v[0]} ({v[2]})" for v in VECTORS])
+EVERY = [*VECTORS, *ODD]
+each_vector = pytest.mark.parametrize("vector", EVERY, ids=[f"{v[0]} ({v[2]})" for v in EVERY])
 
 
 @each_vector
@@ -55,8 +57,8 @@ def _lines(vector: Vector) -> bytes:
 
 
 def test_the_vectors_have_names_of_their_own() -> None:
-    names = [vector[0] for vector in VECTORS]
-    assert len(set(names)) == len(names) >= 50
+    names = [vector[0] for vector in EVERY]
+    assert len(set(names)) == len(names) >= 200
 
 
 def test_a_usual_response_is_forwarded_byte_for_byte() -> None:
