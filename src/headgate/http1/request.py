@@ -52,7 +52,7 @@ _FAST = re.compile(
         any_case(b"connection")
         + rb":(?(4)(?!))( *+(?:([Cc]lose)|[Kk]eep-[Aa]live)\r\n)|"
         + any_case(b"content-length")
-        + rb":(?(6)(?!)) *+([0-9]{1,18})\r\n|"
+        + rb":(?(6)(?!)) *+(0|[1-9][0-9]{0,17})\r\n|"
         + any_case(b"transfer-encoding")
         + rb":(?(7)(?!)) *+(chunked)\r\n|"
         + any_case(b"expect")
@@ -231,6 +231,8 @@ def _understand(method: bytes, target: bytes, minor: int, fields: Fields, end: i
             continue
         if lower == b"transfer-encoding":
             value = b"chunked"
+        elif lower == b"content-length":
+            value = b"%d" % length  # without zeros before it: there are servers that take 010 for eight
         lines.append(b"%b: %b\r\n" % (name, value))
     claims = {name: b", ".join(said) for name, said in values.items() if trusted and name in CLAIMS} or None
     # RFC 9110 section 7.8: the option says that the field is meant for us; HTTP/1.0 does not know it.

@@ -28,7 +28,7 @@ _FAST = re.compile(
     rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
     + ordinary_field(
         (b"connection", b"content-length", b"transfer-encoding", *_DROPPED),
-        any_case(b"content-length") + rb":(?(2)(?!)) *+([0-9]{1,18})\r\n",
+        any_case(b"content-length") + rb":(?(2)(?!)) *+(0|[1-9][0-9]{0,17})\r\n",
         any_case(b"connection")
         + rb":(?(3)(?!))( *+(?:([Cc]lose)|[Kk]eep-[Aa]live)\r\n)|"
         + any_case(b"transfer-encoding")
@@ -141,7 +141,10 @@ def _read_general(data: bytes, method: bytes, minor: int) -> ResponseHead | None
     if status < 200 or status == 204:  # RFC 9110 section 8.6: neither has a length
         dropped |= {b"content-length", b"transfer-encoding"}
     lines = [b"HTTP/1.1" + line[8:] + b"\r\n"]
-    lines += [b"%b: %b\r\n" % field for field in fields if field[0].lower() not in dropped]
+    for name, value in fields:
+        lower = name.lower()
+        if lower not in dropped:  # a length without zeros before it, as in request.py
+            lines.append(b"%b: %b\r\n" % (name, b"%d" % length if lower == b"content-length" else value))
     close = b"close" in options or (version == 0 and b"keep-alive" not in options)
     upgrade = b""
     if status == 101:

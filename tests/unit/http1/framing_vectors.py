@@ -23,6 +23,18 @@ LENGTHS: list[Vector] = [
     ("length-in-options", _by(b"OPTIONS"), "9110 9.3.7", passes(_FIVE, line=b"OPTIONS / HTTP/1.1", length=5)),
     ("length-zero-in-get", get(b"Content-Length: 0"), "9112 6.2", passes((b"content-length", b"0"))),
     (
+        "length-zeros",
+        post(b"Content-Length: 000"),
+        "9110 8.6",
+        passes((_FIVE[0], b"0"), line=POSTED),
+    ),
+    (
+        "length-zeros-in-1.0",
+        b"POST / HTTP/1.0\r\nHost: a\r\nContent-Length: 05\r\n\r\n",
+        "9110 8.6",
+        passes(_FIVE, line=POSTED, length=5, close=True, minor=0),
+    ),
+    (
         "length-beyond-32-bits",
         post(b"Content-Length: 4294967301"),
         "9110 8.6",
@@ -65,7 +77,7 @@ LENGTHS: list[Vector] = [
         "length-octal-by-its-zero",
         post(b"Content-Length: 010"),
         "9110 8.6",
-        passes((_FIVE[0], b"010"), line=POSTED, length=10),
+        passes((_FIVE[0], b"10"), line=POSTED, length=10),
     ),
     ("length-name-cr", post(b"Content\rLength: 5"), "9112 2.2", 400),
     ("length-name-indented", post(b" Content-Length: 5"), "9112 5.2", 400),

@@ -10,7 +10,7 @@ NOT_MODIFIED = b"HTTP/1.1 304 Not Modified"
 HINTS = b"HTTP/1.1 103 Early Hints"
 
 DISGUISED: list[Vector] = [
-    vector("length-leading-zeros", ok(b"Content-Length: 005"), "9110 8.6", passes((LENGTH[0], b"005"), length=5)),
+    vector("length-leading-zeros", ok(b"Content-Length: 005"), "9110 8.6", passes(LENGTH, length=5)),
     vector(
         "length-18-digits",
         ok(b"Content-Length: " + b"9" * 18),
@@ -87,6 +87,7 @@ DISGUISED: list[Vector] = [
     vector("coding-two-colons", ok(b"Transfer-Encoding:: chunked"), "9112 7", 502),
 ]
 BODILESS: list[Vector] = [
+    vector("head-length-leading-zeros", ok(b"Content-Length: 005"), "9110 8.6", passes(LENGTH, length=0), b"HEAD"),
     vector(
         "304-chunked",
         ok(b"Transfer-Encoding: chunked", line=NOT_MODIFIED),
