@@ -85,7 +85,7 @@ class FakeTransport(asyncio.Transport):
     """
 
     def __init__(self, loop: ManualLoop, protocol: asyncio.Protocol, peer: object = ("192.0.2.1", 4000)) -> None:
-        super().__init__({"peername": peer})
+        super().__init__({"peername": peer, "sockname": ("198.51.100.9", 8000)})
         self._loop = loop
         self._protocol: asyncio.Protocol | None = protocol
         self._pending: deque[bytes] = deque()

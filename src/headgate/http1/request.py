@@ -111,6 +111,11 @@ class RequestHead:
         self.minor = minor
         self.upgrade = upgrade
 
+    def address_to(self, host: bytes) -> None:
+        """Gives a request without a host one: HTTP/1.0 has none, and most servers of HTTP/1.1 want one."""
+        self.lines = self.lines.replace(b"\r\nHost: \r\n", b"\r\nHost: %b\r\n" % host, 1)
+        self.host = host
+
 
 def read_request(data: bytes, heads: Heads, trusted: bool = False) -> RequestHead | None:
     """The head at the start of the data, or None when it is not complete yet.

@@ -10,7 +10,7 @@ Closes for another reason, as of a server that restarts, teach too short a time;
 mends it by and by.
 """
 
-_START = 2.5  # seconds; taken for granted until something is known: reuse for 1.5 s, which suits every server we know
+_START = 1.0  # seconds; what is taken for granted until something is known: the shortest that uvicorn can be told
 _MARGIN = 1.0  # seconds, or a tenth: the clock of connections is a quarter of a second coarse, and a server can be slow
 _LEAST = 0.25  # seconds for which a connection may be used again whatever was seen
 

@@ -13,6 +13,7 @@ from headgate.errors import BadRequest, ClientGone, ExchangeError, RequestTimeou
 from headgate.http1.forwarded import believed_fields, forwarding_fields
 from headgate.http1.request import RequestHead, read_request
 from headgate.limits.keys import client_ip
+from headgate.model.address import Address
 from headgate.model.config import Listener
 from headgate.routing.client import plain_address
 from headgate.store.base import Check
@@ -147,6 +148,8 @@ class Downstream(asyncio.Protocol):
                 self.deadline = worker.now + self._listener.timeouts.request_head
             self.buffer = data
             return None
+        if not head.host and head.minor == 0:
+            head.address_to(self._own_address())
         self.state = _EXCHANGE
         self.exchange = exchange = Exchange(worker, self, head)
         if head.end == len(data):
@@ -154,6 +157,11 @@ class Downstream(asyncio.Protocol):
         else:  # the beginning of a large body is not worth a copy
             exchange.begin(self, data[head.end :] if head.length < _LARGE else memoryview(data)[head.end :])
         return None
+
+    def _own_address(self) -> bytes:
+        """Where the client connected to: what a request is for that does not say so (RFC 9112 section 3.3)."""
+        own = self.transport.get_extra_info("sockname")
+        return str(Address(own[0], own[1])).encode() if isinstance(own, tuple) else b"localhost"
 
     def refuse(self, error: ExchangeError) -> None:
         """Answers for something that never became an exchange, and closes."""

@@ -6,7 +6,7 @@ from headgate.http1.reuse import IdleTime
 
 
 def test_at_first_a_connection_is_used_again_for_as_long_as_every_server_we_know_keeps_it() -> None:
-    assert IdleTime().reusable_for == 1.5
+    assert IdleTime().reusable_for == 0.25
 
 
 @pytest.mark.parametrize(("seconds", "reusable"), [(5, 4), (2, 1), (1, 0.25), (0, 0.25), (75, 67.5), (10, 9)])
