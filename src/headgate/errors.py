@@ -118,6 +118,14 @@ class NoServer(ExchangeError):
     flag = "UH"
 
 
+class Overloaded(ExchangeError):
+    """Every server has as many requests as it may, and too many wait, or this one waited for too long."""
+
+    origin = Origin.HEADGATE
+    status = 503
+    flag = "UO"
+
+
 class Draining(ExchangeError):
     """Headgate stops and takes no new request."""
 

@@ -9,10 +9,15 @@ class Candidate(Protocol):
 
     admitted: the operator wants it to take requests and the prober does not say it is down.
     ejected_until: until when the data path leaves it alone, in seconds on the clock of `now`.
+    max_requests: how many requests it may have at once, 0 for no limit; has_room: whether it has fewer.
     """
 
     admitted: bool
     ejected_until: float
+    max_requests: int
+
+    def has_room(self) -> bool:
+        """Asked only where there is a limit."""
 
 
 S = TypeVar("S", bound=Candidate)
@@ -34,12 +39,19 @@ def usable(servers: Sequence[S], now: float) -> list[S]:
 
 
 def choose(order: Iterable[S], now: float, tried: Collection[S] = ()) -> S | None:
-    """The first server of the order that is available and was not tried; else one that is only ejected; else None."""
+    """The first server of the order that is available, has room and was not tried.
+
+    Where there is none, one that is only ejected; but while an available one has as many requests as it may, None: that
+    one is worth waiting for.
+    """
     spare: S | None = None
+    waits = False
     for server in order:
         if server.admitted and server not in tried:
             if server.ejected_until <= now:
-                return server
-            if spare is None:
+                if not server.max_requests or server.has_room():
+                    return server
+                waits = True
+            elif spare is None and (not server.max_requests or server.has_room()):
                 spare = server
-    return spare
+    return None if waits else spare

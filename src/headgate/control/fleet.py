@@ -39,6 +39,7 @@ class Member:
     weight: int
     mode: Mode
     configured: bool
+    max_requests: int = 0
     health: Health = field(default_factory=Health)
     detail: str = ""  # of the last probe, for people
     leave_at: float | None = None
@@ -52,7 +53,7 @@ class Member:
     def state(self) -> ServerState:
         """What the workers are told."""
         mode = Mode.DRAIN if self.leaves else self.mode
-        return ServerState(self.address, self.slot, self.weight, mode, self.health.verdict)
+        return ServerState(self.address, self.slot, self.weight, mode, self.health.verdict, self.max_requests)
 
 
 class Fleet:
@@ -147,6 +148,7 @@ class Fleet:
                 upstream.policy,
                 upstream.ejection,
                 upstream.timeouts,
+                upstream.queue,
             )
             for upstream in config.upstreams
         )
@@ -218,8 +220,9 @@ class Fleet:
     def _wanted_member(self, key: Key, want: "_Want") -> Member:
         member = self._members.get(key)
         if member is None:
-            return Member(key[1], self._servers.take(key), want.weight, want.mode, want.configured)
+            return Member(key[1], self._servers.take(key), want.weight, want.mode, want.configured, want.max_requests)
         member.weight, member.mode, member.configured = want.weight, want.mode, want.configured
+        member.max_requests = want.max_requests
         member.leave_at = None  # it was to leave and is wanted again
         return member
 
@@ -241,6 +244,7 @@ class _Want:
     weight: int
     mode: Mode
     configured: bool
+    max_requests: int
 
 
 def _wanted(config: Config, overlay: Overlay) -> dict[Key, _Want]:
@@ -249,6 +253,7 @@ def _wanted(config: Config, overlay: Overlay) -> dict[Key, _Want]:
     for upstream in config.upstreams:
         changes = overlay.get(upstream.name)
         servers = [(server.address, server.weight, True) for server in upstream.servers]
+        own = {server.address: server.max_requests for server in upstream.servers}
         if changes:
             servers = [server for server in servers if str(server[0]) not in changes.removed]
             servers += [(Address.parse(address), 1, False) for address in changes.added]
@@ -257,5 +262,6 @@ def _wanted(config: Config, overlay: Overlay) -> dict[Key, _Want]:
             if changes:
                 weight = changes.weights.get(str(address), weight)
                 mode = Mode(changes.modes.get(str(address), "ready"))
-            wanted[upstream.name, address] = _Want(weight, mode, configured)
+            most = own.get(address) or upstream.max_requests
+            wanted[upstream.name, address] = _Want(weight, mode, configured, most)
     return wanted

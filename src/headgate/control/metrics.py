@@ -148,6 +148,9 @@ def _workers(plane: Plane) -> Iterator[str]:
         "headgate_requests_in_flight", "gauge", "Requests being served.", cells.worker_total(WorkerCell.IN_FLIGHT)
     )
     yield from _single(
+        "headgate_requests_waiting", "gauge", "Requests in queues.", cells.worker_total(WorkerCell.WAITING)
+    )
+    yield from _single(
         "headgate_store_down",
         "gauge",
         "Workers that cannot reach the limits' store.",

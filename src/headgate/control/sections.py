@@ -42,7 +42,11 @@ HEALTH_CHECK: Kinds = {
     "host": values.HOST_FIELD,
 }
 EJECTION: Kinds = {"failures": values.number(0, 1_000_000), "base": values.duration()}
-SERVER: Kinds = {"address": values.SERVER_ADDRESS, "weight": values.number(0, 256)}
+SERVER: Kinds = {
+    "address": values.SERVER_ADDRESS,
+    "weight": values.number(0, 256),
+    "max_requests": values.number(0, 1_000_000),
+}
 LIMIT: Kinds = {
     "rate": values.RATE,
     "key": values.choice("a key", *KEYS),
@@ -90,6 +94,8 @@ def upstream(base: config.Timeouts) -> Kinds:
     return {
         "policy": values.choice("a policy", *POLICIES),
         "servers": servers,
+        "max_requests": values.number(0, 1_000_000),
+        "queue": values.number(0, 1_000_000),
         "health_check": section(config.HealthCheck, HEALTH_CHECK, "a setting of a health check"),
         "ejection": section(config.Ejection, EJECTION, "a setting of ejection"),
         "timeouts": timeouts(base, ROUTE_TIMEOUTS, "a timeout of an upstream"),

@@ -28,6 +28,7 @@ class Timeouts:
     request_head: float = 10.0  # from the first byte of a request (or the accept) to the end of its head
     request_body: float = 60.0  # between two reads of a request's body
     idle: float = 75.0  # between two requests of a client's connection
+    queue: float = 5.0  # for a server that may take one more request
     connect: float = 3.0  # for a connection to a server
     response_head: float = 60.0  # from the end of the request to the end of the response's head
     response_body: float = 60.0  # between two reads of a response's body, or until a slow client takes some of it
@@ -88,6 +89,7 @@ class Server:
 
     address: Address  # host:port, [host]:port or unix:/path
     weight: int = 1  # its share of the requests relative to the others; 0 takes none
+    max_requests: int = 0  # requests that it has at once, of all workers; 0: those of its upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ class Upstream:
     name: str
     servers: tuple[Server, ...]  # may be empty: servers can be added at run time
     policy: str = "round_robin"  # how requests are spread over the servers
+    max_requests: int = 0  # requests that each server has at once, of all workers; 0: no limit
+    queue: int = 1000  # requests that wait in each worker while all servers have as many as they may; 503 beyond
     health_check: HealthCheck | None = None  # leave it out for no probes
     ejection: Ejection = Ejection()  # when the data path leaves a server alone
     timeouts: Timeouts = Timeouts()  # those that differ here, all but request_head and idle

@@ -34,6 +34,7 @@ class ServerState:
     slot: the server's index in the shared cells. It names the server for as long as the supervisor runs: live objects
     of a worker are carried from one snapshot to the next by it.
     weight: its share of the requests relative to the others, 1 to 256; 0 takes no requests.
+    max_requests: how many it has at once, 0 for no limit.
     """
 
     address: Address
@@ -41,3 +42,4 @@ class ServerState:
     weight: int = 1
     mode: Mode = Mode.READY
     probe: Probe = Probe.UNKNOWN
+    max_requests: int = 0

@@ -19,6 +19,7 @@ class UpstreamState:
     policy: str
     ejection: Ejection
     timeouts: Timeouts
+    queue: int = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ LIMITS = 256
 TURNS = 1024  # upstreams whose round robin goes on over the workers; further ones share a cell
 
 # The flags of local answers, each with its own counter; the position is part of the layout.
-FLAGS = ("BR", "DT", "DC", "NR", "RL", "RLSE", "UH", "SD", "UF", "UC", "UPE", "UT", "IE", "OM", "SI")
+FLAGS = ("BR", "DT", "DC", "NR", "RL", "RLSE", "UH", "SD", "UF", "UC", "UPE", "UT", "IE", "OM", "SI", "UO")
 
 # Histogram bucket k counts latencies below 2**(k + LATENCY_SHIFT) microseconds: 64 us, 128 us, ... 33.6 s, and beyond.
 LATENCY_SHIFT = 6
@@ -46,6 +46,7 @@ class WorkerCell(_Counting):
     TURNED_AWAY = auto()  # connections beyond what one address may have
     LAG = auto()  # microseconds that the loop was late lately, at the worst (gauge)
     IN_FLIGHT = auto()  # exchanges begun and not ended (gauge)
+    WAITING = auto()  # requests in queues for a server (gauge)
     REQUESTS = auto()
     LOG_DROPPED = auto()  # access log lines that could not be written
     STORE_DOWN = auto()  # 1 while the worker's breaker to Redis is open (gauge)
@@ -85,6 +86,13 @@ WORKER_CELLS = 32
 LIMIT_CELLS = 4
 SERVER_CELLS = 40
 ROW_CELLS = WORKER_CELLS + LIMITS * LIMIT_CELLS + SERVERS * SERVER_CELLS
+_WORKER_GAUGES = (
+    WorkerCell.CONNECTIONS,
+    WorkerCell.IN_FLIGHT,
+    WorkerCell.WAITING,
+    WorkerCell.STORE_DOWN,
+    WorkerCell.LAG,
+)
 _GAUGES = (ServerCell.IN_FLIGHT, ServerCell.IDLE, ServerCell.EJECTED_UNTIL)
 
 assert WorkerCell.FLAG + len(FLAGS) <= WORKER_CELLS
@@ -153,7 +161,8 @@ class Cells:
     def worker_died(self, index: int, slots: list[int]) -> None:
         """Zeroes the gauges that the dead worker of the row left behind; `slots` are the servers' in use."""
         worker = self.worker(index)
-        worker[WorkerCell.CONNECTIONS] = worker[WorkerCell.IN_FLIGHT] = worker[WorkerCell.STORE_DOWN] = 0
+        for gauge in _WORKER_GAUGES:
+            worker[gauge] = 0
         for slot in slots:
             cells = self.server(index, slot)
             for cell in _GAUGES:

@@ -4,7 +4,7 @@ import json
 from http import HTTPStatus
 from math import ceil
 
-from headgate.errors import BadRequest, ExchangeError, Exhausted, Limited, NoServer, StoreUnavailable
+from headgate.errors import BadRequest, ExchangeError, Exhausted, Limited, NoServer, Overloaded, StoreUnavailable
 from headgate.limits.decision import Decision
 
 _RETRY_SOON = 1  # seconds; said where nobody can know when it will be better
@@ -29,7 +29,7 @@ def answer(
         extra = b"Retry-After: %d\r\n" % _seconds(decision)
     elif isinstance(error, BadRequest):
         body = b"%b: %b\n" % (body[:-1], str(error).encode())
-    elif isinstance(error, NoServer | StoreUnavailable | Exhausted):
+    elif isinstance(error, NoServer | StoreUnavailable | Exhausted | Overloaded):
         extra = b"Retry-After: %d\r\n" % _RETRY_SOON
     return b"%bDate: %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n%b%b\r\n%b" % (
         *(_LINES[error.status], date, kind, len(body), extra, connection),

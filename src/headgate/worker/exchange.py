@@ -25,6 +25,7 @@ from headgate.errors import (
     NoRoute,
     NoServer,
     Overdue,
+    Overloaded,
     RequestTimeout,
     ServerError,
     ServerReset,
@@ -65,6 +66,7 @@ class Phase(Enum):
     """What the exchange waits for, which decides what its deadline means."""
 
     STORE = "store"
+    QUEUE = "queue"
     CONNECT = "connect"
     REQUEST_BODY = "request_body"
     RESPONSE_HEAD = "response_head"
@@ -74,10 +76,9 @@ class Phase(Enum):
 
 
 # Looking a member up in its class costs more than all else that is done with it (Python 3.11).
-_STORE, _CONNECT, _REQUEST_BODY, _RESPONSE_HEAD, _RESPONSE_BODY, _TUNNEL, _OVER = Phase
+_STORE, _QUEUE, _CONNECT, _REQUEST_BODY, _RESPONSE_HEAD, _RESPONSE_BODY, _TUNNEL, _OVER = Phase
 _WAITS = (_REQUEST_BODY, _RESPONSE_HEAD, _RESPONSE_BODY, _TUNNEL)  # whose timeout has their name
 _ANSWERS = (_CONNECT, _RESPONSE_HEAD, _RESPONSE_BODY)  # all that is awaited is the server's
-_IN_FLIGHT = int(ServerCell.IN_FLIGHT)
 _FAILURES = {
     "UF": ServerCell.CONNECT_FAILURES,
     "UC": ServerCell.RESETS,
@@ -97,6 +98,7 @@ class Exchange:
         "_asked",
         "_connecting",
         "_framing",
+        "_holds",
         "_phase",
         "_route",
         "_story",
@@ -131,6 +133,7 @@ class Exchange:
             self.id = head.claims.get(b"x-request-id", self.id)
             self.client_ip = client.client_of(head)
         self.server: Server | None = None
+        self._holds: Server | None = None  # the one that counts this among its requests
         self.connection: ServerConnection | None = None
         self.decision: Decision | None = None
         self.status = 0
@@ -143,6 +146,11 @@ class Exchange:
         self._until = _NEVER  # when all attempts together must be over
         self._asked = b""  # what the server is asked to upgrade to
         self._tunnel: Tunnel | None = None
+
+    @property
+    def now(self) -> float:
+        """The worker's coarse clock."""
+        return self._worker.now
 
     # How it is driven.
 
@@ -196,7 +204,10 @@ class Exchange:
             request = b"%b%bX-Request-ID: %b\r\n\r\n" % (head.lines, self._added_fields(client, route), self.id)
             attempts: Attempts | None = None
             while True:
-                server = self.server = self._choose(route.group, attempts)
+                server = self._choose(route.group, attempts)
+                if server is None:
+                    server = yield from self._wait(route, attempts)
+                self.server = self._holds = server
                 try:
                     connection = None
                     if attempts is None or not attempts.is_fresh:
@@ -250,18 +261,34 @@ class Exchange:
                 fields += _UPGRADE % self._asked
         return fields
 
-    def _choose(self, group: Group, attempts: Attempts | None) -> Server:
+    def _choose(self, group: Group, attempts: Attempts | None) -> Server | None:
+        """The server for the next attempt, which has entered it; None when one must be waited for."""
         now = self._worker.now
         if attempts is None:
             group.budget.requests += 1
-            server = group.choose(now)
-            if server is None:
+            server = group.enter(now)
+            if server is None and not group.is_full:
                 raise NoServer(f"no server of {group.name} is available")
             return server
-        server = group.choose(now, attempts.tried)
-        if server is None or not attempts.is_afforded():
+        server = group.enter(now, attempts.tried)
+        if (server is None and not group.is_full) or not attempts.is_afforded():
+            if server is not None:
+                server.leave()
             raise attempts.failure
         self._worker.account.retried(attempts.last)
+        return server
+
+    def _wait(self, route: LiveRoute, attempts: Attempts | None) -> Generator[None, object, Server]:
+        """The server for the next attempt, when one of those that have as many requests as they may has room again."""
+        self._phase = _QUEUE
+        self._allow(route.timeouts.queue)
+        queue = route.group.queue
+        queue.join(self, () if attempts is None else attempts.tried)
+        try:
+            server = yield
+        finally:
+            queue.leave(self)
+        assert isinstance(server, Server)
         return server
 
     def _again(self, error: ServerError, server: Server, attempts: Attempts | None) -> Attempts:
@@ -305,7 +332,6 @@ class Exchange:
         return connection
 
     def _send(self, connection: ServerConnection, request: bytes, route: LiveRoute) -> None:
-        connection.server.cells[_IN_FLIGHT] += 1
         self.connection = connection
         upload = self._upload
         connection.exchange = self
@@ -392,7 +418,7 @@ class Exchange:
             self.sent += len(_LAST_CHUNK)
         uploading = self._upload is not None and self._is_uploading()
         self.connection = None
-        server.cells[_IN_FLIGHT] -= 1
+        self._leave()
         if response.keeps is not None:
             server.keeps(response.keeps)
         keep_for = self._route.timeouts.server_idle
@@ -411,7 +437,14 @@ class Exchange:
     def _detach(self, connection: ServerConnection) -> None:
         connection.exchange = None
         self.connection = None
-        connection.server.cells[_IN_FLIGHT] -= 1
+
+    def _leave(self) -> None:
+        """The server has one request less."""
+        server, self._holds = self._holds, None
+        if server is not None:
+            server.leave()
+            if server.max_requests:
+                self._route.group.queue.left()
 
     def _lost(self, server: Server, error: ServerError, *, counts: bool) -> None:
         """A server failed: its connection is of no use any more."""
@@ -430,6 +463,7 @@ class Exchange:
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None
+        self._leave()
 
     def _failed(self, error: ExchangeError) -> None:
         """The story ends early: the client gets an answer where one is still possible."""
@@ -574,6 +608,8 @@ class Exchange:
         client.deadline = _NEVER
         if now >= self._until:
             return self.fail(Overdue("not answered in the time that all attempts have together"))
+        if self._phase is _QUEUE:
+            return self.fail(Overloaded("no server had room in time"))
         if self._phase is _CONNECT:
             if self._connecting is not None:
                 self._connecting.cancel()

@@ -17,6 +17,7 @@ from headgate.routing.client import TrustedProxies
 from headgate.routing.router import Router
 from headgate.store.stripes import Stripe
 from headgate.wire.cells import TURNS, Cells
+from headgate.worker.queue import Later, Queue
 from headgate.worker.server import Server
 from headgate.worker.turns import SharedTurn
 
@@ -26,11 +27,15 @@ POLICIES = {"round_robin": RoundRobin}
 class Group:
     """The servers of an upstream under their policy."""
 
-    __slots__ = ("_policy", "_take_turn", "budget", "name", "next_change", "servers")
+    __slots__ = ("_policy", "_take_turn", "budget", "is_full", "name", "next_change", "queue", "servers")
 
-    def __init__(self, name: str, servers: list[Server], take_turn: Callable[[], int], budget: Budget) -> None:
+    def __init__(
+        self, name: str, servers: list[Server], take_turn: Callable[[], int], budget: Budget, queue: Queue
+    ) -> None:
         self.name = name
         self.budget = budget
+        self.queue = queue
+        self.is_full = False  # whether the last request found no server only because all have as many as they may
         self.servers = servers
         self._take_turn = take_turn
         self._policy: Policy[Server] = RoundRobin([], take_turn)
@@ -46,6 +51,8 @@ class Group:
     def sweep(self, now: float) -> None:
         """Lets servers back in whose ejection is over, and closes connections that were idle for too long."""
         self.budget.turn(now)
+        if self.queue:
+            self.queue.look()
         if 0.0 < self.next_change <= now:
             self.rebuild(now)
         for server in self.servers:
@@ -54,6 +61,16 @@ class Group:
     def choose(self, now: float, tried: Sequence[Server] = ()) -> Server | None:
         """The server for the next request; one outside the policy's choice is better than none for one tried before."""
         return choose(self._policy.order(), now, tried) or choose(self.servers, now, tried)
+
+    def enter(self, now: float, tried: Sequence[Server] = ()) -> Server | None:
+        """The server for the next request, which has entered it; None where there is none, and `is_full` says why."""
+        server = self.choose(now, tried)
+        if server is not None and server.enter():
+            return server
+        self.is_full = server is not None or any(
+            server.admitted and server.ejected_until <= now and server not in tried for server in self.servers
+        )
+        return None
 
 
 class LiveRoute:
@@ -72,11 +89,12 @@ class LiveRoute:
 
 
 class Shared(NamedTuple):
-    """What a worker shares with the others: the cells, its row in them, and the lock of the turns."""
+    """What a worker has for all plans: the cells, its row in them, the lock of the turns, and its loop's timers."""
 
     cells: Cells
     row: int
     lock: Stripe
+    later: Later
 
 
 class Plan:
@@ -100,17 +118,20 @@ class Plan:
         return LiveRoute(self.groups[route.upstream], tuple(limits[name] for name in route.limits), route)
 
     def _group(self, upstream: UpstreamState, before: "Plan | None", shared: Shared, turn: int, now: float) -> Group:
-        cells, row, lock = shared
+        cells, row, lock, later = shared
         servers = {} if before is None else before.servers
         old = None if before is None else before.groups.get(upstream.name)
         members: list[Server] = []
         budget = Budget() if old is None else old.budget
-        group = Group(upstream.name, members, SharedTurn(cells.turns, turn, lock).take, budget)
+        queue = Queue(cells, row, later) if old is None else old.queue
+        group = Group(upstream.name, members, SharedTurn(cells.turns, turn, lock).take, budget, queue)
+        queue.group, queue.size = group, upstream.queue
         for state in upstream.servers:
             server = servers.get(state.slot)
             # Slots are not given away while any worker counts in them; should one be, its old server is not this one.
             if server is None or server.state.address != state.address or server.upstream != upstream.name:
-                server = Server(upstream.name, state, cells.server(row, state.slot))
+                rows = [cells.server(index, state.slot) for index in range(cells.workers)]
+                server = Server(upstream.name, state, rows[row], rows)
             server.update(state, upstream.ejection, group.rebuild)
             members.append(server)
             self.servers[state.slot] = server

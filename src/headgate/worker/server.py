@@ -5,7 +5,7 @@ anything else changes.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from headgate.http1.reuse import IdleTime
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("headgate.worker")
 
+_IN_FLIGHT = int(ServerCell.IN_FLIGHT)
 _QUIET = 10.0  # seconds in which further failures of a server are counted and not logged
 
 
@@ -30,20 +31,25 @@ class Server:
         "_now",
         "_on_eject",
         "_quiet_until",
+        "_rows",
         "admitted",
         "cells",
         "ejected_until",
         "failures",
         "idle",
         "label",
+        "max_requests",
         "name",
         "reusable_for",
         "state",
         "upstream",
     )
 
-    def __init__(self, upstream: str, state: ServerState, cells: memoryview) -> None:
+    def __init__(self, upstream: str, state: ServerState, cells: memoryview, rows: Sequence[memoryview] = ()) -> None:
+        """cells: what this worker counts of it. rows: the same of every worker."""
         self.upstream = upstream
+        self.max_requests = state.max_requests
+        self._rows = rows or (cells,)
         self.name = str(state.address)
         self.label = f"{upstream} {self.name}".encode()
         self.cells = cells
@@ -66,6 +72,7 @@ class Server:
             self.readmit()
         self.state = state
         self.admitted = _is_admitted(state)
+        self.max_requests = state.max_requests
         self._ejection = ejection
         self._on_eject = on_eject
         if not self.admitted:
@@ -75,6 +82,27 @@ class Server:
         """The server is in no snapshot any more; what is in flight ends by itself."""
         self.admitted = False
         self.close_idle()
+
+    def has_room(self) -> bool:
+        """Whether it has fewer requests than it may, of all workers."""
+        return sum(row[_IN_FLIGHT] for row in self._rows) < self.max_requests
+
+    def enter(self) -> bool:
+        """Counts one more request; whether it may have that many. `leave` takes it back.
+
+        Counted first and looked at then: of two workers that take the last slot at once at least one sees both, so
+        there are never too many (a store is seen everywhere long before Python comes to the next line). That both may
+        see both costs them a moment.
+        """
+        self.cells[_IN_FLIGHT] += 1
+        if not self.max_requests or sum(row[_IN_FLIGHT] for row in self._rows) <= self.max_requests:
+            return True
+        self.cells[_IN_FLIGHT] -= 1
+        return False
+
+    def leave(self) -> None:
+        """A request that entered is over."""
+        self.cells[_IN_FLIGHT] -= 1
 
     def failed(self, cell: int, now: float, why: str) -> None:
         """Counts a failure of a connection or response; after too many in a row the server is left alone."""

@@ -12,6 +12,11 @@ class Server:
     name: str
     admitted: bool = True
     ejected_until: float = 0.0
+    max_requests: int = 0
+    has: int = 0
+
+    def has_room(self) -> bool:
+        return self.has < self.max_requests
 
     def __bool__(self) -> bool:
         return False  # what a server is must not depend on its truth
@@ -24,6 +29,9 @@ OUT_AND_EJECTED = Server("out and ejected", admitted=False, ejected_until=NOW + 
 EJECTED = Server("ejected", ejected_until=NOW + 1)
 ALSO_EJECTED = Server("also ejected", ejected_until=NOW + 2)
 BACK = Server("back", ejected_until=NOW)
+FULL = Server("full", max_requests=2, has=2)
+ROOMY = Server("roomy", max_requests=2, has=1)
+EJECTED_AND_FULL = Server("ejected and full", ejected_until=NOW + 1, max_requests=1, has=1)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +68,10 @@ CHOICES = [
     ("none when all were tried", [UP, EJECTED], [UP, EJECTED], None),
     ("none when all are out", [OUT, OUT_AND_EJECTED], [], None),
     ("none of none", [], [], None),
+    ("one that has room", [FULL, ROOMY, UP], [], ROOMY),
+    ("none while a full one is worth waiting for", [EJECTED, FULL], [], None),
+    ("an ejected one that has room", [EJECTED_AND_FULL, EJECTED], [], EJECTED),
+    ("an ejected one when the full one was tried", [FULL, EJECTED], [FULL], EJECTED),
     ("none twice", [UP, UP], [UP], None),
 ]
 

@@ -321,7 +321,7 @@ limits = ["per_ipp"]
         'headgate.toml:11: upstreams.web.servers[1]: "127.0.0.1:70000" is not an address '
         "(expected host:port or unix:/path)",
         'headgate.toml:12: upstreams.web.servers[2].wieght: "wieght" is not a setting of a server '
-        '(known: address, weight); did you mean "weight"?',
+        '(known: address, weight, max_requests); did you mean "weight"?',
         'headgate.toml:15: limits.per_ip.rate: "100" is not a rate (expected "100/minute", "10/s" or "5/10s")',
         'headgate.toml:17: routes[0].upstream: "wbe" is not an upstream (known: web)',
         'headgate.toml:18: routes[0].limits[0]: "per_ipp" is not a limit (known: per_ip)',

@@ -48,6 +48,16 @@ def test_the_first_snapshot_has_the_configurations_servers() -> None:
     ]
 
 
+def test_a_server_has_as_many_requests_as_it_says_or_else_its_upstream() -> None:
+    web = replace(WEB, servers=(Server(A, max_requests=7), Server(B)), max_requests=5, queue=9)
+    fleet = Fleet(config(web), {})
+    changed(fleet, add({}, web, str(C), None))
+    assert {address: state.max_requests for address, state in servers(fleet.snapshot).items()} == {A: 7, B: 5, C: 5}
+    assert fleet.snapshot.upstreams[0].queue == 9
+    reloaded(fleet, config(replace(web, max_requests=6)))
+    assert servers(fleet.snapshot)[C].max_requests == 6
+
+
 def test_everything_else_is_the_configurations() -> None:
     base = config(WEB, limits=("per_ip",))
     snapshot = Fleet(base, {}).snapshot

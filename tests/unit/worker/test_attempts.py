@@ -14,6 +14,7 @@ from headgate.wire.cells import SERVER_CELLS, Cells, WorkerCell
 from headgate.worker.account import Account
 from headgate.worker.attempts import Attempts
 from headgate.worker.plan import Group, LiveRoute
+from headgate.worker.queue import Queue
 from headgate.worker.server import Server
 
 DEFAULT = Retry()
@@ -36,8 +37,10 @@ def cells() -> Cells:
 
 def attempts_of(retry: Retry = DEFAULT, counters: Cells | None = None, budget: Budget | None = None) -> Attempts:
     """The attempts of a request on a route with this rule."""
-    group = Group("web", [], count().__next__, budget or Budget())
-    return Attempts(LiveRoute(group, (), Route("web", retry=retry)), Account(counters or cells(), 0))
+    counters = counters or cells()
+    queue = Queue(counters, 0, lambda seconds, callback: None)
+    group = Group("web", [], count().__next__, budget or Budget(), queue)
+    return Attempts(LiveRoute(group, (), Route("web", retry=retry)), Account(counters, 0))
 
 
 @pytest.mark.parametrize("method", [b"GET", b"POST"])

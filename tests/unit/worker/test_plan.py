@@ -40,7 +40,7 @@ def cells() -> Iterator[Cells]:
 def plan(cells: Cells, *upstreams: UpstreamState, before: Plan | None = None, **more: object) -> Plan:
     """The plan for a snapshot, at time 0."""
     snapshot = Snapshot(1, (), upstreams, **({"routes": ()} | more))  # type: ignore[arg-type]
-    return Plan(snapshot, before, Shared(cells, 0, SPARE.spare_lock), 0.0)
+    return Plan(snapshot, before, Shared(cells, 0, SPARE.spare_lock, lambda seconds, callback: None), 0.0)
 
 
 def chosen(plan: Plan, times: int, now: float = 0.0, tried: tuple[Server, ...] = ()) -> list[str]:
