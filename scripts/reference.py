@@ -114,7 +114,7 @@ def _default(value: object) -> str:
     if value is None or value == ():
         return "none"
     if isinstance(value, bool | int):
-        return f"`{value}`"
+        return f"`{str(value).lower()}`"
     if isinstance(value, float):
         return "none" if not value else f'`"{value:g}s"`' if value >= 1 else f'`"{value * 1000:g}ms"`'
     if isinstance(value, tuple):

@@ -30,6 +30,9 @@ HEADS: Kinds = {
     "max_size": values.number(1024, 1 << 20),
     "max_fields": values.number(1, 10_000),
     "max_target": values.number(64, 1 << 20),
+    "underscores": values.choice("a treatment", "drop", "refuse", "pass"),
+    "non_ascii": values.choice("a treatment", "pass", "refuse"),
+    "trace": values.FLAG,
 }
 CONNECTIONS: Kinds = {"max": values.number(0, 1 << 20), "max_per_client": values.number(0, 1 << 20)}
 HEALTH_CHECK: Kinds = {

@@ -143,6 +143,15 @@ def number(low: int, high: int) -> Kind[int]:
     return Kind(f"{low} to {high}", read)
 
 
+def _flag(place: Place, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, found {kind_of(value)}")
+    return value
+
+
+FLAG = Kind("`true` or `false`", _flag)
+
+
 def choice(noun: str, *known: str) -> Kind[str]:
     """One of the known words."""
 

@@ -2,7 +2,8 @@
 
 What could make two parsers disagree is refused, never repaired: RFC 9112 sections 6.3, 7 and 11.2. What a proxy must
 not pass on (RFC 9110 section 7.6.1) and what a stranger must not claim (`X-Forwarded-*`) is taken out. Names with an
-underscore are dropped: WSGI and CGI read `X_Forwarded_For` and `X-Forwarded-For` as the same variable.
+underscore are dropped unless the configuration says otherwise: WSGI and CGI read `X_Forwarded_For` and
+`X-Forwarded-For` as the same variable.
 """
 
 import re
@@ -69,6 +70,8 @@ _FAST = re.compile(
 # In a head that is checked: the end of a line and the dropped fields after it; each claim, its value and its CR.
 _CUT = re.compile(rb"\n(?:" + any_of((b"connection", *_DROPPED)) + rb":[^\r]*+\r\n)+")
 _CLAIM = re.compile(rb"\n(" + any_of(CLAIMS) + rb"):[\t ]*+([^\r]*+)")
+# What is decided here of a message, its length, its host and its client.
+_OURS = HOP_BY_HOP | CLAIMS | {b"host", b"content-length", b"transfer-encoding", b"expect", b"via"}
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE"})
 
 
@@ -131,6 +134,7 @@ def read_request(data: bytes, heads: Heads, trusted: bool = False) -> RequestHea
     end = match.end()
     if (
         host is None
+        or (heads.non_ascii == "refuse" and not data[:end].isascii())
         or method in _REFUSED_METHODS
         or (length is not None and chunked is not None)
         or end > heads.max_target
@@ -166,8 +170,8 @@ def _read_general(data: bytes, heads: Heads, trusted: bool) -> RequestHead | Non
     if scanned is None:
         return None
     line, fields, end = scanned
-    method, target, minor = _request_line(line)
-    return _understand(method, target, minor, fields, end, trusted)
+    method, target, minor = _request_line(line, heads)
+    return _understand(method, target, minor, _wanted(fields, heads), end, trusted)
 
 
 def _scan(data: bytes, heads: Heads) -> tuple[bytes, Fields, int] | None:
@@ -182,7 +186,7 @@ def _scan(data: bytes, heads: Heads) -> tuple[bytes, Fields, int] | None:
     line = data[at : stop - 1]
     if data[stop - 1 : stop] != b"\r":
         raise BadRequest("line feed without carriage return")
-    _request_line(line)  # what it says is refused at once, not when the head is complete
+    _request_line(line, heads)  # what it says is refused at once, not when the head is complete
     at = stop + 1
     if len(data) < heads.max_size and data.find(b"\r\n\r\n", at - 2) < 0 and _flawless_so_far(data, at, heads):
         return None
@@ -203,16 +207,34 @@ def _flawless_so_far(data: bytes, at: int, heads: Heads) -> bool:
     return data.find(b"\n", end) < 0 and data.count(b"\n", at) <= heads.max_fields
 
 
-def _request_line(line: bytes) -> tuple[bytes, bytes, int]:
+def _request_line(line: bytes, heads: Heads) -> tuple[bytes, bytes, int]:
     match = REQUEST_LINE.fullmatch(line)
     if match is None:
         raise BadRequest("malformed request line")
     method, target, major, minor = match.groups()
     if major != b"1" or minor not in b"01":
         raise VersionNotSupported("only HTTP/1.0 and HTTP/1.1 are served")
-    if method in _REFUSED_METHODS:
+    if method in _REFUSED_METHODS and not (heads.trace and method == b"TRACE"):
         raise NotImplementedHere("method not served")
     return method, target, int(minor)
+
+
+def _wanted(fields: Fields, heads: Heads) -> Fields:
+    """The fields as the configuration wants them: some dropped, or all refused, for what is unusual in them."""
+    if heads.non_ascii == "refuse" and not all(value.isascii() for _, value in fields):
+        raise BadRequest("a field's value is not ASCII")
+    odd = [name for name, _ in fields if b"_" in name]
+    if not odd:
+        return fields
+    if heads.underscores == "refuse":
+        raise BadRequest("a field's name has an underscore")
+    return [(name, value) for name, value in fields if b"_" not in name or _may_pass(name, heads)]
+
+
+def _may_pass(name: bytes, heads: Heads) -> bool:
+    """Whether a name with an underscore goes on: never one that a server may take for what is decided here."""
+    twin = name.lower().replace(b"_", b"-")
+    return heads.underscores == "pass" and not (twin in _OURS or twin.startswith(_CLAIM_PREFIX))
 
 
 def _understand(method: bytes, target: bytes, minor: int, fields: Fields, end: int, trusted: bool) -> RequestHead:
@@ -220,6 +242,8 @@ def _understand(method: bytes, target: bytes, minor: int, fields: Fields, end: i
     target, authority = _target(method, target)
     host = _host(values.get(b"host"), minor)
     length = _length(values.get(b"content-length"), values.get(b"transfer-encoding"), minor)
+    if method == b"TRACE" and length:
+        raise BadRequest("TRACE with a body")  # RFC 9110 section 9.3.8
     options = connection_options(values.get(b"connection"))
     close = b"close" in options or (minor == 0 and b"keep-alive" not in options)
     host = authority or host
@@ -230,7 +254,7 @@ def _understand(method: bytes, target: bytes, minor: int, fields: Fields, end: i
     lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method, target, host)]
     for name, value in fields:
         lower = name.lower()
-        if lower == b"host" or lower in dropped or b"_" in lower or lower.startswith(_CLAIM_PREFIX):
+        if lower == b"host" or lower in dropped or lower.startswith(_CLAIM_PREFIX):
             continue
         if lower == b"expect" and not expects:
             continue

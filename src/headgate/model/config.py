@@ -44,6 +44,9 @@ class Heads:
     max_size: int = 32768  # bytes of the whole head; 431 beyond
     max_fields: int = 100  # fields; 431 beyond
     max_target: int = 8192  # bytes of the request line; 414 beyond
+    underscores: str = "drop"  # fields with an underscore in the name, which WSGI and CGI take for a hyphen
+    non_ascii: str = "pass"  # bytes beyond ASCII in a field's value, which each server reads in its own way
+    trace: bool = False  # TRACE is passed on; it shows what a server was sent, cookies included; 501 otherwise
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,12 @@ REFUSED = {
         "routes[0].on_client_gone",
         '"finnish" is not known (expected "cancel", "finish" or a duration)',
     ),
+    "a treatment of heads": (
+        f'heads.underscores = "keep"\n{WEB}',
+        "heads.underscores",
+        '"keep" is not a treatment (known: drop, refuse, pass)',
+    ),
+    "true or false": (f'heads.trace = "yes"\n{WEB}', "heads.trace", "expected true or false, found a string"),
     "retry without an attempt": (
         f'{WEB}[[routes]]\nupstream = "web"\nretry.attempts = 0',
         "routes[0].retry.attempts",

@@ -10,11 +10,31 @@ from headgate.model.config import Heads
 from tests.unit.http1.framing_vectors import CODINGS, ENDS, FIELDS, LENGTHS
 from tests.unit.http1.reading import Refused, Request, decided_alike, host_apart, request_outcome, request_value
 from tests.unit.http1.request_hops import HOPS, LIMITED, LIMITS
-from tests.unit.http1.request_vectors import BODIES, GRAMMAR, LINE, Vector, get, post
+from tests.unit.http1.request_vectors import BODIES, GRAMMAR, LINE, Vector, get, passes, post
 from tests.unit.http1.target_vectors import ABSOLUTE, HOSTS, LINES, TARGETS, VERSIONS
 
+TRACE = Heads(trace=True)
 ODD = (*LENGTHS, *CODINGS, *FIELDS, *ENDS, *VERSIONS, *LINES, *TARGETS, *ABSOLUTE, *HOSTS)
+OPTIONS = [
+    (
+        ("trace-allowed", b"TRACE /a HTTP/1.1\r\nHost: a\r\n\r\n", "9110 9.3.8", passes(line=b"TRACE /a HTTP/1.1")),
+        TRACE,
+    ),
+    (("trace-allowed-connect", b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n", "9110 9.3.6", 501), TRACE),
+    (("trace-allowed-length", b"TRACE / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n", "9110 9.3.8", 400), TRACE),
+    (("underscore-refused", get(b"A_b: 1"), "CGI names", 400), Heads(underscores="refuse")),
+    (("underscore-none", get(b"A-b: 1_2"), "CGI names", passes((b"a-b", b"1_2"))), Heads(underscores="refuse")),
+    (("underscore-passed", get(b"A_b: 1"), "CGI names", passes((b"a_b", b"1"))), Heads(underscores="pass")),
+    *(
+        ((f"underscore-{name.decode()}", get(name + b": 1"), "CGI names", passes()), Heads(underscores="pass"))
+        for name in (b"X_Forwarded_For", b"x_real-IP", b"X-Forwarded_Any", b"Content_Length", b"Transfer_Encoding")
+    ),
+    (("non-ascii-refused", get(b"A: \xfc"), "9110 5.5", 400), Heads(non_ascii="refuse")),
+    (("non-ascii-refused-slowly", get(b"A_b: \xfc"), "9110 5.5", 400), Heads(non_ascii="refuse")),
+    (("non-ascii-none", get(b"A: u"), "9110 5.5", passes((b"a", b"u"))), Heads(non_ascii="refuse")),
+]
 EVERY = [
+    *OPTIONS,
     *((vector, Heads()) for vector in (*BODIES, *GRAMMAR, *LINE, *HOPS, *ODD)),
     *((vector, LIMITS) for vector in LIMITED),
 ]
@@ -54,7 +74,7 @@ def test_what_is_forwarded_reads_as_the_same_request(vector: Vector, heads: Head
         return
     head = read_request(vector[1], heads)
     assert head is not None
-    again = request_outcome(head.lines + b"\r\n", Heads())
+    again = request_outcome(head.lines + b"\r\n", replace(heads, max_size=32768, max_fields=100, max_target=8192))
     assert again == replace(first, close=False, minor=1)
 
 
