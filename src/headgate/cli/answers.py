@@ -95,6 +95,7 @@ class Reloaded(msgspec.Struct, frozen=True):
 
     snapshot: int
     changed: bool
+    restart_needed: tuple[str, ...] = ()
 
 
 T = TypeVar("T", bound=msgspec.Struct)

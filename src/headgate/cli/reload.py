@@ -12,3 +12,5 @@ def reload(admin: Admin) -> None:
     """Have a running Headgate read its configuration again. A configuration with a mistake changes nothing."""
     done = read(admin.ask("POST", "/api/v1/reload"), Reloaded)
     click.echo(f"snapshot {done.snapshot} is served now" if done.changed else "nothing has changed")
+    if done.restart_needed:
+        click.echo(f"a restart is needed for the new {' and '.join(done.restart_needed)}", err=True)

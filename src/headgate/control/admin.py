@@ -123,8 +123,8 @@ class _Api:
 
     async def reload(self, request: Request) -> Response:
         """Reads the configuration again."""
-        version, changed = await self._plane.reload()
-        return _json({"snapshot": version, "changed": changed})
+        version, changed, restart = await self._plane.reload()
+        return _json({"snapshot": version, "changed": changed, "restart_needed": restart})
 
 
 class AdminServer:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 from headgate.control import overlay as overlays
 from headgate.control.checker import Checker, Probing
@@ -32,6 +33,14 @@ health_logger = logging.getLogger("headgate.health")
 _PATIENCE = 2.0  # seconds that a change waits for the workers before it is reported as done
 _CROWD = 0.01  # seconds in which the prober's verdicts are gathered into one snapshot
 _TIDY = 0.1  # seconds between two looks at what waits for the workers
+
+
+class Reloaded(NamedTuple):
+    """What came of a reload: the version served, whether anything changed, and what needs a restart to change."""
+
+    version: int
+    changed: bool
+    restart: list[str]
 
 
 class Plane:
@@ -120,14 +129,14 @@ class Plane:
         await self._change(propose, drain)
         logger.info("server %s of %s is being removed", address, upstream)
 
-    async def reload(self) -> tuple[int, bool]:
-        """Goes over to the configuration as it reads now: the version served, and whether anything changed.
+    async def reload(self) -> Reloaded:
+        """Goes over to the configuration as it reads now.
 
         Raises UserError (a ConfigError with all problems when the file is bad) with nothing changed.
         """
         async with self._lock:
             before = self.fleet.config
-            config = _keep_fixed(before, await asyncio.to_thread(self._load))
+            config, restart = _keep_fixed(before, await asyncio.to_thread(self._load))
             for warning in await preflight(config, before):
                 logger.warning("%s", warning)
             overlay = self.fleet.overlay
@@ -145,7 +154,7 @@ class Plane:
         await self._adopted(version)
         changed = config != before
         logger.info("the configuration was read again: %s", f"snapshot {version}" if changed else "nothing changed")
-        return version, changed
+        return Reloaded(version, changed, restart)
 
     async def _bind_new(self, config: Config) -> dict[Address, Bound]:
         news = [listener.address for listener in config.listeners if listener.address not in self.bound]
@@ -235,12 +244,12 @@ class Plane:
         return self.cells.server_total(slot, ServerCell.IN_FLIGHT) == 0
 
 
-def _keep_fixed(old: Config, new: Config) -> Config:
-    """The new configuration with what needs a restart as it was; a warning names what differs."""
+def _keep_fixed(old: Config, new: Config) -> tuple[Config, list[str]]:
+    """The new configuration with what needs a restart as it was, and the names of what differs in that."""
     admin = replace(new.admin, listen=old.admin.listen)
     differs = [name for name in ("workers", "state_file") if getattr(old, name) != getattr(new, name)]
     if admin != new.admin:
         differs.append("admin.listen")
     if differs:
         logger.warning("a restart is needed for the new %s; the old one stays until then", " and ".join(differs))
-    return replace(new, workers=old.workers, state_file=old.state_file, admin=admin)
+    return replace(new, workers=old.workers, state_file=old.state_file, admin=admin), differs

@@ -158,3 +158,9 @@ def test_an_api_that_does_not_answer_is_given_up(headgate: Headgate, monkeypatch
 def test_a_reload_says_what_became_of_it(headgate: Headgate, admin: FakeAdmin, changed: bool, line: str) -> None:
     admin.answers[RELOAD] = (200, {"snapshot": 6, "changed": changed})
     assert headgate("reload") == (0, [line], [])
+
+
+def test_a_reload_says_what_needs_a_restart(headgate: Headgate, admin: FakeAdmin) -> None:
+    admin.answers[RELOAD] = (200, {"snapshot": 6, "changed": False, "restart_needed": ["workers", "admin.listen"]})
+    notice = "a restart is needed for the new workers and admin.listen"
+    assert headgate("reload") == (0, ["nothing has changed"], [notice])

@@ -274,9 +274,9 @@ class TestReload:
     def test_a_new_configuration_is_served(self) -> None:
         async def test(api: Api) -> None:
             answer = await api("POST", "/api/v1/reload")
-            assert (answer.status, answer.json) == (200, {"snapshot": 2, "changed": True})
+            assert (answer.status, answer.json) == (200, {"snapshot": 2, "changed": True, "restart_needed": []})
             assert set(await api.servers("api")) == {str(C)}
-            assert (await api("POST", "/api/v1/reload")).json == {"snapshot": 2, "changed": False}
+            assert (await api("POST", "/api/v1/reload")).json == {"snapshot": 2, "changed": False, "restart_needed": []}
 
         new = replace(config(upstream("web", A, B), upstream("api", C)), listeners=())
         with_api(test, replace(config(), listeners=()), load=lambda: new)
@@ -313,7 +313,12 @@ class TestReload:
         new = replace(base, workers=5, state_file="/elsewhere", admin=Admin(Address("127.0.0.1", 1), "new token"))
 
         async def test(api: Api) -> None:
-            assert (await api("POST", "/api/v1/reload")).json == {"snapshot": 1, "changed": True}
+            answer = (await api("POST", "/api/v1/reload")).json
+            assert answer == {
+                "snapshot": 1,
+                "changed": True,
+                "restart_needed": ["workers", "state_file", "admin.listen"],
+            }
             kept = api.plane.fleet.config
             assert (kept.workers, kept.state_file, kept.admin.listen) == (2, "", None)
             assert kept.admin.token == "new token"

@@ -199,7 +199,7 @@ class TestReload:
             expected: list[set[Address]] = [{one}, {one, two}, {two}]
             for wanted in expected:
                 kept = {address: the.bound[address] for address in the.bound.keys() & wanted}
-                version, _ = await the.reload()
+                version = (await the.reload()).version
                 assert version == the.fleet.snapshot.version
                 assert the.bound.keys() == wanted
                 assert all(the.bound[address] is bound for address, bound in kept.items())
@@ -252,7 +252,7 @@ class TestReload:
         base = replace(QUIET, listeners=())
 
         async def test(the: Plane) -> None:
-            assert await the.reload() == (1, False)
+            assert await the.reload() == (1, False, [])
 
         with_plane(test, base, load=lambda: base)
 
@@ -263,7 +263,7 @@ class TestReload:
             base = replace(QUIET, listeners=())
 
             async def test(the: Plane) -> None:
-                assert await the.reload() == (2, True)
+                assert await the.reload() == (2, True, [])
                 assert the.fleet.snapshot.store == store
 
             with_plane(test, base, load=lambda: replace(base, store=store))
