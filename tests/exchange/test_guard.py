@@ -50,6 +50,18 @@ def test_one_that_is_turned_away_asks_nothing(make: Make) -> None:
     assert world.worker_cell(WorkerCell.REQUESTS) == 1
 
 
+def test_who_comes_to_a_full_worker_takes_the_place_of_the_longest_idle(make: Make) -> None:
+    world = limited(make(), Connections(max=3))
+    old, busy = world.client(), world.client()
+    old.sends(get())
+    world.accepted().sends(ok())
+    busy.sends(get())
+    world.advance(1)
+    young = world.client()
+    assert old.end == "closed"
+    assert (busy.end, young.end) == ("", "")
+
+
 def test_the_worst_lag_of_the_loop_is_told_and_fades(make: Make) -> None:
     world = make()
     world.advance(1)

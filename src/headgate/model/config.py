@@ -51,7 +51,7 @@ class Heads:
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """How many client connections each worker has at the most. Beyond, no more are accepted until some have closed."""
+    """How many client connections each worker has at the most."""
 
     max: int = 0  # 0: half of the descriptors that the worker may open
     max_per_client: int = 0  # of one address; one more is closed at once. 0: no limit. Trusted proxies have none

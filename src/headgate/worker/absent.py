@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Absent:
     """The client of an exchange whose client has gone."""
 
-    __slots__ = ("_worker", "address", "deadline", "exchange", "ip", "paused", "trusted")
+    __slots__ = ("_worker", "address", "deadline", "exchange", "ip", "is_idle", "paused", "trusted")
 
     def __init__(self, worker: "Worker", exchange: "Exchange", address: bytes, deadline: float) -> None:
         """address: of the one that has gone. deadline: of the exchange."""
@@ -25,6 +25,7 @@ class Absent:
         self.address = address
         self.ip = address.decode()
         self.deadline = deadline
+        self.is_idle = False
         self.trusted = True  # no connection is counted for it
         self.paused = False  # it takes everything at once
 

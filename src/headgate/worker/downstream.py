@@ -288,6 +288,11 @@ class Downstream(asyncio.Protocol):
             self._start(data)
 
     @property
+    def is_idle(self) -> bool:
+        """Whether it is between two requests."""
+        return self.state is _IDLE and not self.buffer
+
+    @property
     def paused(self) -> bool:
         """Whether the client reads more slowly than we write."""
         return self._paused

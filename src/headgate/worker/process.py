@@ -249,10 +249,27 @@ class Worker:
         self._clients.add(client)
         if len(self._clients) >= self._most_clients and not self._is_full:
             self._is_full = True
-            logger.warning("%d connections: no more are accepted until some have closed", len(self._clients))
-            for listening in self._listening.values():
-                listening.pause()
+            if self._close_idle():
+                self.soon(self._has_room)  # they are gone in the next turn
+            else:
+                logger.warning("%d connections: no more are accepted until some have closed", len(self._clients))
+                for listening in self._listening.values():
+                    listening.pause()
         return True
+
+    def _close_idle(self) -> bool:
+        """Closes the connections that have been idle for longest between two requests; whether there were any.
+
+        A twentieth of all at a time, because finding them takes a look at all.
+        """
+        idle = [client for client in self._clients if client.is_idle]
+        idle.sort(key=lambda client: client.deadline)
+        for client in idle[: max(1, self._most_clients // 20)]:
+            client.drain()
+        return bool(idle)
+
+    def _has_room(self) -> None:
+        self._is_full = False
 
     def absent(self, client: Absent) -> None:
         """A client has gone and its request goes on."""
