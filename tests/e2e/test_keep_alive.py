@@ -25,6 +25,7 @@ Make = Callable[..., Headgate]
 
 SECONDS = float(os.environ.get("HEADGATE_RACE_SECONDS", "8"))
 CLIENTS = 24
+pytestmark = pytest.mark.timeout(SECONDS + 120)
 KEEP_ALIVE = 1  # seconds, of both servers: the shortest that they can be told
 
 ASGI = """

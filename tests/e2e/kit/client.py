@@ -111,9 +111,10 @@ class Raw:
 
 
 class Stream:
-    """A keep-alive connection in an event loop."""
+    """A keep-alive connection in an event loop. begun: whether the head of the response that is awaited has come."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.begun = False
         self._reader = reader
         self._writer = writer
 
@@ -137,7 +138,9 @@ class Stream:
             raise Broken(repr(error)) from error
 
     async def _response(self) -> Response:
+        self.begun = False
         head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        self.begun = True
         status, *lines = head.rstrip().split("\r\n")
         fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         if fields.get("transfer-encoding") == "chunked":
