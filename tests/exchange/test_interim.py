@@ -1,6 +1,10 @@
 """Interim responses: 100 and 103 pass to who can understand them. 101 is in test_upgrade.py."""
 
-from tests.exchange.kit import World, forwarded, get, ok, post
+import pytest
+
+from headgate.http1.response import MAX_HEAD
+from headgate.wire.cells import ServerCell
+from tests.exchange.kit import Make, World, forwarded, get, ok, post
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -105,3 +109,52 @@ def test_interim_responses_do_not_put_off_the_deadline_of_the_response(world: Wo
         server.sends(b"HTTP/1.1 102 Processing\r\n\r\n")
         world.advance(10)
     assert client.new().endswith(b"504 Gateway Timeout\n")
+
+
+@pytest.mark.parametrize("minor", [b"0", b"1"])
+def test_a_flood_of_interim_responses_is_502(world: World, minor: bytes) -> None:
+    client = world.client()
+    client.sends(post(b"x").replace(b"HTTP/1.1", b"HTTP/1." + minor))
+    server = world.accepted()
+    most = MAX_HEAD // len(CONTINUE)
+    server.sends(*[CONTINUE] * most)
+    assert client.new() == (CONTINUE * most if minor == b"1" else b"")
+    server.sends(CONTINUE)
+    client.sees_answer(502)
+    assert server.end == "reset"
+    assert world.server_cell(ServerCell.BAD_RESPONSES) == 1
+
+
+def test_a_flood_in_one_read_is_looked_at_no_further_than_its_bound(world: World) -> None:
+    client = world.client()
+    client.sends(post(b"x"))
+    server = world.accepted()
+    server.sends(CONTINUE * 10_000)
+    seen = client.new()
+    assert seen.count(CONTINUE) == MAX_HEAD // len(CONTINUE)
+    assert b"\r\n\r\nHTTP/1.1 502 " in seen
+    assert server.end == "reset"
+
+
+def test_each_request_of_a_connection_has_interim_responses_of_its_own(world: World) -> None:
+    client = world.client()
+    some = CONTINUE * (MAX_HEAD // len(CONTINUE) * 2 // 3)
+    client.sends(get())
+    server = world.accepted()
+    server.sends(some + ok())
+    client.sends(get())
+    server.sends(some + ok())
+    client.sees(some + ok() + some + ok())
+
+
+def test_a_used_connection_that_dies_after_an_interim_response_did_not_die_of_idleness(make: Make) -> None:
+    world = make(2)
+    server = world.warm()
+    client = world.client()
+    client.sends(get(b"/warm-too", b"Connection: close"))
+    world.accepted().sends(ok())
+    client = world.client()
+    client.sends(get())
+    server.sends(CONTINUE)
+    server.resets()
+    assert world.server_cell(ServerCell.RESETS) == 1

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from headgate.errors import BadResponse, ConnectFailed, Exhausted, ServerReset
 from headgate.http1.body import Chunked
-from headgate.http1.response import UNTIL_CLOSE, ResponseHead, read_response
+from headgate.http1.response import MAX_HEAD, UNTIL_CLOSE, ResponseHead, read_response
 from headgate.model.address import Address
 from headgate.wire.cells import ServerCell
 from headgate.worker.server import Server
@@ -39,6 +39,7 @@ class ServerConnection(asyncio.Protocol):
         "_buffer",
         "_chunked",
         "_in_body",
+        "_interim",
         "_left",
         "_reading",
         "_waiting",
@@ -64,6 +65,7 @@ class ServerConnection(asyncio.Protocol):
         self.deadline = 0.0
         self.since = 0.0
         self._in_body = False
+        self._interim = 0  # bytes of the interim responses to the request that it serves
         self._left = 0  # bytes of the body still to come, CHUNKED or UNTIL_CLOSE where the bytes themselves tell
         self._reading = True
         self._waiting = 0  # how much waited for the server when that was last looked at
@@ -106,6 +108,7 @@ class ServerConnection(asyncio.Protocol):
         if not reuse or self.is_lost or (chunked.rest if chunked is not None else self._left):
             return self.close()
         self._in_body = False
+        self._interim = 0
         self.reused = True
         self.since = now
         self.deadline = now + keep_for
@@ -122,7 +125,7 @@ class ServerConnection(asyncio.Protocol):
     @property
     def is_stale(self) -> bool:
         """Whether it served before and nothing came of the next response, as when a server closes idle ones."""
-        return self.reused and not self._buffer
+        return self.reused and not self._buffer and not self._interim
 
     def has_news(self) -> bool:
         """Whether the server has sent or closed something that the loop has not read yet. A system call."""
@@ -178,6 +181,9 @@ class ServerConnection(asyncio.Protocol):
                 if head.status == 101:
                     exchange.require_upgrade(head)
                     break
+                self._interim += head.end
+                if self._interim > MAX_HEAD:  # each one is written to the client: a flood would hold up the loop
+                    raise BadResponse("too many interim responses")
                 exchange.interim(head)
                 data = data[head.end :]
         except BadResponse as error:
