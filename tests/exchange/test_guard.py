@@ -25,6 +25,15 @@ def test_one_connection_too_many_of_an_address_is_closed_at_once(make: Make) -> 
     assert world.client().end == ""
 
 
+def test_addresses_of_one_ipv6_network_are_one_client(make: Make) -> None:
+    world = limited(make(), Connections(max_per_client=1))
+    peers = [(address, 1, 0, 0) for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1")]
+    first, second, third = (world.client(peer) for peer in peers)
+    assert [client.end for client in (first, second, third)] == ["", "reset", ""]
+    first.closes()
+    assert world.client(peers[1]).end == ""
+
+
 def test_a_trusted_proxy_has_as_many_as_it_likes(make: Make) -> None:
     world = limited(make(trusted=["192.0.2.0/24"]), Connections(max_per_client=1))
     assert [world.client().end for _ in range(3)] == ["", "", ""]

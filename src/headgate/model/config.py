@@ -54,7 +54,7 @@ class Connections:
     """How many client connections each worker has at the most."""
 
     max: int = 0  # 0: half of the descriptors that the worker may open
-    max_per_client: int = 0  # of one address; one more is closed at once. 0: no limit. Trusted proxies have none
+    max_per_client: int = 0  # of one address, or IPv6 /64; one more is closed at once. 0: any. Trusted proxies: any
 
 
 @dataclass(frozen=True, slots=True)
