@@ -10,6 +10,7 @@ _CRLF = b"\r\n"
 _MAX_LINE = 64 * 1024
 _MAX_BULK = 1024 * 1024
 _MAX_ITEMS = 4096
+_MAX_REPLY = _MAX_BULK + _MAX_LINE  # all that waits for the end of a reply, an array of arrays too
 _MAX_DEPTH = 8
 
 
@@ -84,6 +85,8 @@ class Reader:
         self._rest = data[position:]
         if len(self._rest) > _MAX_LINE and self._rest[:1] == b"+":
             raise NotRedis("a line without an end")
+        if len(self._rest) > _MAX_REPLY:
+            raise NotRedis("a reply without an end")
         return replies
 
 

@@ -22,6 +22,8 @@ from headgate.model.snapshot import LimitState
 from headgate.store.base import Check, settle
 from headgate.store.resp import command
 
+_LONGEST = 366 * 86_400_000  # milliseconds; a period is a year at the most
+_MOST = 2**63 - 1  # of a number in Redis
 TICK = 0.001  # seconds; what the script says of a window's end is at most so much too late
 
 SOURCE = b"""\
@@ -132,5 +134,7 @@ def decisions(line: bytes, checks: Sequence[Check]) -> list[Decision]:
 
 
 def _decision(limit: LimitState, count: int, left: int) -> Decision:
+    if not 0 < left <= _LONGEST or not -_MOST <= count <= _MOST:
+        raise ValueError("not a count and a time")
     remaining = limit.limit.rate.limit - count
     return Decision(remaining >= 0, limit, max(0, remaining), left * 1000)

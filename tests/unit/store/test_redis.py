@@ -353,6 +353,18 @@ def test_whatever_redis_says_instead_of_an_answer_opens_the_breaker(
     assert "is back" in caplog.messages[1]
 
 
+@pytest.mark.parametrize("answer", [b"4 %b" % (b"9" * 400), b"%b 60000" % (b"9" * 400), b"4 -1"])
+def test_numbers_that_redis_cannot_mean_hold_nobody_up(play: Callable[..., None], answer: bytes) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: b"+%b\r\n" % answer
+        decision = (await stage.ask((limit(on_store_error="deny"), K)))[0]
+        assert decision.unavailable
+        assert stage.changes == [True]
+
+    play(story)
+
+
 @pytest.mark.parametrize("error", ["WRONGTYPE Operation against a key", "ERR value is not an integer or out of range"])
 def test_somebody_elses_value_under_a_key_is_the_trouble_of_that_key(play: Callable[..., None], error: str) -> None:
     def answer(command: Command) -> bytes:

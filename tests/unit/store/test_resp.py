@@ -80,6 +80,16 @@ def test_a_line_that_never_ends_is_not_kept_for_ever() -> None:
         reader.feed(b"x" * 5000)
 
 
+def test_a_reply_that_never_ends_is_not_kept_for_ever() -> None:
+    reader = Reader()
+    piece = b"$65536\r\n%b\r\n" % (b"x" * 65536)
+    assert reader.feed(b"*4096\r\n" + piece) == []
+    for _ in range(15):
+        assert reader.feed(piece) == []
+    with pytest.raises(NotRedis):
+        reader.feed(piece * 2)
+
+
 def test_a_command_is_an_array_of_strings() -> None:
     assert command("SET", b"k\r\n", 12) == b"*3\r\n$3\r\nSET\r\n$3\r\nk\r\n\r\n$2\r\n12\r\n"
 
