@@ -8,10 +8,10 @@ import resource
 import signal
 import socket
 import sys
-import time
 
 import msgspec
 
+from headgate.wire.events import EventFormatter
 from headgate.wire.messages import Adopt, Drain, Launch, Message, ReopenLog
 from headgate.worker.control import Control
 from headgate.worker.process import Worker
@@ -72,14 +72,18 @@ def keep_memory() -> None:
         mallopt(_TRIM_THRESHOLD, 8 << 20)
 
 
+def log_events() -> None:
+    """Sends the events of this process to standard error."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(EventFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
+
+
 def main() -> None:
     """Runs one worker."""
     keep_memory()
     launch = msgspec.json.decode(sys.argv[1], type=Launch)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ"
-    )
-    logging.Formatter.converter = time.gmtime
+    log_events()
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
