@@ -337,3 +337,32 @@ def test_each_piece_of_a_body_has_its_own_time_in_both_directions(world: World) 
         world.advance(39)
         server.sends(b"y")
     client.sees(response)
+
+
+def test_a_body_that_drips_ends_with_the_time_that_the_whole_request_has(make: Make) -> None:
+    world = make(timeouts=replace(TIMEOUTS, total=60))
+    client = world.client()
+    client.sends(post(b"x" * 100)[:-100])
+    server = world.accepted()
+    for _ in range(6):
+        world.advance(9.5)
+        client.sends(b"x")
+    assert client.end == server.end == ""
+    world.advance(4)
+    client.sees_answer(504)
+    assert server.end == "reset"
+
+
+def test_a_response_that_drips_ends_with_the_time_that_the_whole_request_has(make: Make) -> None:
+    world = make(timeouts=replace(TIMEOUTS, total=60))
+    client = world.client()
+    client.sends(get())
+    server = world.accepted()
+    server.sends(ok(b"x" * 100)[:-100])
+    for _ in range(6):
+        world.advance(9.5)
+        server.sends(b"x")
+    assert client.end == server.end == ""
+    world.advance(4)
+    assert client.end == "closed"
+    assert server.end == "reset"
