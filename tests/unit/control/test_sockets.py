@@ -147,6 +147,12 @@ class TestUnixSockets:
         assert len(listener.sockets) == 3
         assert stat.S_IMODE(os.stat(address.path).st_mode) == 0o660
 
+    def test_a_listeners_socket_is_for_whoever_its_directory_lets_in(
+        self, address: Address, bound: list[Bound]
+    ) -> None:
+        bound.append(bind(address, 1))
+        assert stat.S_IMODE(os.stat(address.path).st_mode) == 0o666
+
     def test_its_file_goes_with_it(self, address: Address) -> None:
         bind(address, 1).close()
         assert not os.path.exists(address.path)
