@@ -71,6 +71,21 @@ def test_who_comes_to_a_full_worker_takes_the_place_of_the_longest_idle(make: Ma
     assert (busy.end, young.end) == ("", "")
 
 
+def test_a_crowd_that_comes_at_once_is_looked_at_again_when_the_idle_ones_are_gone(make: Make) -> None:
+    world = make()
+    clients = [world.client() for _ in range(6)]
+    for client in clients:
+        client.sends(get())
+        for peer in world.peers:
+            if peer.connection.exchange is not None:
+                peer.sends(ok())
+    limited(world, Connections(max=3))
+    world.client()
+    world.loop.run()
+    assert sum(client.end == "" for client in clients) <= 2
+    assert not world.worker._is_full
+
+
 def test_the_worst_lag_of_the_loop_is_told_and_fades(make: Make) -> None:
     world = make()
     world.advance(1)

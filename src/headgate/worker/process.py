@@ -247,15 +247,21 @@ class Worker:
             self._row[WorkerCell.TURNED_AWAY] += 1
             return False
         self._clients.add(client)
-        if len(self._clients) >= self._most_clients and not self._is_full:
-            self._is_full = True
-            if self._close_idle():
-                self.soon(self._has_room)  # they are gone in the next turn
-            else:
-                logger.warning("%d connections: no more are accepted until some have closed", len(self._clients))
-                for listening in self._listening.values():
-                    listening.pause()
+        if not self._is_full:
+            self._require_room()
         return True
+
+    def _require_room(self) -> None:
+        """Makes room for more connections where there is none, or else accepts no more."""
+        self._is_full = len(self._clients) >= self._most_clients
+        if not self._is_full:
+            return
+        if self._close_idle():
+            self.soon(self._require_room)  # they are gone in the next turn
+            return
+        logger.warning("%d connections: no more are accepted until some have closed", len(self._clients))
+        for listening in self._listening.values():
+            listening.pause()
 
     def _close_idle(self) -> bool:
         """Closes the connections that have been idle for longest between two requests; whether there were any.
@@ -267,9 +273,6 @@ class Worker:
         for client in idle[: max(1, self._most_clients // 20)]:
             client.drain()
         return bool(idle)
-
-    def _has_room(self) -> None:
-        self._is_full = False
 
     def absent(self, client: Absent) -> None:
         """A client has gone and its request goes on."""
