@@ -75,7 +75,7 @@ def test_a_client_that_goes_away_leaves_nothing_behind(make: Make, backend: Star
     wait_for(lambda: headgate.metric("headgate_in_flight") == 0, "nothing in flight at the server")
     wait_for(lambda: headgate.metric("headgate_requests_in_flight") == 0, "nothing in flight")
     wait_for(lambda: headgate.metric("headgate_connections") == 0, "no connection")
-    assert headgate.metric("headgate_local_answers_total", flag="DC") == 1
+    headgate.await_flagged("DC", 1)
 
 
 def test_a_client_that_sends_byte_by_byte_is_served(make: Make, backend: Start) -> None:
@@ -155,7 +155,7 @@ def test_a_server_that_breaks_off_its_response_breaks_off_the_clients(make: Make
         with pytest.raises((Broken, ConnectionResetError)):
             client.until(b"x" * 1000)
     wait_for(lambda: headgate.metric("headgate_in_flight") == 0, "nothing in flight")
-    assert headgate.metric("headgate_local_answers_total", flag="UC") == 1
+    headgate.await_flagged("UC", 1)
 
 
 def test_a_silent_server_is_given_up_in_time_and_another_answers(make: Make, backend: Start) -> None:

@@ -31,7 +31,7 @@ def test_of_400_concurrent_requests_exactly_100_pass_four_workers(make: Make, ba
     assert statuses(responses) == {200: 100, 429: 300}
     assert headgate.metric("headgate_limit_decisions_total", limit="per_ip", decision="allowed") == 100
     assert headgate.metric("headgate_limit_decisions_total", limit="per_ip", decision="refused") == 300
-    assert headgate.metric("headgate_local_answers_total", flag="RL") == 300
+    headgate.await_flagged("RL", 300)
 
 
 def test_of_400_concurrent_requests_exactly_100_pass_two_headgates_on_one_redis(

@@ -62,4 +62,4 @@ def test_beyond_the_queue_requests_are_refused_at_once_and_the_others_served(mak
     assert statuses.count(200) == 12
     assert statuses.count(503) == 38
     assert len(server.requests) == 12
-    assert headgate.metric("headgate_local_answers_total", flag="UO") == 38
+    headgate.await_flagged("UO", 38)

@@ -216,6 +216,11 @@ class Headgate:
             if sample.name == name and sample.labels.items() >= labels.items()
         )
 
+    def await_flagged(self, flag: str, count: int) -> None:
+        """Waits until so many requests ended with this flag: an answer is counted after it was sent."""
+        wait_for(lambda: self.metric("headgate_local_answers_total", flag=flag) >= count, f"{count} times {flag}")
+        assert self.metric("headgate_local_answers_total", flag=flag) == count
+
     def cli(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Runs a headgate command against its admin API."""
         admin = f"{self.admin[0]}:{self.admin[1]}" if isinstance(self.admin, tuple) else f"unix:{self.admin}"
