@@ -59,6 +59,16 @@ class ManualLoop(asyncio.AbstractEventLoop):
         while self._ready:
             _run(self._ready.popleft())
 
+    def step(self) -> None:
+        """Runs the next callback that is ready, if there is one."""
+        if self._ready:
+            _run(self._ready.popleft())
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is ready to run."""
+        return not self._ready
+
     def advance(self, seconds: float) -> None:
         """Moves the time on, from timer to timer."""
         end = self.now + seconds
@@ -177,6 +187,11 @@ class FakeTransport(asyncio.Transport):
     def unread(self) -> int:
         """Bytes that came and were not read."""
         return sum(map(len, self._pending))
+
+    @property
+    def has_news(self) -> bool:
+        """Whether anything came, or the end of all, that was not read."""
+        return bool(self._pending)
 
     def finish(self) -> None:
         """The other end closes in order: after all that it sent."""
