@@ -282,3 +282,21 @@ def test_a_drain_that_ends_cuts_what_is_finished_anyway(make: Make) -> None:
     world.advance(6)
     assert world.accepted().end == "reset"
     assert world.in_flight() == 0
+
+
+def test_a_client_that_cannot_tell_otherwise_sees_that_its_response_broke_off(world: World) -> None:
+    # Its response has no framing but the end of the connection, which would look as if it were whole.
+    client = world.client()
+    client.sends(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+    world.accepted().sends(b"HTTP/1.1 200 OK\r\n\r\n123")
+    client.closes()
+    assert client.end == "reset"
+    assert world.flagged("DC") == 1
+
+
+def test_before_its_response_began_a_client_of_http_1_0_is_closed_in_order(world: World) -> None:
+    client = world.client()
+    client.sends(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+    client.closes()
+    client.sees_nothing()
+    assert client.end == "closed"

@@ -259,7 +259,10 @@ class Downstream(asyncio.Protocol):
         self.transport.abort()
 
     def eof_received(self) -> bool:
-        self._has_ended = self.exchange is not None and self.exchange.client_ended()
+        exchange = self.exchange
+        self._has_ended = exchange is not None and exchange.client_ended()
+        if exchange is not None and not self._has_ended and exchange.status and exchange.head.minor == 0:
+            self.abort()  # closed in order, a response that only the connection's end delimits would seem to be whole
         return self._has_ended
 
     def connection_lost(self, error: Exception | None) -> None:
