@@ -66,6 +66,9 @@ def _read(head: ResponseHead, body: bytes, framed: bool) -> bytes:
     return body
 
 
+_CODING = (b"transfer-encoding",)
+
+
 def _compare(data: bytes, head: ResponseHead, content: bytes, *, fields: bool, httptools: bool) -> None:
     """Both oracles must read the head and the body as we do; a response until close stays open."""
     complete = head.length != UNTIL_CLOSE
@@ -73,8 +76,9 @@ def _compare(data: bytes, head: ResponseHead, content: bytes, *, fields: bool, h
     assert theirs is not None
     assert theirs.start == (b"%d" % head.status,)
     assert (theirs.body, theirs.complete) == (content, complete)
-    if fields:
-        assert theirs.fields == split_fields(head.lines)[1]
+    ours = split_fields(head.lines)[1]
+    if fields:  # h11 makes a coding lower case
+        assert theirs.fields == tuple((name, value.lower() if name in _CODING else value) for name, value in ours)
     if httptools:
         messages = httptools_messages(data, response=True)
         assert messages is not None
@@ -83,7 +87,7 @@ def _compare(data: bytes, head: ResponseHead, content: bytes, *, fields: bool, h
         assert messages[0].body == content
         assert messages[0].complete == complete
         if fields:
-            assert messages[0].fields == split_fields(head.lines)[1]
+            assert messages[0].fields == ours
 
 
 def _body(head: ResponseHead, chunked: bytes, plain: bytes) -> bytes:
