@@ -43,8 +43,9 @@ def response(data: bytes) -> None:
     method, minor = (b"HEAD", b"GET")[data[:1] != b"\0"], int(data[:1] != b"\1")
     _inner(test_responses.test_no_split_changes_what_becomes_of_a_head)(data, method, minor)
     _inner(test_responses.test_both_paths_say_the_same)(data, method)
-    _inner(test_responses.test_what_is_forwarded_is_clean_and_reads_as_the_same)(data, method, minor)
-    _inner(test_responses.test_what_we_forward_h11_and_httptools_read_alike)(data, _BODY, b"abc")
+    if data[9:12] != b"101":  # what it upgrades to is for the exchange to say, and nobody asked the oracles to
+        _inner(test_responses.test_what_is_forwarded_is_clean_and_reads_as_the_same)(data, method, minor)
+        _inner(test_responses.test_what_we_forward_h11_and_httptools_read_alike)(data, _BODY, b"abc")
 
 
 def body(data: bytes) -> None:
@@ -124,7 +125,7 @@ def _read_as_client(data: bytes, lines: list[dict[str, object]], end: str) -> No
     """As many responses came as the access log has, each well formed; the last may break off."""
     for line in lines:
         if not line["status"]:
-            continue
+            return  # cancelled; what came before can be interim responses only, as for any other
         reader = h11.Connection(h11.CLIENT, max_incomplete_event_size=100_000)
         method = str(line["method"]) if line["method"] != "-" else "GET"
         upgrade = [("Connection", "upgrade"), ("Upgrade", "x")] if line["status"] == 101 else []
