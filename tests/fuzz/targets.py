@@ -62,7 +62,7 @@ def simulation(data: bytes) -> None:
 
 
 STEP = b"\xfe"  # between the steps of a script
-_SHORT = Timeouts(2, 2, 2, 2, 2, 2, 0, 2, 2)  # so that a script is over soon
+_SHORT = Timeouts(2, 2, 2, 2, 2, 2, 2, tunnel=2, server_idle=2)  # so that a script is over soon
 
 
 def exchange(data: bytes) -> None:

@@ -16,7 +16,7 @@ from tests.simulation.mutations import MUTATIONS, Mutation, planted
 from tests.simulation.simulation import run_seed
 
 _BLOCK = 50  # runs that are handed to a process at a time
-_MOST = 1000  # runs until one must have noticed a mistake; a few are enough for most
+_MOST = 3000  # runs until one must have noticed a mistake; a few are enough for most
 
 
 def main() -> int:

@@ -24,10 +24,12 @@ def check_between_steps(sim: "Simulation") -> None:
         assert not sim.world.flagged(flag), f"flag {flag}"
     exchanges = [client.exchange for client in worker._clients if client.exchange is not None]
     sends = [exchange for exchange in exchanges if exchange.connection is not None]
-    assert sim.world.in_flight() == len(sends), f"{sim.world.in_flight()} counted, {len(sends)} in flight"
+    held = sum(exchange._holds is not None for exchange in exchanges)  # from the choice of a server on
+    assert sim.world.in_flight() == held, f"{sim.world.in_flight()} counted, {held} in flight"
     idle = [connection for server in worker.plan.servers.values() for connection in server.idle]
     assert len({id(connection) for connection in idle}) == len(idle), "twice among the idle"
     for live in worker.plan.servers.values():
+        assert not sim.max_requests or live.cells[ServerCell.IN_FLIGHT] <= sim.max_requests, f"{live.name} has too many"
         assert live.admitted or not live.idle, f"{live.name} is to be left alone and has idle connections"
     for connection in idle:
         assert connection.exchange is None, "idle and busy"

@@ -91,7 +91,7 @@ class SimulatedClient:
             self.peer.transport.drain(self._draws.between(1, 70000))
 
     def _misbehave(self) -> None:
-        what = self._draws.pick(("reset", "reset", "half-close", "stall", "vanish"))
+        what = self._draws.pick(("reset", "half-close", "half-close", "stall", "vanish"))
         self._sim.note(f"{self}: {what}")
         transport = self.peer.transport
         if what == "stall":

@@ -37,7 +37,7 @@ def judge_own_answer(sim: "Simulation", client: "SimulatedClient", request: Requ
         408: _is_slow(sim, request),
         429: request.route < ROUTES and bool(sim.world.snapshot.routes[request.route].limits),
         502: bool(request.troubles) or sim.faults > request.faults_before or _is_slow(sim, request),
-        503: sim.was_empty or "starve" in request.troubles,
+        503: sim.was_empty or "starve" in request.troubles or _may_be_too_many(sim, request),
         504: _is_slow(sim, request),
     }
     flawed = status in (400, 414, 431, 501, 505) and request.flaw in ("head", "body")
@@ -75,6 +75,11 @@ def judge_end_of_tunnel(sim: "Simulation", client: "SimulatedClient") -> None:
     server.read()
     assert client.tunnel_came == server.tunnel_sent, f"{client}: {client.tunnel_came} bytes of {server.tunnel_sent}"
     assert server.tunnel_came == len(client.sent_after(request)), f"{server}: not all came through the tunnel"
+
+
+def _may_be_too_many(sim: "Simulation", request: Request) -> bool:
+    """Whether there may have been no room for the request: the queue was full, or it waited for too long."""
+    return sim.max_requests > 0 and (not sim.is_calm or _is_slow(sim, request))
 
 
 def _is_slow(sim: "Simulation", request: Request) -> bool:

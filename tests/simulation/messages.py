@@ -122,7 +122,7 @@ def draw_request(draws: Draws, number: int, *, sizes: tuple[int, ...], routes: i
         wire = draws.pick(_BAD_HEADS)
         return Request(number, b"GET", 1, 0, wire, len(wire), b"", "head")
     method = draws.pick((b"GET", b"GET", b"GET", b"HEAD", b"POST", b"POST", b"PUT", b"DELETE", b"OPTIONS", b"PATCH"))
-    minor = 0 if draws.chance(8) else 1
+    minor = 0 if draws.chance(15) else 1
     route = draws.below(routes + 1) if draws.chance(5) else draws.below(routes)  # the last is no route
     upgrades = minor == 1 and method == b"GET" and draws.chance(15)
     framing = "none"

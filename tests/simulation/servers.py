@@ -105,11 +105,15 @@ class SimulatedServer:
             self._ends(fault=True)
 
     def bothers(self) -> None:
-        """Says something that nobody asked for on an idle connection."""
+        """Says something that nobody asked for on an idle connection, and it is read before the next request goes out.
+
+        Else the two cross, and it is the answer to that request for all that anybody can tell.
+        """
         self._sim.note(f"{self} speaks unasked")
         self.faulty = self.faulty or "unasked"
         self.is_done = True
         self.peer.transport.arrive(LEFTOVER)
+        self._sim.world.loop.run()
 
     def breaks(self) -> None:
         """Resets the connection."""
