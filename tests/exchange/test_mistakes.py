@@ -39,7 +39,7 @@ def test_before_a_server_is_asked_it_is_500(
     world: World, request_: bytes, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Group, "choose", bug)
+        patch.setattr(Group, "enter", bug)
         client = world.client()
         client.sends(request_)
     client.sees_answer(500)

@@ -79,6 +79,7 @@ class Phase(Enum):
 _STORE, _QUEUE, _CONNECT, _REQUEST_BODY, _RESPONSE_HEAD, _RESPONSE_BODY, _TUNNEL, _OVER = Phase
 _WAITS = (_REQUEST_BODY, _RESPONSE_HEAD, _RESPONSE_BODY, _TUNNEL)  # whose timeout has their name
 _ANSWERS = (_CONNECT, _RESPONSE_HEAD, _RESPONSE_BODY)  # all that is awaited is the server's
+_IN_FLIGHT = int(ServerCell.IN_FLIGHT)
 _FAILURES = {
     "UF": ServerCell.CONNECT_FAILURES,
     "UC": ServerCell.RESETS,
@@ -201,7 +202,8 @@ class Exchange:
                     decisions = yield  # type: ignore[assignment]
                 self._admit(decisions)  # type: ignore[arg-type]
             # choose and forward
-            request = b"%b%bX-Request-ID: %b\r\n\r\n" % (head.lines, self._added_fields(client, route), self.id)
+            fields = self._added_fields(client, route) if head.upgrade else client.fields_for(head)
+            request = b"%b%bX-Request-ID: %b\r\n\r\n" % (head.lines, fields, self.id)
             attempts: Attempts | None = None
             while True:
                 server = self._choose(route.group, attempts)
@@ -211,7 +213,7 @@ class Exchange:
                 try:
                     connection = None
                     if attempts is None or not attempts.is_fresh:
-                        connection = server.take(worker.now, sure=not self._is_replayable())
+                        connection = server.take(worker.now, head.method != b"GET" and not self._is_replayable())
                     if connection is None:
                         connection = yield from self._connect(server, route)
                     self._send(connection, request, route)
@@ -253,13 +255,10 @@ class Exchange:
             raise StoreUnavailable("limit not known") if refused.unavailable else Limited(refused.limit.limit.name)
 
     def _added_fields(self, client: "Downstream", route: LiveRoute) -> bytes:
-        """The fields that the server is told beside the client's own."""
+        """The fields that the server is told beside the client's own, of a request that may upgrade."""
+        self._asked = allowed(self.head.upgrade, route.upgrades)
         fields = client.fields_for(self.head)
-        if self.head.upgrade:
-            self._asked = allowed(self.head.upgrade, route.upgrades)
-            if self._asked:
-                fields += _UPGRADE % self._asked
-        return fields
+        return fields + _UPGRADE % self._asked if self._asked else fields
 
     def _choose(self, group: Group, attempts: Attempts | None) -> Server | None:
         """The server for the next attempt, which has entered it; None when one must be waited for."""
@@ -442,7 +441,7 @@ class Exchange:
         """The server has one request less."""
         server, self._holds = self._holds, None
         if server is not None:
-            server.leave()
+            server.cells[_IN_FLIGHT] -= 1  # `leave`, without the call
             if server.max_requests:
                 self._route.group.queue.left()
 

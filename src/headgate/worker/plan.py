@@ -16,11 +16,12 @@ from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
 from headgate.routing.client import TrustedProxies
 from headgate.routing.router import Router
 from headgate.store.stripes import Stripe
-from headgate.wire.cells import TURNS, Cells
+from headgate.wire.cells import TURNS, Cells, ServerCell
 from headgate.worker.queue import Later, Queue
 from headgate.worker.server import Server
 from headgate.worker.turns import SharedTurn
 
+_IN_FLIGHT = int(ServerCell.IN_FLIGHT)
 POLICIES = {"round_robin": RoundRobin}
 
 
@@ -64,9 +65,13 @@ class Group:
 
     def enter(self, now: float, tried: Sequence[Server] = ()) -> Server | None:
         """The server for the next request, which has entered it; None where there is none, and `is_full` says why."""
-        server = self.choose(now, tried)
-        if server is not None and server.enter():
-            return server
+        server = choose(self._policy.order(), now, tried) or choose(self.servers, now, tried)
+        if server is not None:
+            if not server.max_requests:  # `enter`, without the call that it would cost every request
+                server.cells[_IN_FLIGHT] += 1
+                return server
+            if server.enter():
+                return server
         self.is_full = server is not None or any(
             server.admitted and server.ejected_until <= now and server not in tried for server in self.servers
         )

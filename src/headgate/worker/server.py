@@ -133,7 +133,7 @@ class Server:
         self.ejected_until = 0.0
         self.cells[ServerCell.EJECTED_UNTIL] = 0
 
-    def take(self, now: float, *, sure: bool = False) -> "ServerConnection | None":
+    def take(self, now: float, sure: bool = False) -> "ServerConnection | None":
         """An idle connection that may still be used, the one used last; it is the caller's now.
 
         sure: whether the system is asked if the server has closed it, for a request that cannot be sent twice.
