@@ -164,8 +164,9 @@ class Worker:
                 self._listening[address].listener = listener
             else:
                 listening = self._listening[address] = Listening(self, listener, sockets[address])
+                are_paused = any(other.is_paused for other in self._listening.values() if other is not listening)
                 await listening.open(self._loop)
-                if self._is_full:
+                if are_paused:  # not by `_is_full`: that is also set for the turn in which idle connections make room
                     listening.pause()
 
     def _unlisten(self, listening: Listening) -> None:

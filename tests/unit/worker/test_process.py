@@ -413,6 +413,21 @@ def test_beyond_the_most_connections_others_wait_until_one_is_closed(
     assert sum("no more are accepted" in message for message in caplog.messages) == 1
 
 
+def test_a_listener_that_comes_while_room_is_made_accepts(run: Run, backend: Backend) -> None:
+    async def play(world: Running) -> None:
+        more = socket.create_server(("127.0.0.1", 0))
+        address = more.getsockname()
+        listeners = (*world.snapshot.listeners, Listener(Address(*address)))
+        world.worker._is_full = True  # idle connections were closed and are gone in the next turn
+        await world.worker.adopt(
+            replace(world.snapshot, version=2, listeners=listeners), {str(Address(*address)): more}
+        )
+        world.worker._require_room()
+        assert (await ask(address)).startswith(b"HTTP/1.1 200")
+
+    scenario(run, play, backend.address)
+
+
 def test_a_drain_takes_those_who_wait_for_a_full_worker(run: Run, backend: Backend) -> None:
     async def play(world: Running) -> None:
         _, writer = await asyncio.open_connection(*world.address)
