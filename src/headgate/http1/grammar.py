@@ -47,13 +47,14 @@ def any_of(names: Iterable[bytes]) -> bytes:
     return branches[0] if len(branches) == 1 else b"(?:%b)" % b"|".join(branches)
 
 
-def ordinary_field(special: Iterable[bytes], usual: bytes, seldom: bytes) -> bytes:
-    """A pattern for any number of field lines of a fast path, each ordinary or one of the special alternatives.
+def ordinary_field(special: Iterable[bytes], usual: bytes, seldom: bytes, most: int) -> bytes:
+    """A pattern for up to `most` field lines of a fast path, each ordinary or one of the special alternatives.
 
     special: names as for `any_of` that no ordinary field has. An ordinary name has no underscore either. A field's
     first letter says what it can be; where special names begin with it, a look ahead tells them apart. So no line is
     tried as a whole more than once, which keeps the whole linear.
-    usual: the alternative that nearly every head has, tried early; seldom: the others, tried where no other line fits.
+    usual: the alternatives that nearly every head has, tried early; seldom: the others, tried where no other line fits.
+    For the engine an alternative that does not fit costs as much as ten bytes that do.
     """
     letters = sorted({name[:1] for name in special})
     others = b"".join(
@@ -64,7 +65,7 @@ def ordinary_field(special: Iterable[bytes], usual: bytes, seldom: bytes) -> byt
     for letter in letters:
         tails = any_of(name[1:] for name in special if name.startswith(letter))
         lines.append(b"%b(?!%b:)%b" % (any_case(letter), tails, rest))
-    return b"(?:%b|%b)*" % (b"|".join(lines), seldom)
+    return b"(?:%b|%b){0,%d}" % (b"|".join(lines), seldom, most)
 
 
 def _is_plain(c: int) -> bool:

@@ -28,15 +28,17 @@ _FAST = re.compile(
     rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
     + ordinary_field(
         (b"connection", b"content-length", b"transfer-encoding", *_DROPPED),
-        any_case(b"content-length") + rb":(?(2)(?!)) *+(0|[1-9][0-9]{0,17})\r\n",
-        any_case(b"connection")
-        + rb":(?(3)(?!))( *+(?:([Cc]lose)|[Kk]eep-[Aa]live)\r\n)|"
-        + any_case(b"transfer-encoding")
+        any_case(b"content-length")
+        + rb":(?(2)(?!)) *+(0|[1-9][0-9]{0,17})\r\n|"
+        + any_case(b"connection")
+        + rb":(?(3)(?!))( *+(?:([Cc]lose)|[Kk]eep-[Aa]live)\r\n)",
+        any_case(b"transfer-encoding")
         + rb":(?(5)(?!)) *+([Cc]hunked)\r\n|("
         + any_of(_DROPPED)
         + rb"):"
         + FIELD_VALUE
         + rb"\r\n",
+        MAX_FIELDS,
     )
     + rb"\r\n"
 )
@@ -90,14 +92,20 @@ def read_response(data: bytes, method: bytes, minor: int = 1) -> ResponseHead | 
     if match is None or minor == 0:
         return _read_general(data, method, minor)
     code, length, connection, close, chunked, dropped = match.groups()
-    end = match.end()
     status = int(code)
-    if (
-        (length is not None and (chunked is not None or status == 204))
-        or (status == 204 and chunked is not None)
-        or (end > 4 * MAX_FIELDS and data.count(b"\n", 0, end) > MAX_FIELDS + 2)
-    ):
-        return _read_general(data, method, minor)
+    if length is not None:
+        if chunked is not None or status == 204:
+            return _read_general(data, method, minor)
+        size = int(length)
+    elif chunked is not None:
+        if status == 204:
+            return _read_general(data, method, minor)
+        size = CHUNKED
+    else:
+        size = UNTIL_CLOSE
+    if method == b"HEAD" or status in _BODILESS:
+        size = 0
+    end = match.end()
     keeps = None
     if dropped is not None:
         said = _KEEP_ALIVE.search(data, 0, end)
@@ -108,12 +116,6 @@ def read_response(data: bytes, method: bytes, minor: int = 1) -> ResponseHead | 
     else:
         start, stop = match.span(3)
         lines = data[: start - 11] + data[stop : end - 2]  # 11: "Connection:"
-    if method == b"HEAD" or status in _BODILESS:
-        size = 0
-    elif length is not None:
-        size = int(length)
-    else:
-        size = CHUNKED if chunked is not None else UNTIL_CLOSE
     return ResponseHead(status, size, close is not None, lines, end, b"", keeps)
 
 

@@ -37,16 +37,9 @@ _RULES = 1024  # limits that are remembered
 _OVER = 65536  # keys of a limit that are remembered to be over it
 
 
-class _Waiting:
-    """A request that waits for its decisions."""
-
-    __slots__ = ("asked", "checks", "resume", "retried")
-
-    def __init__(self, checks: Sequence[Check], resume: Resume, asked: float) -> None:
-        self.checks = checks
-        self.resume = resume
-        self.asked = asked
-        self.retried = False
+# A request that waits for its decisions: the checks, who is to have the decisions, when Redis was asked, and whether it
+# was asked again with the script's text. A plain tuple costs a quarter of an object.
+_Waiting = tuple[Sequence[Check], Resume, float, bool]
 
 
 class RedisStore:
@@ -104,7 +97,7 @@ class RedisStore:
             if refusals := self._refusals(rules, checks):
                 return refusals
             command = script.ask(rules, [key for _, key in checks])
-        self._send(_Waiting(checks, resume, self._loop.time()), command)
+        self._send((checks, resume, self._loop.time(), False), command)
         return None
 
     def close(self) -> None:
@@ -124,7 +117,7 @@ class RedisStore:
             self._flushing = True
             self._loop.call_soon(self._flush)
         if self._timer is None:
-            self._timer = self._loop.call_at(waiting.asked + self._deadline, self._look)
+            self._timer = self._loop.call_at(waiting[2] + self._deadline, self._look)
 
     def _flush(self) -> None:
         self._flushing = False
@@ -141,7 +134,7 @@ class RedisStore:
             self._refused(waiting, reply)
             return
         try:
-            decisions = script.decisions(reply, waiting.checks)
+            decisions = script.decisions(reply, waiting[0])
         except ValueError:
             self._refused(waiting, reply)
             return
@@ -149,18 +142,18 @@ class RedisStore:
             if not decision.remaining:
                 self._remember(waiting, decisions)
                 break
-        waiting.resume(decisions)
+        waiting[1](decisions)
 
     def _refused(self, waiting: _Waiting, reply: Reply) -> None:
         """Redis does not decide this check."""
         text = reply.text if isinstance(reply, ErrorReply) else "its answer is not that of the script"
-        if text.startswith("NOSCRIPT") and not waiting.retried:
-            waiting.retried = True
-            rules = [self._rules.get(id(limit)) or self._enter(limit) for limit, _ in waiting.checks]
-            self._send(waiting, script.ask(rules, [key for _, key in waiting.checks], in_full=True))
+        checks, resume, asked, retried = waiting
+        if text.startswith("NOSCRIPT") and not retried:
+            rules = [self._rules.get(id(limit)) or self._enter(limit) for limit, _ in checks]
+            self._send((checks, resume, asked, True), script.ask(rules, [key for _, key in checks], in_full=True))
         elif "WRONGTYPE" in text or "not an integer" in text:
             # Somebody else's value under our key: it is this client's trouble alone, and no reason to leave Redis.
-            waiting.resume(self._without(waiting.checks))
+            resume(self._without(checks))
         else:
             self._waiting.appendleft(waiting)
             self._fail(brief(text))
@@ -179,15 +172,16 @@ class RedisStore:
         return rule
 
     def _remember(self, waiting: _Waiting, decisions: Sequence[Decision]) -> None:
-        for (limit, key), decision in zip(waiting.checks, decisions, strict=True):
-            if decision.remaining > 0 or (len(decisions) > 1 and waiting.checks.count((limit, key)) > 1):
+        checks, _, asked, _ = waiting
+        for (limit, key), decision in zip(checks, decisions, strict=True):
+            if decision.remaining > 0 or (len(decisions) > 1 and checks.count((limit, key)) > 1):
                 continue  # of a limit that stands twice in a refused request, the second says less than there is
             rule = self._rules.get(id(limit)) or self._enter(limit)
             if len(rule.over) >= _OVER:
                 rule.over.clear()
             # From the moment of asking, not of the answer, and without the millisecond that has begun: never refused
             # for longer than Redis itself would.
-            rule.over[key] = waiting.asked + decision.reset_after / 1_000_000 - script.TICK
+            rule.over[key] = asked + decision.reset_after / 1_000_000 - script.TICK
 
     def _refusal(self, rule: Rule, key: bytes) -> Decision | None:
         left = rule.over[key] - self._loop.time()
@@ -207,7 +201,7 @@ class RedisStore:
         self._timer = None
         if not self._waiting:
             return
-        oldest = min(waiting.asked for waiting in self._waiting)
+        oldest = min(asked for _, _, asked, _ in self._waiting)
         if self._loop.time() < oldest + self._deadline:
             self._timer = self._loop.call_at(oldest + self._deadline, self._look)
         elif oldest > self._overdue:
@@ -269,9 +263,9 @@ class RedisStore:
             self._timer = None
         self._out.clear()
         waiting, self._waiting = self._waiting, deque()
-        for one in waiting:
+        for checks, resume, _, _ in waiting:
             # Each in its own call, so that an error in one does not keep the others from being answered.
-            self._loop.call_soon(one.resume, self._without(one.checks))
+            self._loop.call_soon(resume, self._without(checks))
 
 
 async def check(store: config.Store, timeout: float = 2.0) -> str | None:  # noqa: ASYNC109

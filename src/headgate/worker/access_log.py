@@ -41,7 +41,7 @@ class LogWriter:
         self._thread.start()
 
     def add(self, line: bytes) -> None:
-        """Takes a line, which ends with a newline."""
+        """Takes a line, without the newline at its end."""
         lines = self._lines
         lines.append(line)
         if len(lines) == 1:
@@ -82,9 +82,10 @@ class LogWriter:
         if self._reopen:
             self._renew()
         try:
-            _write(self._fd, b"".join(lines))
+            lines.append(b"")  # for the last one's newline
+            _write(self._fd, b"\n".join(lines))
         except OSError as error:
-            self._on_drop(len(lines))
+            self._on_drop(len(lines) - 1)
             if not self._failing:
                 self._failing = True
                 logger.error("access log %s cannot be written: %s; lines are lost", self._path, error.strerror)
@@ -123,8 +124,8 @@ def _write(fd: int, data: bytes) -> None:
         view = view[os.write(fd, view) :]
 
 
-# second millisecond client method host target status bytes seconds "upstream server" flag id
-Fields = tuple[bytes, int, bytes, bytes, bytes, bytes, int, int, float, bytes, bytes, bytes]
+# time client method host target status bytes seconds "upstream server" flag id
+Fields = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes, bytes]
 
 _IN_JSON = re.compile(rb"[!#-\[\]-~]*+")  # visible, and nothing that JSON escapes
 _UNSEEN = re.compile(rb"[^!-~]")
@@ -140,17 +141,17 @@ def visible(text: bytes) -> bytes:
 
 def text_line(fields: Fields) -> bytes:
     """time client method host target status bytes seconds upstream server flag id."""
-    return b"%b.%03dZ %b %b %b %b %d %d %.6f %b %b %b\n" % fields
+    return b" ".join(fields)
 
 
 def json_line(fields: Fields) -> bytes:
     """The same as one JSON object."""
-    second, ms, client, method, host, target, status, sent, seconds, server, flag, request_id = fields
+    when, client, method, host, target, status, sent, seconds, server, flag, request_id = fields
     if not _IN_JSON.fullmatch(target) or not _IN_JSON.fullmatch(request_id):
         target, request_id = (json.dumps(value.decode("latin-1"))[1:-1].encode() for value in (target, request_id))
     upstream, _, address = server.partition(b" ")
     return (
-        b'{"time":"%b.%03dZ","client":"%b","method":"%b","host":"%b","target":"%b","status":%d,"bytes":%d,"seconds":%.6f,'
-        b'"upstream":"%b","server":"%b","flag":"%b","id":"%b"}\n'
-        % (second, ms, client, method, host, target, status, sent, seconds, upstream, address, flag, request_id)
+        b'{"time":"%b","client":"%b","method":"%b","host":"%b","target":"%b","status":%b,"bytes":%b,"seconds":%b,'
+        b'"upstream":"%b","server":"%b","flag":"%b","id":"%b"}'
+        % (when, client, method, host, target, status, sent, seconds, upstream, address, flag, request_id)
     )

@@ -24,6 +24,9 @@ _CLASS = int(ServerCell.CLASS)
 _LATENCY = int(ServerCell.LATENCY)
 _LATENCY_SUM = int(ServerCell.LATENCY_SUM)
 _LAST_BUCKET = LATENCY_BUCKETS - 1
+# Numbers as the access log writes them.
+_MS = [b".%03dZ" % ms for ms in range(1000)]
+_STATUS = [b"%d" % status for status in range(600)]
 
 
 class Account:
@@ -53,7 +56,7 @@ class Account:
     def ended(self, exchange: "Exchange") -> None:
         """An exchange is over, whatever came of it."""
         now = perf_counter()
-        took = now - exchange.started
+        microseconds = int((now - exchange.started) * 1e6)
         server = exchange.server
         flag = exchange.flag
         self._worker[_REQUESTS] += 1
@@ -61,40 +64,54 @@ class Account:
             cells = server.cells
             cells[_CLASS + exchange.status // 100] += 1
             if exchange.status != 101:  # how long a tunnel lasts says nothing of how fast its server is
-                microseconds = int(took * 1e6)
                 bucket = (microseconds >> LATENCY_SHIFT).bit_length()
-                bucket = bucket if bucket < _LAST_BUCKET else _LAST_BUCKET  # noqa: FURB136 (min is slower)
-                cells[_LATENCY + bucket] += 1
+                cells[_LATENCY + (bucket if bucket < _LAST_BUCKET else _LAST_BUCKET)] += 1  # noqa: FURB136 (min is slower)
                 cells[_LATENCY_SUM] += microseconds
         else:
             self._worker[_FLAG_CELL[flag]] += 1
         if self.log is not None:
             head = exchange.head
-            ms = int((now - self._began) * 1000) if now - self._began < 1 else self._next_second(now)
-            fields = (
-                self._second,
-                ms,
-                exchange.client.address if head.claims is None else exchange.client_ip.encode(),
-                head.method,
-                head.host or b"-",
-                head.target,
-                exchange.status,
-                exchange.sent,
-                took,
-                server.label if server is not None else b"- -",
-                _NAMES[flag],
-                exchange.id if head.claims is None else self._shown(exchange.id),
+            since = now - self._began
+            self.log.add(
+                self._line(
+                    (
+                        self._second + _MS[int(since * 1000) if since < 1 else self._next_second(now)],
+                        exchange.client.address if head.claims is None else exchange.client_ip.encode(),
+                        head.method,
+                        head.host or b"-",
+                        head.target,
+                        _STATUS[exchange.status],
+                        b"%d" % exchange.sent,
+                        b"0.%06d" % microseconds
+                        if microseconds < 1_000_000
+                        else b"%d.%06d" % divmod(microseconds, 1_000_000),
+                        server.label if server is not None else b"- -",
+                        _NAMES[flag],
+                        exchange.id if head.claims is None else self._shown(exchange.id),
+                    )
+                )
             )
-            self.log.add(self._line(fields))
 
     def refused(self, client: "Downstream", error: ExchangeError) -> None:
         """A request never became an exchange because its head could not be read."""
         self._worker[_REQUESTS] += 1
         self._worker[_FLAG_CELL[error.flag]] += 1
         if self.log is not None:
-            name = _NAMES[error.flag]
-            ms = self._next_second(perf_counter())
-            fields = (self._second, ms, client.address, b"-", b"-", b"-", error.status, 0, 0.0, b"- -", name, b"-")
+            ms = _MS[self._next_second(perf_counter())]
+            status, name = _STATUS[error.status], _NAMES[error.flag]
+            fields = (
+                self._second + ms,
+                client.address,
+                b"-",
+                b"-",
+                b"-",
+                status,
+                b"0",
+                b"0.000000",
+                b"- -",
+                name,
+                b"-",
+            )
             self.log.add(self._line(fields))
 
     def _next_second(self, now: float) -> int:

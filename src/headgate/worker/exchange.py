@@ -59,7 +59,7 @@ _LAST_CHUNK = b"0\r\n\r\n"
 _SMALL = 16384  # bytes of a body up to which copying it behind the head is cheaper than a second buffer
 _NEVER = float("inf")
 
-Story = Generator[None, object, None]
+Story = Generator[None, None, None]
 
 
 class Phase(Enum):
@@ -98,6 +98,7 @@ class Exchange:
     __slots__ = (
         "_asked",
         "_connecting",
+        "_event",
         "_framing",
         "_holds",
         "_phase",
@@ -121,6 +122,7 @@ class Exchange:
     )
 
     _route: LiveRoute
+    _event: object  # what the story waited for
 
     def __init__(self, worker: "Worker", client: "Downstream", head: RequestHead) -> None:
         self.started = perf_counter()
@@ -158,17 +160,14 @@ class Exchange:
     def begin(self, client: "Downstream", rest: bytes | memoryview) -> None:
         """Starts the story. rest: what came after the request's head."""
         self._story = self._tell(client, rest)
-        try:  # noqa: SIM105
-            next(self._story)
-        except StopIteration:  # the story has come to its end; contextlib.suppress would cost more than the rest
-            pass
+        next(self._story, None)
 
     def resume(self, event: object) -> None:
         """Goes on with the story: what it waited for is here."""
-        try:  # noqa: SIM105
-            self._story.send(event)
-        except StopIteration:
-            pass
+        self._event = (
+            event  # and not sent: so the end of the story raises no StopIteration, which would cost as much again
+        )
+        next(self._story, None)
 
     def fail(self, error: ExchangeError) -> None:
         """Raises a failure where the story stands; nothing where it has ended."""
@@ -199,11 +198,12 @@ class Exchange:
                 decisions = worker.store.hit(client.checks(route, self.client_ip), self.resume)
                 if decisions is None:
                     client.deadline = self._until  # the store keeps its own
-                    decisions = yield  # type: ignore[assignment]
+                    yield
+                    decisions = self._event  # type: ignore[assignment]
                 self._admit(decisions)  # type: ignore[arg-type]
             # choose and forward
             fields = self._added_fields(client, route) if head.upgrade else client.fields_for(head)
-            request = b"%b%bX-Request-ID: %b\r\n\r\n" % (head.lines, fields, self.id)
+            request = b"".join((head.lines, fields, b"X-Request-ID: ", self.id, b"\r\n\r\n"))
             attempts: Attempts | None = None
             while True:
                 server = self._choose(route.group, attempts)
@@ -217,7 +217,8 @@ class Exchange:
                     if connection is None:
                         connection = yield from self._connect(server, route)
                     self._send(connection, request, route)
-                    response: ResponseHead = yield  # type: ignore[assignment]
+                    yield
+                    response: ResponseHead = self._event  # type: ignore[assignment]
                     if response.status not in route.unwanted or not (left := self._leaves(server, attempts)):
                         break
                     attempts = left
@@ -277,18 +278,18 @@ class Exchange:
         self._worker.account.retried(attempts.last)
         return server
 
-    def _wait(self, route: LiveRoute, attempts: Attempts | None) -> Generator[None, object, Server]:
+    def _wait(self, route: LiveRoute, attempts: Attempts | None) -> Generator[None, None, Server]:
         """The server for the next attempt, when one of those that have as many requests as they may has room again."""
         self._phase = _QUEUE
         self._allow(route.timeouts.queue)
         queue = route.group.queue
         queue.join(self, () if attempts is None else attempts.tried)
         try:
-            server = yield
+            yield
         finally:
             queue.leave(self)
-        assert isinstance(server, Server)
-        return server
+        assert isinstance(self._event, Server)
+        return self._event
 
     def _again(self, error: ServerError, server: Server, attempts: Attempts | None) -> Attempts:
         """The attempts with this failure, when the request may go out once more; else raises it."""
@@ -319,12 +320,12 @@ class Exchange:
         self._let_go()
         return attempts
 
-    def _connect(self, server: Server, route: LiveRoute) -> Generator[None, object, ServerConnection]:
+    def _connect(self, server: Server, route: LiveRoute) -> Generator[None, None, ServerConnection]:
         self._phase = _CONNECT
         self._allow(route.timeouts.connect)
         self._connecting = self._worker.connect(server, self)
-        connection = yield
-        self._connecting = None
+        yield
+        self._connecting, connection = None, self._event
         assert isinstance(connection, ServerConnection)
         if connection.is_lost:  # accepted and closed at once: nothing was sent, so any request may go elsewhere
             raise ConnectFailed("connection closed at once")
@@ -598,8 +599,8 @@ class Exchange:
 
     def _allow(self, seconds: float) -> None:
         """Whoever is to do the next thing has so many seconds for it, if all of the exchange has."""
-        deadline = self._worker.now + seconds
-        self.client.deadline = min(self._until, deadline)
+        deadline, until = self._worker.now + seconds, self._until
+        self.client.deadline = deadline if deadline < until else until  # noqa: FURB136 (min is slower)
 
     def expire(self, now: float) -> None:
         """The deadline has passed: what was awaited decides whose fault it is."""

@@ -65,11 +65,15 @@ class Group:
 
     def enter(self, now: float, tried: Sequence[Server] = ()) -> Server | None:
         """The server for the next request, which has entered it; None where there is none, and `is_full` says why."""
-        server = choose(self._policy.order(), now, tried) or choose(self.servers, now, tried)
-        if server is not None:
-            if not server.max_requests:  # `enter`, without the call that it would cost every request
+        order = self._policy.order()
+        if order:
+            server = order[0]
+            # Nearly always: `choose` and `enter`, without the calls that they would cost every request.
+            if server.admitted and server.ejected_until <= now and not server.max_requests and server not in tried:
                 server.cells[_IN_FLIGHT] += 1
                 return server
+        server = choose(order, now, tried) or choose(self.servers, now, tried)
+        if server is not None:
             if server.enter():
                 return server
         self.is_full = server is not None or any(

@@ -139,8 +139,11 @@ class Server:
         sure: whether the system is asked if the server has closed it, for a request that cannot be sent twice.
         """
         idle = self.idle
-        while idle and now - idle[-1].since < self.reusable_for and now < idle[-1].deadline:
-            connection = idle.pop()
+        while idle:
+            connection = idle[-1]
+            if now - connection.since >= self.reusable_for or now >= connection.deadline:
+                break
+            del idle[-1]
             # Closing: a reset that was seen already and is told in the next turn of the loop.
             if not (connection.is_lost or connection.transport.is_closing() or (sure and connection.has_news())):
                 return connection

@@ -37,7 +37,7 @@ def test_any_of_one_name_is_that_name() -> None:
 
 
 def test_an_ordinary_field_has_no_special_name() -> None:
-    pattern = re.compile(ordinary_field((b"te", b"x-forwarded-*"), b"TE: ok\\r\\n", b"TE: so\\r\\n"))
+    pattern = re.compile(ordinary_field((b"te", b"x-forwarded-*"), b"TE: ok\\r\\n", b"TE: so\\r\\n", 9))
     for line in (
         b"A: b\r\n",
         b"Tee: b\r\n",

@@ -78,15 +78,15 @@ def _marked(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_lines_wait_a_moment_for_company_and_are_then_written(start: Start, loop: ManualLoop, tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     writer = start(str(path))
-    writer.add(b"1\n")
+    writer.add(b"1")
     loop.advance(0.04)
-    writer.add(b"2\n")
+    writer.add(b"2")
     settle(writer)
     assert path.read_bytes() == b""
     loop.advance(0.02)
     settle(writer)
     assert path.read_bytes() == b"1\n2\n"
-    writer.add(b"3\n")
+    writer.add(b"3")
     loop.advance(0.1)
     settle(writer)
     assert path.read_bytes() == b"1\n2\n3\n"
@@ -96,7 +96,7 @@ def test_a_full_batch_does_not_wait(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     writer = start(str(path))
     for number in range(512):
-        writer.add(b"%d\n" % number)
+        writer.add(b"%d" % number)
     settle(writer)
     assert len(path.read_bytes().splitlines()) == 512
 
@@ -105,7 +105,7 @@ def test_what_was_there_before_stays(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     path.write_bytes(b"before\n")
     writer = start(str(path))
-    writer.add(b"after\n")
+    writer.add(b"after")
     writer.close(5)
     assert path.read_bytes() == b"before\nafter\n"
 
@@ -113,7 +113,7 @@ def test_what_was_there_before_stays(start: Start, tmp_path: Path) -> None:
 def test_closing_writes_what_is_left(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "access.log"
     writer = start(str(path))
-    writer.add(b"last\n")
+    writer.add(b"last")
     writer.close(5)
     assert path.read_bytes() == b"last\n"
 
@@ -121,16 +121,16 @@ def test_closing_writes_what_is_left(start: Start, tmp_path: Path) -> None:
 def test_a_rotated_file_is_left_and_a_new_one_begun(start: Start, tmp_path: Path) -> None:
     path, old = tmp_path / "access.log", tmp_path / "access.log.1"
     writer = start(str(path))
-    writer.add(b"1\n")
+    writer.add(b"1")
     writer.flush()
     settle(writer)
     path.rename(old)
-    writer.add(b"2\n")
+    writer.add(b"2")
     writer.flush()
     settle(writer)
     assert old.read_bytes() == b"1\n2\n"
     writer.reopen()
-    writer.add(b"3\n")
+    writer.add(b"3")
     writer.flush()
     settle(writer)
     assert old.read_bytes() == b"1\n2\n"
@@ -146,14 +146,14 @@ def test_until_the_new_file_can_be_opened_the_old_one_is_written(
     writer = start(str(path))
     folder.rename(tmp_path / "moved")
     writer.reopen()
-    for line in (b"1\n", b"2\n"):
+    for line in (b"1", b"2"):
         writer.add(line)
         writer.flush()
         settle(writer)
     assert (tmp_path / "moved" / "access.log").read_bytes() == b"1\n2\n"
     assert len(caplog.records) == 1
     folder.mkdir()
-    writer.add(b"3\n")
+    writer.add(b"3")
     writer.flush()
     settle(writer)
     assert path.read_bytes() == b"3\n"
@@ -165,8 +165,8 @@ def test_lines_that_a_full_disk_does_not_take_are_counted_and_said_once(
 ) -> None:
     writer = start("/dev/full")
     for _ in range(3):
-        writer.add(b"1\n")
-        writer.add(b"2\n")
+        writer.add(b"1")
+        writer.add(b"2")
         writer.flush()
         settle(writer)
     assert dropped == [2, 2, 2]
@@ -181,12 +181,12 @@ def test_when_the_disk_takes_lines_again_that_is_said(
     path = tmp_path / "access.log"
     path.symlink_to("/dev/full")
     writer = start(str(path))
-    writer.add(b"lost\n")
+    writer.add(b"lost")
     writer.flush()
     settle(writer)
     path.unlink()
     writer.reopen()
-    writer.add(b"kept\n")
+    writer.add(b"kept")
     writer.flush()
     settle(writer)
     assert dropped == [1]
@@ -208,7 +208,7 @@ def test_what_a_disk_that_hangs_leaves_behind_is_bounded_and_counted(
     path = tmp_path / "access.log"
     writer = start(str(path))
     for _ in range(300):
-        writer.add(b"1\n")
+        writer.add(b"1")
         writer.flush()
     assert 300 - 257 <= sum(dropped) <= 300 - 256
     hangs.set()
@@ -222,7 +222,7 @@ def test_a_disk_that_hangs_does_not_hold_up_the_end(
     hangs = threading.Event()
     monkeypatch.setattr(access_log, "_write", lambda fd, data: hangs.wait(5))
     writer = LogWriter(AccessLog(path=str(tmp_path / "access.log")), loop, dropped.append)
-    writer.add(b"1\n")
+    writer.add(b"1")
     writer.close(timeout=0.01)
     assert writer._thread.is_alive()
     hangs.set()
