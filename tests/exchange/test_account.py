@@ -89,7 +89,7 @@ def test_a_line_of_text_says_what_became_of_a_request(world: World) -> None:
     client.sends(get(b"/a?b=c"))
     world.accepted().sends(ok(b"hi"))
     (line,) = log.lines
-    assert line.endswith(b"\n")
+    assert b"\n" not in line
     stamp, ip, method, host, target, status, sent, seconds, upstream, server, flag, name = line.split()
     assert len(stamp) == len("2000-01-01T00:00:00.000Z")
     assert (ip, method, host, target, status) == (b"192.0.2.1", b"GET", b"a", b"/a?b=c", b"200")
@@ -126,7 +126,7 @@ def test_a_line_of_json_is_json_whatever_the_client_sends(make: Make, target: by
     client.sends(get(target, *([b"X-Request-ID: " + field] if field else [])))
     world.accepted().sends(ok(b"hi"))
     (line,) = log.lines
-    assert line.count(b"\n") == 1
+    assert b"\n" not in line
     entry = json.loads(line)
     assert entry.pop("time")[-1] == "Z"
     assert entry.pop("seconds") >= 0

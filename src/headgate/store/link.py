@@ -70,10 +70,10 @@ class Link(asyncio.Protocol):
         for reply in replies:
             if self._over:
                 return
-            if self.opened.done():
-                self.on_reply(reply)
-            else:
+            if self._unanswered:
                 self._opening_reply(reply)
+            else:
+                self.on_reply(reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tells the owner."""

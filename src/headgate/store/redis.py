@@ -76,6 +76,7 @@ class RedisStore:
         self._waiting: deque[_Waiting] = deque()
         self._out: list[bytes] = []
         self._flushing = False
+        self._now = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._overdue = -1.0  # when the check was asked that was found overdue last
         self._rules: dict[int, Rule] = {}
@@ -91,13 +92,15 @@ class RedisStore:
             rule = self._rules.get(id(limit)) or self._enter(limit)
             if key in rule.over and (refusal := self._refusal(rule, key)):
                 return [refusal]
-            command = rule.ask(key)
+            command = rule.asked.get(key) or rule.ask(key)
         else:
             rules = [self._rules.get(id(limit)) or self._enter(limit) for limit, _ in checks]
             if refusals := self._refusals(rules, checks):
                 return refusals
             command = script.ask(rules, [key for _, key in checks])
-        self._send((checks, resume, self._loop.time(), False), command)
+        if not self._flushing:
+            self._now = self._loop.time()  # it stands still for the rest of this turn of the loop
+        self._send((checks, resume, self._now, False), command)
         return None
 
     def close(self) -> None:

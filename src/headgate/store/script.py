@@ -24,6 +24,7 @@ from headgate.store.resp import command
 
 _LONGEST = 366 * 86_400_000  # milliseconds; a period is a year at the most
 _MOST = 2**63 - 1  # of a number in Redis
+_ASKED = 1024  # commands of a limit that are kept, a quarter of a kilobyte each
 TICK = 0.001  # seconds; what the script says of a window's end is at most so much too late
 
 SOURCE = b"""\
@@ -72,23 +73,26 @@ def period_ms(rate: Rate) -> int:
 class Rule:
     """A limit as Redis is told of it. It holds the limit, so that its id() stays its own.
 
-    over: keys known to be at their limit, and until when (on the loop's clock).
+    over: keys known to be at their limit, and until when (on the loop's clock). asked: what `ask` returned, by key.
     """
 
-    __slots__ = ("_arguments", "_head", "_prefix", "limit", "over")
+    __slots__ = ("_arguments", "_head", "_prefix", "asked", "limit", "over")
 
     def __init__(self, limit: LimitState, prefix: str) -> None:
         rate = limit.limit.rate
         self.limit = limit
         self.over: dict[bytes, float] = {}
+        self.asked: dict[bytes, bytes] = {}
         self._prefix = f"{prefix}:{limit_identity(limit.limit)}:".encode("utf-8", "surrogateescape")
         self._arguments = command(rate.limit, period_ms(rate))[4:]
         self._head = b"*6\r\n" + _BY_HASH + b"$1\r\n1\r\n"
 
     def ask(self, key: bytes) -> bytes:
-        """The command that decides this one limit."""
-        prefix = self._prefix
-        return b"%b$%d\r\n%b%b\r\n%b" % (self._head, len(prefix) + len(key), prefix, key, self._arguments)
+        """The command that decides this one limit. It is kept, for a client that asks once mostly asks again."""
+        if len(self.asked) >= _ASKED:
+            self.asked.clear()
+        command = self.asked[key] = self._head + self.key(key) + self._arguments
+        return command
 
     def key(self, key: bytes) -> bytes:
         """The name of the key in Redis, as a bulk string."""

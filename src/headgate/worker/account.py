@@ -72,10 +72,11 @@ class Account:
         if self.log is not None:
             head = exchange.head
             since = now - self._began
+            ms = int(since * 1000) if since < 1 else self._next_second(now)
             self.log.add(
                 self._line(
                     (
-                        self._second + _MS[int(since * 1000) if since < 1 else self._next_second(now)],
+                        self._second + _MS[ms],
                         exchange.client.address if head.claims is None else exchange.client_ip.encode(),
                         head.method,
                         head.host or b"-",

@@ -67,15 +67,14 @@ class Group:
         """The server for the next request, which has entered it; None where there is none, and `is_full` says why."""
         order = self._policy.order()
         if order:
-            server = order[0]
+            first = order[0]
             # Nearly always: `choose` and `enter`, without the calls that they would cost every request.
-            if server.admitted and server.ejected_until <= now and not server.max_requests and server not in tried:
-                server.cells[_IN_FLIGHT] += 1
-                return server
+            if first.admitted and first.ejected_until <= now and not first.max_requests and first not in tried:
+                first.cells[_IN_FLIGHT] += 1
+                return first
         server = choose(order, now, tried) or choose(self.servers, now, tried)
-        if server is not None:
-            if server.enter():
-                return server
+        if server is not None and server.enter():
+            return server
         self.is_full = server is not None or any(
             server.admitted and server.ejected_until <= now and server not in tried for server in self.servers
         )
