@@ -30,14 +30,14 @@ class LinkFailed(Exception):
 
 
 class Link(asyncio.Protocol):
-    """A connection to Redis. `open_link` makes one; the owner then sets `on_reply` and `on_lost`.
+    """A connection to Redis. `open_link` makes one; the owner then sets `on_replies` and `on_lost`.
 
-    on_reply: called with each reply, in the order of the commands. on_lost: called once with the reason, unless the
-    owner itself gave the link up with `abort`.
+    on_replies: called with the replies that came together, in the order of the commands. on_lost: called once with the
+    reason, unless the owner itself gave the link up with `abort`.
     """
 
     def __init__(self, endpoint: Endpoint, probe: bytes, loop: asyncio.AbstractEventLoop) -> None:
-        self.on_reply: Callable[[Reply], None] = _ignore
+        self.on_replies: Callable[[list[Reply]], None] = _ignore
         self.on_lost: Callable[[str], None] = _ignore
         self.opened: asyncio.Future[None] = loop.create_future()
         self._endpoint = endpoint
@@ -67,13 +67,10 @@ class Link(asyncio.Protocol):
         except NotRedis:
             self._end(LinkFailed("what answers there is not a Redis", permanent=True))
             return
-        for reply in replies:
-            if self._over:
-                return
-            if self._unanswered:
-                self._opening_reply(reply)
-            else:
-                self.on_reply(reply)
+        while self._unanswered and replies and not self._over:
+            self._opening_reply(replies.pop(0))
+        if replies and not self._over:
+            self.on_replies(replies)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tells the owner."""

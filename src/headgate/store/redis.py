@@ -128,24 +128,28 @@ class RedisStore:
             self._link.write(b"".join(self._out))
             self._out.clear()
 
-    def _replied(self, reply: Reply) -> None:
-        if not self._waiting:
-            self._fail("it answered what was not asked")
-            return
-        waiting = self._waiting.popleft()
-        if not isinstance(reply, bytes):
-            self._refused(waiting, reply)
-            return
-        try:
-            decisions = script.decisions(reply, waiting[0])
-        except ValueError:
-            self._refused(waiting, reply)
-            return
-        for decision in decisions:
-            if not decision.remaining:
-                self._remember(waiting, decisions)
-                break
-        waiting[1](decisions)
+    def _replied(self, replies: list[Reply]) -> None:
+        link = self._link
+        for reply in replies:
+            if self._link is not link:  # given up: an earlier one of the replies was a failure
+                return
+            if not self._waiting:
+                self._fail("it answered what was not asked")
+                return
+            waiting = self._waiting.popleft()
+            if not isinstance(reply, bytes):
+                self._refused(waiting, reply)
+                continue
+            try:
+                decisions = script.decisions(reply, waiting[0])
+            except ValueError:
+                self._refused(waiting, reply)
+                continue
+            for decision in decisions:
+                if not decision.remaining:
+                    self._remember(waiting, decisions)
+                    break
+            waiting[1](decisions)
 
     def _refused(self, waiting: _Waiting, reply: Reply) -> None:
         """Redis does not decide this check."""
@@ -237,7 +241,7 @@ class RedisStore:
         self._reason = ""
         self._lost.clear()
         self._link = link
-        link.on_reply = self._replied
+        link.on_replies = self._replied
         link.on_lost = self._fail
         self._flush()
         if was_down:

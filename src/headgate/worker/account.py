@@ -1,6 +1,6 @@
 """What is kept of every exchange: counters in the shared cells and a line in the access log."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import gmtime, perf_counter, strftime, time
 from typing import TYPE_CHECKING
 
@@ -123,10 +123,19 @@ class Account:
         self._began = now - (wall - second)
         return int((wall - second) * 1000)
 
-    def decided(self, decision: Decision) -> None:
-        """A limit allowed or refused."""
-        cells = self._limits.get(decision.limit.slot) or self._limit(decision.limit)
-        cells[_ALLOWED if decision.allowed else _REFUSED] += 1
+    def decided(self, decisions: Sequence[Decision]) -> Decision | None:
+        """Limits allowed or refused. Returns the one that refuses for the longest time, None when all allow it."""
+        refused: Decision | None = None
+        for decision in decisions:
+            limit = decision.limit
+            cells = self._limits.get(limit.slot) or self._limit(limit)
+            if decision.allowed:
+                cells[_ALLOWED] += 1
+            else:
+                cells[_REFUSED] += 1
+                if refused is None or decision.reset_after > refused.reset_after:
+                    refused = decision
+        return refused
 
     def store_failed(self, limit: LimitState) -> None:
         """The store could not be asked: the limit's `on_store_error` decides."""

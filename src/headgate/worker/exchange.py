@@ -9,7 +9,7 @@ docs/life-of-a-request.md tells the same story in prose.
 
 import logging
 from asyncio import Task
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from enum import Enum
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -200,7 +200,14 @@ class Exchange:
                     client.deadline = self._until  # the store keeps its own
                     yield
                     decisions = self._event  # type: ignore[assignment]
-                self._admit(decisions)  # type: ignore[arg-type]
+                refused = worker.account.decided(decisions)  # type: ignore[arg-type]
+                if refused is not None:
+                    self.decision = refused
+                    raise (
+                        StoreUnavailable("limit not known")
+                        if refused.unavailable
+                        else Limited(refused.limit.limit.name)
+                    )
             # choose and forward
             fields = self._added_fields(client, route) if head.upgrade else client.fields_for(head)
             request = b"".join((head.lines, fields, b"X-Request-ID: ", self.id, b"\r\n\r\n"))
@@ -243,17 +250,6 @@ class Exchange:
         worker.account.ended(self)
         if self.client.exchange is self:
             self.client.ended(not head.close)
-
-    def _admit(self, decisions: Sequence[Decision]) -> None:
-        """Goes on when every limit allows it; else the one that refuses for the longest time answers."""
-        refused: Decision | None = None
-        for decision in decisions:
-            self._worker.account.decided(decision)
-            if not decision.allowed and (refused is None or decision.reset_after > refused.reset_after):
-                refused = decision
-        if refused is not None:
-            self.decision = refused
-            raise StoreUnavailable("limit not known") if refused.unavailable else Limited(refused.limit.limit.name)
 
     def _added_fields(self, client: "Downstream", route: LiveRoute) -> bytes:
         """The fields that the server is told beside the client's own, of a request that may upgrade."""

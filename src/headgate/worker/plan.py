@@ -132,7 +132,9 @@ class Plan:
         members: list[Server] = []
         budget = Budget() if old is None else old.budget
         queue = Queue(cells, row, later) if old is None else old.queue
-        group = Group(upstream.name, members, SharedTurn(cells.turns, turn, lock).take, budget, queue)
+        shared_turn = SharedTurn(cells.turns, turn, lock)
+        take_turn = shared_turn.take if cells.workers > 1 else shared_turn.take_alone
+        group = Group(upstream.name, members, take_turn, budget, queue)
         queue.group, queue.size = group, upstream.queue
         for state in upstream.servers:
             server = servers.get(state.slot)

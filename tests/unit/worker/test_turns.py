@@ -37,9 +37,19 @@ def test_one_turn_is_counted_for_all(descriptors: tuple[int, int]) -> None:
 def test_turns_begin_anew_where_their_cell_ends(descriptors: tuple[int, int]) -> None:
     cells, limits = descriptors
     turns = Cells(cells, 1).turns
-    turns[0] = 2**64 - 1
-    take = SharedTurn(turns, 0, SharedStore(limits).spare_lock).take
-    assert [take(), take()] == [2**64 - 1, 0]
+    turn = SharedTurn(turns, 0, SharedStore(limits).spare_lock)
+    for take in (turn.take, turn.take_alone):
+        turns[0] = 2**64 - 1
+        assert [take(), take(), take()] == [2**64 - 1, 0, 1]
+
+
+def test_an_only_worker_asks_for_no_lock(descriptors: tuple[int, int]) -> None:
+    cells, limits = descriptors
+    lock = SharedStore(limits).spare_lock
+    take = SharedTurn(Cells(cells, 1).turns, 0, lock).take_alone
+    assert lock.acquire(False)
+    assert [take(), take()] == [0, 1]
+    lock.release()
 
 
 def test_a_lock_that_is_never_given_back_leaves_a_worker_its_own_turn(descriptors: tuple[int, int]) -> None:
