@@ -236,6 +236,16 @@ class Exists(UserError):
     """A server that is there already."""
 
 
+class Busy(UserError):
+    """Nothing can be changed now, because another process takes over or has taken over."""
+
+
+class UpgradeFailed(UserError):
+    """The process that was to take over does not come up; the old one goes on."""
+
+    exit_code = 70  # EX_SOFTWARE
+
+
 class AdminFailed(UserError):
     """The admin API cannot be reached or refused what was asked."""
 

@@ -27,17 +27,45 @@ def test_a_response_that_began_ends_and_its_connection_soon_after(world: World) 
     server.sends(b"2")
     client.sees(ok(b"12"))
     assert client.end == ""
-    world.advance(0.3)
+    world.advance(1.5)
     assert client.end == "closed"
     assert world.told[-1] == Drained()
 
 
-def test_idle_clients_are_closed_at_once(world: World) -> None:
+def test_clients_that_are_idle_for_a_while_are_closed_at_once(world: World) -> None:
+    client = world.client()
+    client.sends(get())
+    world.accepted().sends(ok())
+    world.advance(1.5)
+    world.worker.drain(30)
+    world.loop.run()
+    assert client.end == "closed"
+    assert world.told[-1] == Drained()
+
+
+def test_a_client_that_is_idle_for_a_moment_may_ask_once_more(world: World) -> None:
+    client = world.client()
+    client.sends(get())
+    world.accepted().sends(ok(b"1"))
+    world.advance(0.5)
+    world.worker.drain(30)
+    world.loop.run()
+    assert client.end == ""
+    client.sends(get())
+    world.accepted().sends(ok(b"2"))
+    client.sees(ok(b"1") + ok(b"2", b"Connection: close"))
+    assert client.end == "closed"
+    assert world.told[-1] == Drained()
+
+
+def test_a_client_that_asks_for_nothing_more_is_closed_a_second_later(world: World) -> None:
     client = world.client()
     client.sends(get())
     world.accepted().sends(ok())
     world.worker.drain(30)
-    world.loop.run()
+    world.advance(0.5)
+    assert client.end == ""
+    world.advance(1.0)
     assert client.end == "closed"
     assert world.told[-1] == Drained()
 

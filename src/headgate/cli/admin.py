@@ -32,9 +32,13 @@ class Admin:
         self.address = address
         self._token = token
 
-    def ask(self, method: str, path: str, body: Json | None = None) -> Json:
-        """The answer's JSON object. Raises AdminFailed when there is none or when the answer is an error."""
-        status, content = self._exchange(method, path, None if body is None else json.dumps(body).encode())
+    def ask(self, method: str, path: str, body: Json | None = None, *, patience: float | None = None) -> Json:
+        """The answer's JSON object. Raises AdminFailed when there is none or when the answer is an error.
+
+        patience: seconds without a byte of it; None for what is enough for most.
+        """
+        content = None if body is None else json.dumps(body).encode()
+        status, content = self._exchange(method, path, content, TIMEOUT if patience is None else patience)
         try:
             answer = json.loads(content) if content else {}
         except ValueError:
@@ -45,8 +49,8 @@ class Admin:
             raise AdminFailed(_complaint(status, answer))
         return answer
 
-    def _exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
-        connection = _Connection(self.address)
+    def _exchange(self, method: str, path: str, body: bytes | None, timeout: float) -> tuple[int, bytes]:
+        connection = _Connection(self.address, timeout)
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -59,7 +63,7 @@ class Admin:
                 f"no admin API at {self.address} (is headgate running? --admin names another address)"
             ) from error
         except TimeoutError as error:
-            raise AdminFailed(f"the admin API at {self.address} did not answer within {TIMEOUT:g} s") from error
+            raise AdminFailed(f"the admin API at {self.address} did not answer within {timeout:g} s") from error
         except OSError as error:
             raise AdminFailed(f"the admin API at {self.address}: {error.strerror or error}") from error
         except http.client.HTTPException as error:
@@ -71,8 +75,8 @@ class Admin:
 class _Connection(http.client.HTTPConnection):
     """A connection to either kind of address."""
 
-    def __init__(self, address: Address) -> None:
-        super().__init__(address.host or "localhost", address.port or None, timeout=TIMEOUT)
+    def __init__(self, address: Address, timeout: float) -> None:
+        super().__init__(address.host or "localhost", address.port or None, timeout=timeout)
         self._path = address.path
 
     def connect(self) -> None:
@@ -81,7 +85,7 @@ class _Connection(http.client.HTTPConnection):
             super().connect()
             return
         self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(TIMEOUT)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
 
 

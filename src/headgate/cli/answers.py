@@ -98,6 +98,13 @@ class Reloaded(msgspec.Struct, frozen=True):
     restart_needed: tuple[str, ...] = ()
 
 
+class Upgraded(msgspec.Struct, frozen=True):
+    """The answer of `POST /api/v1/upgrade`."""
+
+    version: str
+    pid: int
+
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 

@@ -24,6 +24,7 @@ from headgate.control.guard import MAX_BODY, Guard
 from headgate.control.plane import Plane
 from headgate.control.problems import problem, problem_of
 from headgate.control.sockets import Bound
+from headgate.control.upgrade import Upgrade
 from headgate.errors import UserError
 from headgate.model.address import Address
 from headgate.model.server import Mode
@@ -45,9 +46,9 @@ _Body = TypeVar("_Body", bound=msgspec.Struct)
 _Handler = Callable[[Request], Awaitable[Response]]
 
 
-def application(plane: Plane, *, on_network: bool) -> ASGIApp:
+def application(plane: Plane, upgrade: Upgrade, *, on_network: bool) -> ASGIApp:
     """The whole API as an ASGI application. on_network: reached by TCP and so by browsers."""
-    api = _Api(plane)
+    api = _Api(plane, upgrade)
     servers = "/api/v1/upstreams/{upstream}/servers"
     one = servers + "/{address:path}"  # a Unix socket's address has slashes
     routes = [
@@ -56,6 +57,7 @@ def application(plane: Plane, *, on_network: bool) -> ASGIApp:
         Route("/metrics", api.metrics),
         Route("/api/v1/status", api.status),
         Route("/api/v1/reload", api.reload, methods=["POST"]),
+        Route("/api/v1/upgrade", api.upgrade, methods=["POST"]),
         Route(servers, api.servers, methods=["GET"]),
         Route(servers, api.add_server, methods=["POST"]),
         Route(one, api.server, methods=["GET"]),
@@ -70,8 +72,9 @@ def application(plane: Plane, *, on_network: bool) -> ASGIApp:
 class _Api:
     """The routes."""
 
-    def __init__(self, plane: Plane) -> None:
+    def __init__(self, plane: Plane, upgrade: Upgrade) -> None:
         self._plane = plane
+        self._upgrade = upgrade
 
     async def healthz(self, request: Request) -> Response:
         """200 while the supervisor runs and every row has a worker."""
@@ -126,13 +129,18 @@ class _Api:
         version, changed, restart = await self._plane.reload()
         return _json({"snapshot": version, "changed": changed, "restart_needed": restart})
 
+    async def upgrade(self, request: Request) -> Response:
+        """Has the code that is installed now take over; answers when it serves."""
+        answer = await self._upgrade.run()
+        return _json({"version": answer.version, "pid": answer.pid})
+
 
 class AdminServer:
     """The admin API on a socket of its own, in the running loop."""
 
-    def __init__(self, plane: Plane, bound: Bound) -> None:
+    def __init__(self, plane: Plane, upgrade: Upgrade, bound: Bound) -> None:
         config = uvicorn.Config(
-            application(plane, on_network=not bound.actual.path),
+            application(plane, upgrade, on_network=not bound.actual.path),
             http="h11",
             ws="none",
             lifespan="off",

@@ -9,7 +9,7 @@ No processes, clocks or files: the time, the workers' progress and the counts in
 the supervisor's loop, by one change at a time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 from headgate.control.overlay import Overlay, prune
@@ -18,7 +18,7 @@ from headgate.errors import Unknown
 from headgate.health.probe import Health
 from headgate.model.address import Address
 from headgate.model.config import Config, HealthCheck, Upstream
-from headgate.model.server import Mode, ServerState
+from headgate.model.server import Mode, Probe, ServerState
 from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
 from headgate.wire.cells import LIMITS, SERVERS
 
@@ -182,6 +182,19 @@ class Fleet:
             return None
         member.detail = detail
         return member if member.health.observe(passed, check.rise, check.fall) else None
+
+    def down(self) -> list[Key]:
+        """The servers that the prober found down."""
+        return [key for key, member in self._members.items() if member.health.verdict is Probe.DOWN]
+
+    def assume_down(self, keys: Iterable[Key]) -> None:
+        """Takes the word of somebody who probed them before that these are down; those not probed here are not."""
+        for key in keys:
+            member = self._members.get(key)
+            if member is not None and self._check_of(key, member) is not None:
+                member.health.observe(False, rise=1, fall=1)
+                member.detail = "down when it was taken over"
+        self.publish()
 
     def tidy(self, now: float, adopted: int, idle: Callable[[int], bool]) -> tuple[list[int], bool]:
         """Ends what only waited for the workers: the server slots to clear, and whether a member has left.

@@ -21,7 +21,7 @@ from headgate.control.preflight import preflight
 from headgate.control.sockets import Bound, bind_all, close_all
 from headgate.control.state import StateFile
 from headgate.control.workers import Crew
-from headgate.errors import Exists, StateFailed
+from headgate.errors import Busy, Exists, StateFailed
 from headgate.model.address import Address
 from headgate.model.config import Config
 from headgate.model.server import Mode, Probe
@@ -66,6 +66,7 @@ class Plane:
         self._load = load
         self._state = state
         self._lock = asyncio.Lock()
+        self._closed_for = ""  # why nothing can be changed
         self._untidy = asyncio.Event()
         self._publishing: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -85,6 +86,21 @@ class Plane:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def freeze(self, why: str) -> None:
+        """Lets no more changes through, after those that are under way. Raises Busy when that is so already."""
+        self._require_open()
+        self._closed_for = why
+        async with self._lock:
+            pass
+
+    def thaw(self) -> None:
+        """Lets changes through again."""
+        self._closed_for = ""
+
+    def _require_open(self) -> None:
+        if self._closed_for:
+            raise Busy(self._closed_for)
 
     async def add_server(self, upstream: str, address: Address, weight: int | None) -> None:
         """Adds a server. Raises Unknown, Exists, or UserError when it cannot be kept or there is no room."""
@@ -135,6 +151,7 @@ class Plane:
         Raises UserError (a ConfigError with all problems when the file is bad) with nothing changed.
         """
         async with self._lock:
+            self._require_open()
             before = self.fleet.config
             config, restart = _keep_fixed(before, await asyncio.to_thread(self._load))
             for warning in await preflight(config, before):
@@ -181,6 +198,7 @@ class Plane:
 
     async def _change(self, propose: Callable[[], Overlay], drain: float | None = None) -> None:
         async with self._lock:
+            self._require_open()
             overlay = propose()
             config = self.fleet.config
             self.fleet.check(config, overlay)

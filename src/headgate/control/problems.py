@@ -6,7 +6,7 @@ from http import HTTPStatus
 import msgspec
 from starlette.responses import Response
 
-from headgate.errors import ConfigError, Exists, StateFailed, Unknown, UserError
+from headgate.errors import Busy, ConfigError, Exists, StateFailed, Unknown, UpgradeFailed, UserError
 
 
 def problem(
@@ -32,7 +32,9 @@ def problem_of(error: UserError) -> Response:
         return problem(422, "the configuration cannot be used; nothing was changed", problems=error.problems)
     if isinstance(error, Unknown):
         return problem(404, str(error))
-    if isinstance(error, Exists):
+    if isinstance(error, UpgradeFailed):
+        return problem(500, str(error))
+    if isinstance(error, Exists | Busy):
         return problem(409, str(error))
     if isinstance(error, StateFailed):
         return problem(503, f"{error}; nothing was changed")

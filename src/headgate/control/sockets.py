@@ -12,8 +12,9 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from headgate.errors import ListenFailed
 from headgate.model.address import Address
@@ -22,12 +23,12 @@ BACKLOG = 4096  # the kernel takes net.core.somaxconn when that is less
 MOST = 250  # listeners: so many descriptors fit in one message (SCM_MAX_FD is 253)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bound:
     """A listener's sockets, one for each worker.
 
     actual: the address that clients connect to, with the port that the system chose when 0 was asked for.
-    file: device and inode of a Unix socket's file.
+    file: device and inode of a Unix socket's file that goes with it; None where there is none, or it is another's.
     """
 
     actual: Address
@@ -43,14 +44,21 @@ class Bound:
             sock.close()
 
 
-def bind_all(addresses: Iterable[Address], workers: int) -> dict[Address, Bound]:
-    """Sockets for each address. Raises ListenFailed, with nothing left bound, when one cannot be had."""
+def bind_all(
+    addresses: Iterable[Address],
+    workers: int,
+    inherited: Mapping[Address, Sequence[socket.socket]] = MappingProxyType({}),
+) -> dict[Address, Bound]:
+    """Sockets for each address. inherited: those that listen already, which are taken.
+
+    Raises ListenFailed, with nothing left bound, when one cannot be had.
+    """
     bound: dict[Address, Bound] = {}
     try:
         for address in addresses:
             if len(bound) == MOST:
                 raise ListenFailed(f"there can be {MOST} listeners at most")
-            bound[address] = bind(address, workers)
+            bound[address] = bind(address, workers, inherited=inherited.get(address, ()))
     except ListenFailed:
         close_all(bound)
         raise
@@ -64,13 +72,17 @@ def close_all(bound: dict[Address, Bound]) -> None:
     bound.clear()
 
 
-def bind(address: Address, workers: int, *, mode: int = 0o666) -> Bound:
-    """Listening, non-blocking sockets for so many workers. mode: of the file, for a Unix socket."""
+def bind(address: Address, workers: int, *, mode: int = 0o666, inherited: Sequence[socket.socket] = ()) -> Bound:
+    """Listening, non-blocking sockets for so many workers. mode: of the file, for a Unix socket.
+
+    inherited: sockets that listen on the address already. More of them than there are workers are closed; who waits in
+    those is taken in by the workers of whom they were inherited from, when these drain.
+    """
     try:
         if address.path:
-            sock = _bind_unix(address.path, mode)
+            sock = inherited[0] if inherited else _bind_unix(address.path, mode)
             return Bound(address, (sock,) * workers, _file(address.path))
-        return _bind_tcp(address, workers)
+        return _extend_tcp(address, workers, inherited) if inherited else _bind_tcp(address, workers)
     except (OSError, UnicodeError) as error:
         raise ListenFailed(f"cannot listen on {address}: {_explain(address, error)}") from error
 
@@ -80,9 +92,23 @@ def _bind_tcp(address: Address, workers: int) -> Bound:
     with _tcp_socket(family) as alone:
         alone.bind(where)
         where = alone.getsockname()  # from here on the port is known, also when the system chose it
+    return Bound(Address(address.host, where[1]), _open_tcp(family, where, workers))
+
+
+def _extend_tcp(address: Address, workers: int, inherited: Sequence[socket.socket]) -> Bound:
+    """The inherited sockets and as many more as are missing, or less the ones that are too many."""
+    first = inherited[0]
+    where = first.getsockname()
+    added = _open_tcp(first.family, where, max(0, workers - len(inherited)))
+    for sock in inherited[workers:]:
+        sock.close()
+    return Bound(Address(address.host, where[1]), (*inherited[:workers], *added))
+
+
+def _open_tcp(family: int, where: tuple[str, int], count: int) -> tuple[socket.socket, ...]:
     opened: list[socket.socket] = []
     try:
-        for _ in range(workers):
+        for _ in range(count):
             opened.append(sock := _tcp_socket(family))
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             sock.bind(where)
@@ -93,7 +119,7 @@ def _bind_tcp(address: Address, workers: int) -> Bound:
         for sock in opened:
             sock.close()
         raise
-    return Bound(Address(address.host, where[1]), tuple(opened))
+    return tuple(opened)
 
 
 def _tcp_socket(family: int) -> socket.socket:

@@ -37,19 +37,22 @@ class _File(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class StateFile:
-    """The state file at a path, locked until `close`; an empty path keeps nothing."""
+    """The state file at a path, locked until `close`; an empty path keeps nothing. lock: a descriptor, -1 for none."""
 
-    def __init__(self, path: str) -> None:
-        """Raises StateFailed when another process has it or its directory cannot be written."""
+    def __init__(self, path: str, inherited: int = -1) -> None:
+        """inherited: the lock of the process that this one takes the place of, if that is of the same file.
+
+        Raises StateFailed when another process has it or its directory cannot be written.
+        """
         self._path = Path(os.path.realpath(path)) if path else None
         self._warned = False
-        self._lock = self._take_lock()
+        self.lock = self._take_lock(inherited)
 
     def close(self) -> None:
         """Lets another supervisor have the file."""
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        if self.lock >= 0:
+            os.close(self.lock)
+            self.lock = -1
 
     def load(self) -> Overlay:
         """The changes that were saved last; none without a file. Raises StateFailed when it cannot be understood."""
@@ -82,13 +85,15 @@ class StateFile:
         except OSError as error:
             raise StateFailed(f"the state file {self._path} cannot be written: {_words(error)}") from error
 
-    def _take_lock(self) -> int:
+    def _take_lock(self, inherited: int) -> int:
         if self._path is None:
             return -1
         beside = self._path.with_name(self._path.name + ".lock")
         lock = -1
         try:
             lock = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if inherited >= 0 and os.path.sameopenfile(lock, inherited):
+                os.dup2(inherited, lock, inheritable=False)  # both processes have it until the old one ends
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(lock)

@@ -18,15 +18,16 @@ from headgate import __version__
 from headgate.control import logs, systemd
 from headgate.control.admin import AdminServer
 from headgate.control.fleet import Fleet
+from headgate.control.inherited import Inherited
 from headgate.control.plane import Plane
 from headgate.control.preflight import preflight
 from headgate.control.sockets import Bound, bind, bind_all, close_all
 from headgate.control.state import StateFile
+from headgate.control.upgrade import Upgrade
 from headgate.control.workers import COMMAND, Crew
 from headgate.errors import ConfigError, UserError
 from headgate.model.address import Address
 from headgate.model.config import Config
-from headgate.store.shared import SharedStore
 from headgate.wire.cells import Cells
 
 logger = logging.getLogger("headgate.control")
@@ -40,23 +41,29 @@ def run(load: Callable[[], Config], *, command: tuple[str, ...] = COMMAND) -> in
     """
     logs.set_up()
     _raise_file_limit()
-    config = load()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(load, config, command))
+    inherited = Inherited.from_environment()
+    try:
+        config = load()
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_serve(load, config, command, inherited))
+    except UserError as error:
+        inherited.failed(str(error))
+        raise
 
 
-async def _serve(load: Callable[[], Config], config: Config, command: tuple[str, ...]) -> int:
+async def _serve(load: Callable[[], Config], config: Config, command: tuple[str, ...], inherited: Inherited) -> int:
     signals = _Signals()  # first of all, so that a stop during the start is one
     async with contextlib.AsyncExitStack() as stack:
-        state = stack.enter_context(contextlib.closing(StateFile(config.state_file)))
+        state = stack.enter_context(contextlib.closing(StateFile(config.state_file, inherited.lock)))
         overlay = state.load()
         fleet = Fleet(config, overlay)
+        fleet.assume_down(inherited.down)
         for warning in await preflight(config):
             logger.warning("%s", warning)
         count = config.workers or len(os.sched_getaffinity(0))
-        admin = stack.enter_context(_admin_socket(config))
-        bound = stack.enter_context(_listening(config, count))
-        cells_fd, limits_fd = stack.enter_context(_descriptors(Cells.create(count), SharedStore.create()))
+        admin = stack.enter_context(_admin_socket(config, inherited))
+        bound = stack.enter_context(_listening(config, count, inherited))
+        cells_fd, limits_fd = stack.enter_context(_descriptors(Cells.create(count), inherited.limits()))
         cells = Cells(cells_fd, count)
         crew = Crew(
             count,
@@ -71,10 +78,18 @@ async def _serve(load: Callable[[], Config], config: Config, command: tuple[str,
             return 0
         await plane.start(overlay)
         stack.push_async_callback(plane.close)
-        if admin:
-            await stack.enter_async_context(_admin(plane, admin))
+        upgrade = Upgrade(plane, admin=admin, limits=limits_fd, lock=state.lock)
+        api = await stack.enter_async_context(_admin(plane, upgrade, admin)) if admin else None
         _announce(plane, admin)
-        await _until_stopped(plane, signals)
+        inherited.ready([*bound.values(), *([admin] if admin else [])])
+        await _until_stopped(plane, upgrade, signals)
+        if upgrade.done.is_set():
+            signals.stop.set()  # the next signal is a second one
+            if api:
+                await api.close()  # who asks from now on is to be answered by the one that took over
+        else:
+            upgrade.abort()
+            systemd.notify("STOPPING=1")
         await _stop(plane, signals)
     logger.info("stopped")
     return 0
@@ -88,11 +103,13 @@ class _Signals:
         self.stop_now = asyncio.Event()  # the second time
         self.reload = asyncio.Event()
         self.reopen = asyncio.Event()
+        self.upgrade = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._ask_to_stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload.set)
         loop.add_signal_handler(signal.SIGUSR1, self.reopen.set)
+        loop.add_signal_handler(signal.SIGUSR2, self.upgrade.set)
 
     def _ask_to_stop(self) -> None:
         (self.stop_now if self.stop.is_set() else self.stop).set()
@@ -125,15 +142,18 @@ def _announce(plane: Plane, admin: Bound | None) -> None:
     systemd.notify("READY=1")
 
 
-async def _until_stopped(plane: Plane, signals: _Signals) -> None:
+async def _until_stopped(plane: Plane, upgrade: Upgrade, signals: _Signals) -> None:
+    """Waits until this process is told to stop, or another has taken over."""
     chores = [
         asyncio.create_task(_reload_when_asked(plane, signals)),
         asyncio.create_task(_reopen_when_asked(plane, signals)),
+        asyncio.create_task(_upgrade_when_asked(upgrade, signals)),
     ]
-    await signals.stop.wait()
-    for chore in chores:
+    ends = [asyncio.create_task(signals.stop.wait()), asyncio.create_task(upgrade.done.wait())]
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    for chore in (*chores, *ends):
         chore.cancel()
-    await asyncio.gather(*chores, return_exceptions=True)
+    await asyncio.gather(*chores, *ends, return_exceptions=True)
 
 
 async def _reload_when_asked(plane: Plane, signals: _Signals) -> None:
@@ -160,11 +180,22 @@ async def _reopen_when_asked(plane: Plane, signals: _Signals) -> None:
         plane.crew.reopen_logs()
 
 
+async def _upgrade_when_asked(upgrade: Upgrade, signals: _Signals) -> None:
+    while True:
+        await signals.upgrade.wait()
+        signals.upgrade.clear()
+        try:
+            await upgrade.run()
+        except UserError as error:
+            logger.error("not upgraded: %s", error)
+        except Exception:
+            logger.exception("not upgraded, by a bug")
+
+
 async def _stop(plane: Plane, signals: _Signals) -> None:
     """Drains the workers, at most for the configuration's time; a second signal ends them at once."""
     grace = plane.fleet.config.drain
     logger.info("stopping: up to %g s for what is in flight; a second signal stops at once", grace)
-    systemd.notify("STOPPING=1")
     # Ours first: as long as we hold a socket the kernel would go on taking connections that no worker accepts.
     close_all(plane.bound)
     draining = asyncio.create_task(plane.crew.drain(grace))
@@ -178,11 +209,11 @@ async def _stop(plane: Plane, signals: _Signals) -> None:
 
 
 @contextlib.contextmanager
-def _admin_socket(config: Config) -> Iterator[Bound | None]:
+def _admin_socket(config: Config, inherited: Inherited) -> Iterator[Bound | None]:
     if config.admin.listen is None:
         yield None
         return
-    bound = bind(config.admin.listen, 1, mode=0o660)
+    bound = bind(config.admin.listen, 1, mode=0o660, inherited=inherited.admin(config.admin.listen))
     try:
         yield bound
     finally:
@@ -190,8 +221,8 @@ def _admin_socket(config: Config) -> Iterator[Bound | None]:
 
 
 @contextlib.contextmanager
-def _listening(config: Config, workers: int) -> Iterator[dict[Address, Bound]]:
-    bound = bind_all([listener.address for listener in config.listeners], workers)
+def _listening(config: Config, workers: int, inherited: Inherited) -> Iterator[dict[Address, Bound]]:
+    bound = bind_all([listener.address for listener in config.listeners], workers, inherited.listeners)
     try:
         yield bound
     finally:
@@ -208,11 +239,11 @@ def _descriptors(*descriptors: int) -> Iterator[tuple[int, ...]]:
 
 
 @contextlib.asynccontextmanager
-async def _admin(plane: Plane, bound: Bound) -> AsyncIterator[None]:
-    server = AdminServer(plane, bound)
+async def _admin(plane: Plane, upgrade: Upgrade, bound: Bound) -> AsyncIterator[AdminServer]:
+    server = AdminServer(plane, upgrade, bound)
     server.start()
     try:
-        yield
+        yield server
     finally:
         await server.close()
 

@@ -93,6 +93,11 @@ class SharedStore:
         stripes.create(mapping, _HEADER, _STRIPES + 1)
         return fd
 
+    @staticmethod
+    def knows(fd: int) -> bool:
+        """Whether the memory is laid out as `create` of this version does it."""
+        return os.pread(fd, 8, 0) == _MAGIC.to_bytes(8, "little")
+
     def hit(self, checks: Sequence[Check], resume: Resume | None = None) -> Sequence[Decision]:
         """The decisions; always at once.
 

@@ -60,7 +60,7 @@ class Absent:
         if self.exchange is not None:
             self.exchange.expire(now)
 
-    def drain(self, *, spare: bool = True) -> None:
+    def drain(self, quiet: float = 0.0) -> None:
         """The exchange has the time of all others."""
 
     def abort(self) -> None:

@@ -354,12 +354,14 @@ class Downstream(asyncio.Protocol):
             self.deadline = _NEVER
             self.transport.abort()
 
-    def drain(self, *, spare: bool = True) -> None:
-        """Headgate stops: closes now if no request can be on its way, else after the next response.
+    def drain(self, quiet: float = 0.0) -> None:
+        """Closes if no request can be on its way; else its next response asks the client to.
 
-        spare: whether a client that has only just connected may still send its first request.
+        quiet: seconds for which it must have been silent. A close that crosses a request costs the client an error.
         """
-        if self.exchange is not None or self.buffer or (spare and self.state is _HEAD):
+        if self.exchange is not None or self.buffer or self.state not in _READS_HEADS:
             return
-        if self.state in _READS_HEADS:
+        timeouts = self._listener.timeouts
+        began = self.deadline - (timeouts.idle if self.state is _IDLE else timeouts.request_head)
+        if self.worker.now - began >= quiet:
             self._close()

@@ -38,7 +38,7 @@ logger = logging.getLogger("headgate.worker")
 
 _SWEEP = 0.25  # seconds
 _QUIET = 10.0  # seconds in which a shortage is not logged again
-_FRESH = 1.0  # seconds that a connection which sent nothing yet is spared in a drain
+_QUIET_BEFORE_CLOSE = 1.0  # seconds of silence after which a drain closes a connection that asked for nothing
 
 
 class Worker:
@@ -76,7 +76,7 @@ class Worker:
         self._swept = clock()
         self._drain_until = 0.0
         self._quiet_until = 0.0
-        self._drain_spares = 0.0
+        self._drain_quiet = 0.0
         self._date = b""
         self.draining = False
         self.number = 0
@@ -124,11 +124,11 @@ class Worker:
             return
         self.draining = True
         self._drain_until = self.now + grace
-        self._drain_spares = self.now + min(grace, _FRESH)
+        self._drain_quiet = min(grace, _QUIET_BEFORE_CLOSE)
         for listening in self._listening.values():
             self._unlisten(listening)
         for client in list(self._clients):
-            client.drain()
+            client.drain(self._drain_quiet)
         self._check_drained()
 
     def stop(self) -> None:
@@ -221,9 +221,9 @@ class Worker:
         if now >= self._drain_until:
             logger.warning("%d connections are cut: they did not end in the time given", len(self._clients))
             self.stop()
-        elif now >= self._drain_spares:
-            for client in list(self._clients):
-                client.drain(spare=False)
+            return
+        for client in list(self._clients):
+            client.drain(self._drain_quiet)
 
     def _check_drained(self) -> None:
         if self.draining and not self._clients and not self._arriving and not self._finished.done():

@@ -1,4 +1,5 @@
 import asyncio
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -11,6 +12,7 @@ from starlette.types import ASGIApp
 
 from headgate.control.admin import application
 from headgate.control.plane import Plane
+from headgate.control.upgrade import Upgrade
 from headgate.errors import ConfigError
 from headgate.model.address import Address
 from headgate.model.config import Admin, Config
@@ -27,7 +29,8 @@ class Api:
 
     def __init__(self, the_plane: Plane) -> None:
         self.plane = the_plane
-        self.app: ASGIApp = application(the_plane, on_network=True)
+        self.upgrade = Upgrade(the_plane, admin=None, limits=-1, lock=-1, command=[sys.executable, "-c", ""])
+        self.app: ASGIApp = application(the_plane, self.upgrade, on_network=True)
 
     async def __call__(self, method: str, target: str, body: dict[str, object] | bytes | None = None) -> Answer:
         headers = {"content-type": "application/json"} if body is not None else None
