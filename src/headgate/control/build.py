@@ -140,7 +140,7 @@ class _Reader:
             return sections.read_route(at, value, base, sections.route(base, known, limits))
 
         routes = self._list("routes", read)
-        seen: dict[tuple[str, bytes], int] = {}
+        seen: dict[tuple[str, bytes | None], int] = {}
         for index, route in routes.items():
             first = seen.setdefault((route.host, normal_path(route.path.encode())), index)
             if first != index:

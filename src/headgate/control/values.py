@@ -15,6 +15,7 @@ from headgate.control.report import Place, Said, quoted, unknown
 from headgate.http1.upgrade import is_http
 from headgate.model.address import Address
 from headgate.model.config import Rate
+from headgate.routing.router import normal_path
 from headgate.store.url import Endpoint
 
 T = TypeVar("T")
@@ -346,6 +347,8 @@ MATCH_HOST = parsed("host name", "a host name", _match_host)
 def _match_path(text: str) -> str:
     if not text.startswith("/") or not text.isprintable() or any(c in text for c in " ?#"):
         raise ValueError(f'{quoted(text)} is not a path (expected one that begins with "/", without blanks, "?", "#")')
+    if normal_path(text.encode()) is None:
+        raise ValueError(f'{quoted(text)} means one path or another, because ".." follows an empty segment')
     return text
 
 

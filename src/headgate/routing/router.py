@@ -1,7 +1,9 @@
 """From a request's host and target to its route: the longest path prefix of whole segments; a host beats no host.
 
 The path is matched in normal form (percent-decoded, dot segments resolved, slashes merged), so that `/x/..%2fadmin`
-cannot slip past the route of `/admin`; what is forwarded stays as the client wrote it.
+cannot slip past the route of `/admin`; what is forwarded stays as the client wrote it. A path in which `..` follows an
+empty segment has two normal forms, by RFC 3986 and with slashes merged: `/admin//../x` is `/admin/x` or `/x`. No route
+takes it where that matters, which is where there are several.
 """
 
 import re
@@ -23,6 +25,8 @@ class Router(Generic[R]):
         self._longest = 0
         for host, path, route in routes:
             prefix = normal_path(path.encode())
+            if prefix is None:
+                raise ValueError(f"{path} has two normal forms")
             self._hosts.setdefault(host_name(host.encode()), {})[prefix] = route
             self._longest = max(self._longest, len(prefix))
         any_host = self._hosts.get(b"", {})
@@ -34,6 +38,8 @@ class Router(Generic[R]):
         if self._only is not None:
             return self._only
         path = normal_path(target)
+        if path is None:
+            return None
         if len(path) > self._longest:
             # To the segments that a route can have: a look-up hashes the path, and thousands of segments would cost
             # their square.
@@ -60,16 +66,25 @@ def host_name(host: bytes) -> bytes:
     return host.partition(b":")[0].rstrip(b".").lower()
 
 
-def normal_path(target: bytes) -> bytes:
-    """The path of a target in the form that routes are compared in, without a slash at its end (RFC 3986 section 6)."""
+def normal_path(target: bytes) -> bytes | None:
+    """The path of a target in the form that routes are compared in, without a slash at its end (RFC 3986 section 6).
+
+    None where it has two: where `..` takes away an empty segment, or another, as one likes.
+    """
     path = target.partition(b"?")[0]
     if not _UNUSUAL.search(path):
         return path.rstrip(b"/") if path != b"*" else b""
     decoded = unquote_to_bytes(path).replace(b"\\", b"/")
-    kept: list[bytes] = []
-    for segment in decoded.split(b"/"):
+    kept: list[bytes] = []  # slashes are merged first
+    exact: list[bytes] = []  # by RFC 3986 section 5.2.4, where an empty segment is one
+    for segment in decoded.split(b"/")[1:]:
         if segment == b"..":
             del kept[-1:]
-        elif segment not in (b"", b"."):
-            kept.append(segment)
+            del exact[-1:]
+        elif segment != b".":
+            exact.append(segment)
+            if segment:
+                kept.append(segment)
+    if len(exact) != len(kept) and [segment for segment in exact if segment] != kept:
+        return None
     return b"".join(b"/" + segment for segment in kept)

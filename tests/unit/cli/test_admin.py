@@ -164,3 +164,15 @@ def test_a_reload_says_what_needs_a_restart(headgate: Headgate, admin: FakeAdmin
     admin.answers[RELOAD] = (200, {"snapshot": 6, "changed": False, "restart_needed": ["workers", "admin.listen"]})
     notice = "a restart is needed for the new workers and admin.listen"
     assert headgate("reload") == (0, ["nothing has changed"], [notice])
+
+
+def test_an_upgrade_says_who_serves_now(headgate: Headgate, admin: FakeAdmin) -> None:
+    admin.answers["POST /api/v1/upgrade"] = (200, {"version": "9.1", "pid": 77})
+    line = "headgate 9.1 (pid 77) serves now; the old one finishes what it has"
+    assert headgate("upgrade") == (0, [line], [])
+
+
+def test_an_upgrade_that_fails_says_why(headgate: Headgate, admin: FakeAdmin) -> None:
+    admin.answers["POST /api/v1/upgrade"] = (500, {"detail": "headgate 9.1 cannot take over: headgate.toml: not TOML"})
+    line = "headgate: headgate 9.1 cannot take over: headgate.toml: not TOML"
+    assert headgate("upgrade") == (69, [], [line])

@@ -376,3 +376,34 @@ def test_the_metrics_are_text() -> None:
         assert b"headgate_snapshot_version 1\n" in answer.body
 
     with_api(test)
+
+
+def test_an_upgrade_that_fails_is_an_error_and_changes_go_on() -> None:
+    async def test(api: Api) -> None:
+        answer = await api("POST", "/api/v1/upgrade")
+        assert answer.status == 500
+        assert "ended before it served" in str(answer.json["detail"])
+        assert (await api("POST", SERVERS, {"address": str(C)})).status == 201
+
+    with_api(test)
+
+
+def test_nothing_is_changed_while_another_process_takes_over() -> None:
+    async def test(api: Api) -> None:
+        await api.plane.freeze("another process is taking over")
+        before = api.plane.fleet.snapshot
+        asked: list[tuple[str, str, dict[str, object] | None]] = [
+            ("POST", SERVERS, {"address": str(C)}),
+            ("PATCH", f"{SERVERS}/{A}", {"weight": 7}),
+            ("DELETE", f"{SERVERS}/{A}", None),
+            ("POST", "/api/v1/reload", None),
+            ("POST", "/api/v1/upgrade", None),
+        ]
+        for method, target, body in asked:
+            answer = await api(method, target, body)
+            assert (answer.status, answer.json["detail"]) == (409, "another process is taking over"), target
+        assert api.plane.fleet.snapshot is before
+        api.plane.thaw()
+        assert (await api("PATCH", f"{SERVERS}/{A}", {"weight": 7})).status == 200
+
+    with_api(test)

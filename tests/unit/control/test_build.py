@@ -169,6 +169,11 @@ REFUSED = {
     ),
     "relative path": (f'{WEB}[[routes]]\nupstream = "web"\nmatch.path = "a"', "routes[0].match.path", "is not a path"),
     "query in a path": (f'{WEB}[[routes]]\nupstream = "web"\nmatch.path = "/?"', "routes[0].match.path", "not a path"),
+    "path of two forms": (
+        f'{WEB}[[routes]]\nupstream = "web"\nmatch.path = "/a//../b"',
+        "routes[0].match.path",
+        "one path or another",
+    ),
     "port in a host": (f'{WEB}[[routes]]\nupstream = "web"\nmatch.host = "a:1"', "routes[0].match.host", "no port"),
     "wildcard host": (f'{WEB}[[routes]]\nupstream = "web"\nmatch.host = "*.a"', "routes[0].match.host", "wildcards"),
     "match what": (f'{WEB}[[routes]]\nupstream = "web"\nmatch.method = "GET"', "routes[0].match.method", "host, path"),

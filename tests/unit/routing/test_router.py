@@ -87,6 +87,22 @@ def test_what_only_looks_like_a_path_does_not_take_its_route(target: bytes) -> N
     assert Router(ROUTES).match(b"x", target) == "any"
 
 
+TWO_FORMS = [
+    b"/admin//../x",
+    b"/x//../admin",
+    b"/admin/%2f..",
+    b"/admin//./../x",
+    b"/admin//y/../../x",
+    b"/x/y\\\\../admin",
+]
+
+
+@pytest.mark.parametrize("target", TWO_FORMS, ids=[target.decode() for target in TWO_FORMS])
+def test_no_route_takes_a_path_that_servers_read_in_two_ways(target: bytes) -> None:
+    assert Router(ROUTES).match(b"x", target) is None
+    assert Router([("", "/", "only")]).match(b"x", target) == "only"
+
+
 @pytest.mark.parametrize("path", ["/a%20b", "/a b", "//a b/", "/./a%20b", "/x/../a b"])
 def test_a_route_is_compared_in_the_same_form_as_a_target(path: str) -> None:
     router = Router([("", path, "spaced"), ("", "/", "any")])
@@ -150,6 +166,10 @@ def test_a_host_name_is_without_port_and_case(host: bytes, name: bytes) -> None:
         (b"/%zz%41", b"/%zzA"),
         (b"/%00", b"/\0"),
         (b"/a%3Fb", b"/a?b"),
+        (b"/x/..//a", b"/a"),
+        (b"//../a", b"/a"),
+        (b"/a//b/../c", b"/a/c"),
+        (b"/a/..//", b""),
     ],
 )
 def test_a_path_has_one_normal_form(target: bytes, path: bytes) -> None:
