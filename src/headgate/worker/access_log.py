@@ -139,9 +139,7 @@ def visible(text: bytes) -> bytes:
     return _UNSEEN.sub(lambda found: b"\\x%02x" % found[0][0], text)
 
 
-def text_line(fields: Fields) -> bytes:
-    """time client method host target status bytes seconds upstream server flag id."""
-    return b" ".join(fields)
+text_line: Callable[[Fields], bytes] = b" ".join  # called for every request, so without a function around it
 
 
 def json_line(fields: Fields) -> bytes:

@@ -212,8 +212,10 @@ class Exchange:
             fields = self._added_fields(client, route) if head.upgrade else client.fields_for(head)
             request = b"".join((head.lines, fields, b"X-Request-ID: ", self.id, b"\r\n\r\n"))
             attempts: Attempts | None = None
+            group = route.group
+            group.budget.requests += 1
             while True:
-                server = self._choose(route.group, attempts)
+                server = group.enter(worker.now) if attempts is None else self._choose_again(group, attempts)
                 if server is None:
                     server = yield from self._wait(route, attempts)
                 self.server = self._holds = server
@@ -236,9 +238,9 @@ class Exchange:
             if response.status == 101:
                 self._open_tunnel(response)
                 yield
-            elif not self._relay_head(response):
+            elif not self._relay_head(connection, response):
                 yield
-            self._finish(response)
+            self._finish(connection, server, response)
         except ExchangeError as error:
             self._failed(error)
             error.__traceback__ = None  # it leads to frames that hold the error: a cycle, and all this would stay
@@ -257,16 +259,9 @@ class Exchange:
         fields = client.fields_for(self.head)
         return fields + _UPGRADE % self._asked if self._asked else fields
 
-    def _choose(self, group: Group, attempts: Attempts | None) -> Server | None:
+    def _choose_again(self, group: Group, attempts: Attempts) -> Server | None:
         """The server for the next attempt, which has entered it; None when one must be waited for."""
-        now = self._worker.now
-        if attempts is None:
-            group.budget.requests += 1
-            server = group.enter(now)
-            if server is None and not group.is_full:
-                raise NoServer(f"no server of {group.name} is available")
-            return server
-        server = group.enter(now, attempts.tried)
+        server = group.enter(self._worker.now, attempts.tried)
         if (server is None and not group.is_full) or not attempts.is_afforded():
             if server is not None:
                 server.leave()
@@ -276,6 +271,8 @@ class Exchange:
 
     def _wait(self, route: LiveRoute, attempts: Attempts | None) -> Generator[None, None, Server]:
         """The server for the next attempt, when one of those that have as many requests as they may has room again."""
+        if attempts is None and not route.group.is_full:
+            raise NoServer(f"no server of {route.group.name} is available")
         self._phase = _QUEUE
         self._allow(route.timeouts.queue)
         queue = route.group.queue
@@ -346,10 +343,9 @@ class Exchange:
             self._allow(route.timeouts.request_body)
             self.client.update_reading()
 
-    def _relay_head(self, response: ResponseHead) -> bool:
+    def _relay_head(self, connection: ServerConnection, response: ResponseHead) -> bool:
         """Passes the response's head on, with what is there of its body. Returns whether that is all of it."""
-        connection, client, head = self.connection, self.client, self.head
-        assert connection is not None
+        client, head = self.client, self.head
         length = response.length
         extra = b""
         if length == UNTIL_CLOSE and head.minor == 1:
@@ -369,11 +365,14 @@ class Exchange:
         if self._framing and body:
             body = b"%x\r\n%b\r\n" % (len(body), bytes(body))
         self.status = response.status
-        self.sent = len(response.lines) + len(extra) + 2 + len(body)
         if len(body) <= _SMALL:
-            client.write(b"%b%b\r\n%b" % (response.lines, extra, body))  # type: ignore[str-format]  # a buffer will do
+            out = b"".join((response.lines, extra, b"\r\n", body))
+            self.sent = len(out)
+            client.write(out)
         else:
-            client.write(b"%b%b\r\n" % (response.lines, extra))
+            out = b"%b%b\r\n" % (response.lines, extra)
+            self.sent = len(out) + len(body)
+            client.write(out)
             client.write(body)
         if not complete:
             self._phase = _RESPONSE_BODY
@@ -404,11 +403,8 @@ class Exchange:
         if client.paused:
             connection.pause_reading()
 
-    def _finish(self, response: ResponseHead) -> None:
+    def _finish(self, connection: ServerConnection, server: Server, response: ResponseHead) -> None:
         """The response is complete: gives the connection back and lets the client go on."""
-        connection, server = self.connection, self.server
-        assert connection is not None
-        assert server is not None
         if self._framing:
             self.client.write(_LAST_CHUNK)
             self.sent += len(_LAST_CHUNK)
