@@ -33,6 +33,14 @@ def any_case(name: bytes) -> bytes:
     return b"".join(b"[%c%c]" % (c - 32, c) if b"a" <= bytes([c]) <= b"z" else re.escape(bytes([c])) for c in name)
 
 
+def as_written(name: bytes) -> bytes:
+    """A pattern for the name as nearly everybody writes it: in lower case, or with words that begin with a capital.
+
+    Letter by letter in any case costs the engine four times as much; who writes otherwise takes a general path.
+    """
+    return b"-".join(any_case(word[:1]) + re.escape(word[1:]) for word in name.split(b"-"))
+
+
 def any_of(names: Iterable[bytes]) -> bytes:
     """A pattern for any of the names, none the beginning of another, in any case; `*` at an end stands for any rest.
 

@@ -20,6 +20,7 @@ from headgate.http1.grammar import (
     REQUEST_LINE,
     any_case,
     any_of,
+    as_written,
     ordinary_field,
 )
 from headgate.http1.upgrade import protocols
@@ -52,17 +53,17 @@ _FAST = re.compile(
     rb"([!#$%&'*+\-.^`|~0-9A-Za-z]++) (/[!\"$-~]*+) HTTP/1\.1\r\n"
     + ordinary_field(
         (b"host", b"connection", b"content-length", b"transfer-encoding", b"expect", *_DROPPED),
-        any_case(b"host")
+        as_written(b"host")
         + rb":(?(3)(?!)) *+("
         + HOST
         + rb")\r\n|"
-        + any_case(b"connection")
+        + as_written(b"connection")
         + rb":(?(4)(?!))( *+(?:([Cc]lose)|[Kk]eep-[Aa]live)\r\n)",
-        any_case(b"content-length")
+        as_written(b"content-length")
         + rb":(?(6)(?!)) *+(0|[1-9][0-9]{0,17})\r\n|"
-        + any_case(b"transfer-encoding")
+        + as_written(b"transfer-encoding")
         + rb":(?(7)(?!)) *+(chunked)\r\n|"
-        + any_case(b"expect")
+        + as_written(b"expect")
         + rb":(?(8)(?!)) *+("
         + any_case(b"100-continue")
         + rb")\r\n|("

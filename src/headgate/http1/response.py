@@ -13,6 +13,7 @@ from headgate.http1.grammar import (
     STATUS_LINE,
     any_case,
     any_of,
+    as_written,
     ordinary_field,
 )
 from headgate.http1.request import CHUNKED, HOP_BY_HOP
@@ -28,11 +29,15 @@ _FAST = re.compile(
     rb"HTTP/1\.1 ([2-5][0-9][0-9])(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
     + ordinary_field(
         (b"connection", b"content-length", b"transfer-encoding", *_DROPPED),
-        any_case(b"content-length")
+        as_written(b"content-type")  # an ordinary one, told here because a look ahead would go far into it
+        + b":"
+        + FIELD_VALUE
+        + rb"\r\n|"
+        + as_written(b"content-length")
         + rb":(?(2)(?!)) *+(0|[1-9][0-9]{0,17})\r\n|"
-        + any_case(b"connection")
+        + as_written(b"connection")
         + rb":(?(3)(?!))( *+(?:([Cc]lose)|[Kk]eep-[Aa]live)\r\n)",
-        any_case(b"transfer-encoding")
+        as_written(b"transfer-encoding")
         + rb":(?(5)(?!)) *+([Cc]hunked)\r\n|("
         + any_of(_DROPPED)
         + rb"):"

@@ -4,7 +4,7 @@ from types import ModuleType
 import pytest
 
 from headgate.http1 import grammar, request, response
-from headgate.http1.grammar import ABSOLUTE_FORM, FIELD_LINES, HOST_VALUE, any_case, any_of, ordinary_field
+from headgate.http1.grammar import ABSOLUTE_FORM, FIELD_LINES, HOST_VALUE, any_case, any_of, as_written, ordinary_field
 
 NAMES = (b"te", b"trailer", b"transfer-encoding", b"x-forwarded-*", b"x-real-ip")
 
@@ -13,6 +13,12 @@ def test_any_case_matches_every_case_and_nothing_else() -> None:
     pattern = re.compile(any_case(b"x-1a"))
     assert all(pattern.fullmatch(name) for name in (b"x-1a", b"X-1A", b"x-1A"))
     assert not any(pattern.fullmatch(name) for name in (b"x_1a", b"x-1b", b"\x18-1a", b"x-1"))
+
+
+def test_a_name_is_known_as_most_write_it() -> None:
+    pattern = re.compile(as_written(b"content-length"))
+    assert all(pattern.fullmatch(n) for n in (b"content-length", b"Content-Length", b"Content-length"))
+    assert not any(pattern.fullmatch(n) for n in (b"CONTENT-LENGTH", b"content_length", b"contentxlength"))
 
 
 def test_any_of_matches_each_name_and_nothing_else() -> None:
