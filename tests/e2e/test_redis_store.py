@@ -214,16 +214,26 @@ def test_a_window_that_ends_too_late_or_never_ends_in_one_period(
 
 
 @pytest.mark.parametrize(
-    "command", [("LPUSH", "x"), ("SET", ""), ("SET", "nonsense"), ("SET", "1.5"), ("SET", "3 9000")], ids=" ".join
+    "command",
+    [
+        ("LPUSH", "x"),
+        *(("SET", text) for text in ("", "nonsense", "1.5", "3 9000", "inf")),
+        *(("SET", str(large)) for large in (2**63 - 1, 2**60, -(2**60))),
+    ],
+    ids=" ".join,
 )
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "with another"])
 def test_a_value_that_is_no_count_is_the_trouble_of_that_client_alone(
-    bench: Bench, redis_server: RedisServer, command: tuple[str, str]
+    bench: Bench, redis_server: RedisServer, command: tuple[str, str], others: int
 ) -> None:
-    one = limit(3, on_store_error="deny")
+    one, other = limit(3, on_store_error="deny"), limit(5, "other", on_store_error="deny")
     redis_server.command(command[0], name(one), command[1])
-    assert bench.hit([(one, K)])[0].unavailable
+    checks = [(other, K), (one, K)][1 - others :]
+    for _ in range(2):
+        assert bench.hit(checks)[-1].unavailable
     assert bench.allows(one, b"other")
     assert not bench.changes
+    assert bench.hit([(other, K)])[0].remaining == 4  # nothing was taken beside it
 
 
 def test_a_flushed_script_is_not_noticed(bench: Bench, redis_server: RedisServer) -> None:

@@ -33,6 +33,7 @@ logger = logging.getLogger("headgate.store")
 
 _CONNECT = 2.0  # seconds for a connection with its opening
 _SECOND_LOOK = 0.001
+_NO_COUNT = ("WRONGTYPE", "not an integer", "would overflow")  # what Redis and the script say of such a value
 _RULES = 1024  # limits that are remembered
 _OVER = 65536  # keys of a limit that are remembered to be over it
 
@@ -158,7 +159,7 @@ class RedisStore:
         if text.startswith("NOSCRIPT") and not retried:
             rules = [self._rules.get(id(limit)) or self._enter(limit) for limit, _ in checks]
             self._send((checks, resume, asked, True), script.ask(rules, [key for _, key in checks], in_full=True))
-        elif "WRONGTYPE" in text or "not an integer" in text:
+        elif any(phrase in text for phrase in _NO_COUNT):
             # Somebody else's value under our key: it is this client's trouble alone, and no reason to leave Redis.
             resume(self._without(checks))
         else:

@@ -29,9 +29,11 @@ TICK = 0.001  # seconds; what the script says of a window's end is at most so mu
 
 SOURCE = b"""\
 local call = redis.call
+local no_count, most = {err = 'ERR value is not an integer'}, 9007199254740991
 if #KEYS == 1 then
   local key, period = KEYS[1], ARGV[2] + 0
   local count, left = call('INCR', key), -1
+  if count >= most or count <= -most then return no_count end
   if count > 1 then left = call('PTTL', key) end
   if left < 0 or left >= period then
     left = period - 1
@@ -43,7 +45,9 @@ local counts, lefts, fresh, reply, passes = {}, {}, {}, {}, true
 for i, key in ipairs(KEYS) do
   local limit, period = ARGV[2 * i - 1] + 0, ARGV[2 * i] + 0
   if not counts[key] then
-    counts[key], lefts[key] = call('GET', key) or 0, call('PTTL', key)
+    local value = tonumber(call('GET', key) or 0)
+    if not value or value % 1 ~= 0 or value >= most or value <= -most then return no_count end
+    counts[key], lefts[key] = value, call('PTTL', key)
     if lefts[key] < 0 or lefts[key] >= period then
       lefts[key], fresh[key] = period - 1, true
     end

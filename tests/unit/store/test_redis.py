@@ -365,7 +365,14 @@ def test_numbers_that_redis_cannot_mean_hold_nobody_up(play: Callable[..., None]
     play(story)
 
 
-@pytest.mark.parametrize("error", ["WRONGTYPE Operation against a key", "ERR value is not an integer or out of range"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        "WRONGTYPE Operation against a key",
+        "ERR value is not an integer or out of range",
+        "ERR increment or decrement would overflow",
+    ],
+)
 def test_somebody_elses_value_under_a_key_is_the_trouble_of_that_key(play: Callable[..., None], error: str) -> None:
     def answer(command: Command) -> bytes:
         return f"-{error}\r\n".encode() if command[3].endswith(b":bad") else ALLOWED
