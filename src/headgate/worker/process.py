@@ -123,7 +123,7 @@ class Worker:
         if self.draining:
             return
         self.draining = True
-        self._drain_until = self.now + grace
+        self._drain_until = self._clock() + grace  # by the exact clock, or it could be a sweep too short
         self._drain_quiet = min(grace, _QUIET_BEFORE_CLOSE)
         for listening in self._listening.values():
             self._unlisten(listening)
