@@ -19,6 +19,7 @@ from headgate.limits.keys import limit_identity
 from headgate.model.config import Limit, Rate
 from headgate.model.config import Store as Settings
 from headgate.model.snapshot import LimitState
+from headgate.store import general, script
 from headgate.store.base import Check, Resume
 from headgate.store.build import build
 from headgate.store.memory import MemoryStore
@@ -33,8 +34,16 @@ T = TypeVar("T")
 K = b"192.0.2.1"
 
 
-def limit(most: int, name: str = "a", period: float = 3600.0, on_store_error: str = "local") -> LimitState:
-    return LimitState(Limit(name, Rate(most, period), on_store_error=on_store_error), slot=0)
+def limit(
+    most: int,
+    name: str = "a",
+    period: float = 3600.0,
+    on_store_error: str = "local",
+    *,
+    algorithm: str = "fixed_window",
+    burst: int = 0,
+) -> LimitState:
+    return LimitState(Limit(name, Rate(most, period), "client_ip", algorithm, burst, on_store_error), slot=0)
 
 
 class Bench:
@@ -133,6 +142,59 @@ def test_every_decision_is_that_of_the_reference(
             assert set(answers) <= set(told)
         else:
             assert answers == told
+
+
+TIMED = [
+    ("fixed", "fixed_window", 3, 365 * 86400.0, 0),
+    ("gcra", "gcra", 3, 0.000_01, 0),
+    ("burst", "gcra", 7, 0.000_1, 2),
+    ("slow", "gcra", 1, 0.000_05, 3),
+    ("huge", "gcra", 10**9, 365 * 86400.0, 3),
+    ("sliding", "sliding_window", 3, 0.000_01, 0),
+    ("narrow", "sliding_window", 1, 0.000_04, 0),
+    ("wide", "sliding_window", 10**9, 365 * 86400.0, 0),
+]
+GAPS = st.one_of(st.integers(0, 30), st.integers(0, 10**9))
+MIXED = st.lists(st.tuples(st.sampled_from(TIMED), st.sampled_from([b"x", b"y"])), min_size=1, max_size=4)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(trace=st.lists(st.tuples(GAPS, MIXED), max_size=25))
+def test_every_algorithm_decides_as_its_reference_on_the_same_clock(
+    bench: Bench,
+    redis_server: RedisServer,
+    trace: list[tuple[int, list[tuple[tuple[str, str, int, float, int], bytes]]]],
+) -> None:
+    run = next(_runs)
+    limits = {
+        name: limit(most, f"{name}{run}", period, algorithm=algorithm, burst=burst)
+        for name, algorithm, most, period, burst in TIMED
+    }
+    clock = ManualClock()
+    clock.now = 10**15 + 123_457
+    reference = MemoryStore(clock)
+    with pytest.MonkeyPatch.context() as patch:
+        told = general.SOURCE
+        for own, ours in (
+            (b"call('TIME')", b"{call('HGET', 'now', 's'), call('HGET', 'now', 'us')}"),
+            (b"ceil((state.ends - state.now) * state.unit / 1000) + 1", b"3600000"),  # keys expire by the real clock
+        ):
+            assert own in told
+            told = told.replace(own, ours)
+        patch.setattr(script, "_GENERAL", script._forms(told))
+        for gap, step in trace:
+            clock.now += gap
+            seconds, microseconds = divmod(clock.now, 1_000_000)
+            redis_server.command("HSET", "now", "s", str(seconds), "us", str(microseconds))
+            for rule in bench.store._rules.values():
+                rule.over.clear()  # what is known without asking is known on the loop's clock
+            checks = [(limits[row[0]], key) for row, key in step]
+            expected, decisions = reference.hit(checks, never), bench.hit(checks)
+            assert [(one.allowed, one.remaining) for one in decisions] == [
+                (one.allowed, one.remaining) for one in expected
+            ]
+            for one, other in zip(decisions, expected, strict=True):
+                assert one.reset_after == other.reset_after or one.limit.limit.algorithm == "fixed_window"
 
 
 HAMMER = """

@@ -11,13 +11,13 @@ from typing import TypeVar
 from headgate.control import values
 from headgate.control.report import Place, quoted
 from headgate.control.values import Kind, Kinds, table
+from headgate.limits.meter import ALGORITHMS
 from headgate.model import config
 
 T = TypeVar("T")
 
 POLICIES = ("round_robin",)
 KEYS = ("client_ip",)
-ALGORITHMS = ("fixed_window",)
 MAX_WORKERS = 256
 
 TIMEOUTS: Kinds = {field.name: values.duration(zero=field.name == "total") for field in fields(config.Timeouts)}
@@ -54,6 +54,7 @@ LIMIT: Kinds = {
     "rate": values.RATE,
     "key": values.choice("a key", *KEYS),
     "algorithm": values.choice("an algorithm", *ALGORITHMS),
+    "burst": values.number(0, 1_000_000_000),
     "on_store_error": values.choice("an answer to a store's failure", "allow", "deny", "local"),
 }
 RETRY: Kinds = {
@@ -142,7 +143,10 @@ def read_upstream(place: Place, value: object, name: str, base: config.Timeouts)
 def read_limit(place: Place, value: object, name: str) -> config.Limit:
     """The limit that a table says."""
     values.name(name, "a limit")
-    return config.Limit(name, **table(place, value, LIMIT, "a setting of a limit", ["rate"]))  # type: ignore[arg-type]
+    limit = config.Limit(name, **table(place, value, LIMIT, "a setting of a limit", ["rate"]))  # type: ignore[arg-type]
+    if limit.burst and limit.algorithm != "gcra":
+        (place / "burst").say(f'only with algorithm = "gcra", and this is "{limit.algorithm}"')
+    return limit
 
 
 def read_route(place: Place, value: object, base: config.Timeouts, kinds: Kinds) -> config.Route:

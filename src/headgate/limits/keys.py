@@ -5,7 +5,7 @@ The worker asks for a key once per client connection and keeps it; the stores ne
 
 from ipaddress import AddressValueError, IPv6Address
 
-from headgate.limits.fixed_window import period_us
+from headgate.limits.step import period_us
 from headgate.model.config import Limit
 
 
@@ -34,4 +34,5 @@ def limit_identity(limit: Limit) -> str:
     It has all that a count's meaning depends on (the period in microseconds), so a limit whose rate, key or algorithm
     is changed begins with fresh counts and is never read with the wrong rule.
     """
-    return f"{limit.name}:{limit.key}:{limit.algorithm}:{limit.rate.limit}/{period_us(limit.rate)}"
+    burst = f"+{limit.burst}" if limit.burst else ""
+    return f"{limit.name}:{limit.key}:{limit.algorithm}:{limit.rate.limit}/{period_us(limit.rate)}{burst}"

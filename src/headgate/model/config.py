@@ -116,7 +116,8 @@ class Limit:
     name: str
     rate: Rate  # so many requests in a period
     key: str = "client_ip"  # what is counted by: an IPv4 address, or the /64 of an IPv6 address
-    algorithm: str = "fixed_window"  # the window begins with a key's first request; beyond the rate, 429 until it ends
+    algorithm: str = "fixed_window"  # how requests are counted; see docs/limits.md
+    burst: int = 0  # with `gcra`: requests that pass at once, before the steady rate; 0: as many as the rate's
     on_store_error: str = "local"  # while Redis fails: let all pass, refuse all (503), or count on this machine
 
 

@@ -1,15 +1,14 @@
 """Limits in a dict of this process: the plainest store, for tests and for programs that are a single process.
 
-It calls the reference arithmetic (`limits/fixed_window.py`) for each check, so the other stores are compared
-with it.
+It calls the reference arithmetic (`headgate.limits`) for each check, so the other stores are compared with it.
 """
 
 import heapq
 from collections.abc import Callable, Sequence
 
 from headgate.limits.decision import Decision
-from headgate.limits.fixed_window import Step, period_us, step
 from headgate.limits.keys import limit_identity
+from headgate.limits.meter import Meter
 from headgate.store.base import Check, Resume, settle
 
 _Key = tuple[str, bytes]
@@ -31,10 +30,9 @@ class MemoryStore:
         decisions = []
         for limit, name in checks:
             key = (limit_identity(limit.limit), name)
-            count, reset_at = taken.get(key) or self._states.get(key, (0, 0))
-            rate = limit.limit.rate
-            after: Step = step(count, reset_at, now, rate.limit, period_us(rate))
-            taken[key] = (after.taken, after.reset_at)
+            value, ends = taken.get(key) or self._states.get(key, (0, 0))
+            after = Meter(limit.limit).decide(value, ends, now)
+            taken[key] = (after.value, after.ends)
             decisions.append(Decision(after.allowed, limit, after.remaining, after.reset_after))
         if settle(decisions):
             self._states.update(taken)
@@ -47,7 +45,7 @@ class MemoryStore:
         self._states.clear()
 
     def _forget(self, now: int) -> None:
-        for key in [key for key, (_, reset_at) in self._states.items() if reset_at <= now]:
+        for key in [key for key, (_, ends) in self._states.items() if ends <= now]:
             del self._states[key]
         excess = len(self._states) - self._room
         if excess > 0:

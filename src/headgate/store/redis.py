@@ -185,6 +185,8 @@ class RedisStore:
             if decision.remaining > 0 or (len(decisions) > 1 and checks.count((limit, key)) > 1):
                 continue  # of a limit that stands twice in a refused request, the second says less than there is
             rule = self._rules.get(id(limit)) or self._enter(limit)
+            if decision.allowed and not rule.is_window:
+                continue  # the next one may pass long before all of the limit is there again
             if len(rule.over) >= _OVER:
                 rule.over.clear()
             # From the moment of asking, not of the answer, and without the millisecond that has begun: never refused

@@ -1,7 +1,8 @@
 """A decision as one atomic script of Redis, and the bytes that ask for it.
 
-The script is `limits/fixed_window.py` on the clock of Redis, so any number of machines agree whatever their own clocks
-say; that clock ticks in milliseconds here. All limits of a request are one call: all are checked, then all are taken,
+The script here is for requests that come under fixed windows alone; for all others there is one in general.py. It is
+`limits/fixed_window.py` on the clock of Redis, so any number of machines agree whatever their own clocks say; that
+clock ticks in milliseconds here. All limits of a request are one call: all are checked, then all are taken,
 or none. A key is a number that expires with its window, so Redis itself ends the window: two commands for the usual
 request, 4 us of Redis, where reading the clock and writing the state as text took 10. A key lives as long as the clock
 shows no more than its last millisecond, hence `period - 1` when it is set and one more when it is told.
@@ -17,12 +18,14 @@ from math import ceil
 
 from headgate.limits.decision import Decision
 from headgate.limits.keys import limit_identity
+from headgate.limits.meter import Meter
 from headgate.model.config import Rate
 from headgate.model.snapshot import LimitState
+from headgate.store import general
 from headgate.store.base import Check, settle
 from headgate.store.resp import command
 
-_LONGEST = 366 * 86_400_000  # milliseconds; a period is a year at the most
+_LONGEST = 2 * 366 * 86_400_000  # milliseconds; a period is a year at the most, and some look back at one more
 _MOST = 2**63 - 1  # of a number in Redis
 _ASKED = 1024  # commands of a limit that are kept, a quarter of a kilobyte each
 TICK = 0.001  # seconds; what the script says of a window's end is at most so much too late
@@ -64,9 +67,18 @@ if passes then
 end
 return redis.status_reply(table.concat(reply, ' '))
 """
-_SHA = sha1(SOURCE, usedforsecurity=False).hexdigest().encode()
-_BY_HASH = b"$7\r\nEVALSHA\r\n" + b"$40\r\n%b\r\n" % _SHA
-_IN_FULL = b"$4\r\nEVAL\r\n" + b"$%d\r\n%b\r\n" % (len(SOURCE), SOURCE)
+
+
+def _forms(source: bytes) -> tuple[bytes, bytes]:
+    """How a script is called: by its hash, and with its text."""
+    sha = sha1(source, usedforsecurity=False).hexdigest().encode()
+    return (
+        b"$7\r\nEVALSHA\r\n$40\r\n%b\r\n" % sha,
+        b"$4\r\nEVAL\r\n$%d\r\n%b\r\n" % (len(source), source),
+    )
+
+
+_WINDOWS, _GENERAL = _forms(SOURCE), _forms(general.SOURCE)
 
 
 def period_ms(rate: Rate) -> int:
@@ -77,10 +89,11 @@ def period_ms(rate: Rate) -> int:
 class Rule:
     """A limit as Redis is told of it. It holds the limit, so that its id() stays its own.
 
+    is_window: whether it is a fixed window. arguments, in_general: what the two scripts are told of it.
     over: keys known to be at their limit, and until when (on the loop's clock). asked: what `ask` returned, by key.
     """
 
-    __slots__ = ("_arguments", "_head", "_prefix", "asked", "limit", "over")
+    __slots__ = ("_prefix", "arguments", "asked", "in_general", "is_window", "limit", "over")
 
     def __init__(self, limit: LimitState, prefix: str) -> None:
         rate = limit.limit.rate
@@ -88,36 +101,36 @@ class Rule:
         self.over: dict[bytes, float] = {}
         self.asked: dict[bytes, bytes] = {}
         self._prefix = f"{prefix}:{limit_identity(limit.limit)}:".encode("utf-8", "surrogateescape")
-        self._arguments = command(rate.limit, period_ms(rate))[4:]
-        self._head = b"*6\r\n" + _BY_HASH + b"$1\r\n1\r\n"
+        meter = Meter(limit.limit)
+        self.is_window = meter.is_window
+        period, unit = (period_ms(rate), 1000) if meter.is_window else (meter.period, meter.unit)
+        self.arguments = command(rate.limit, period)[4:]
+        self.in_general = command(general.KINDS[limit.limit.algorithm], rate.limit, period, meter.burst, unit)[4:]
 
     def ask(self, key: bytes) -> bytes:
         """The command that decides this one limit. It is kept, for a client that asks once mostly asks again."""
         if len(self.asked) >= _ASKED:
             self.asked.clear()
-        command = self.asked[key] = self._head + self.key(key) + self._arguments
+        command = self.asked[key] = ask([self], [key])
         return command
 
     def key(self, key: bytes) -> bytes:
         """The name of the key in Redis, as a bulk string."""
         return b"$%d\r\n%b%b\r\n" % (len(self._prefix) + len(key), self._prefix, key)
 
-    @property
-    def arguments(self) -> bytes:
-        """The limit and its period in milliseconds, as bulk strings."""
-        return self._arguments
-
 
 def ask(rules: Sequence[Rule], keys: Sequence[bytes], in_full: bool = False) -> bytes:
     """The command that decides several limits at once. in_full: with the script's text, for a Redis that lost it."""
     count = b"%d" % len(rules)
+    are_windows = all(rule.is_window for rule in rules)
+    by_hash, with_text = _WINDOWS if are_windows else _GENERAL
     return b"".join(
         (
-            b"*%d\r\n" % (3 + 3 * len(rules)),
-            _IN_FULL if in_full else _BY_HASH,
+            b"*%d\r\n" % (3 + (3 if are_windows else 6) * len(rules)),
+            with_text if in_full else by_hash,
             b"$%d\r\n%b\r\n" % (len(count), count),
             *[rule.key(key) for rule, key in zip(rules, keys, strict=True)],
-            *[rule.arguments for rule in rules],
+            *[rule.arguments if are_windows else rule.in_general for rule in rules],
         )
     )
 
@@ -130,6 +143,8 @@ def probe(prefix: str) -> bytes:
 def decisions(line: bytes, checks: Sequence[Check]) -> list[Decision]:
     """What the script's answer says of the checks. Raises ValueError when it is no answer of the script."""
     fields = line.split()
+    if len(fields) == 3 * len(checks):
+        return _in_general(fields, checks)
     if len(checks) == 1:
         count, left = fields
         return [_decision(checks[0][0], int(count), int(left))]
@@ -137,6 +152,16 @@ def decisions(line: bytes, checks: Sequence[Check]) -> list[Decision]:
         _decision(limit, int(count), int(left))
         for (limit, _), count, left in zip(checks, fields[::2], fields[1::2], strict=True)
     ]
+    settle(found)
+    return found
+
+
+def _in_general(fields: list[bytes], checks: Sequence[Check]) -> list[Decision]:
+    found = []
+    for (limit, _), allowed, remaining, left in zip(checks, fields[::3], fields[1::3], fields[2::3], strict=True):
+        if allowed not in (b"0", b"1") or not 0 <= int(remaining) <= _MOST or not 0 < int(left) <= _LONGEST * 1000:
+            raise ValueError("not a decision")
+        found.append(Decision(allowed == b"1", limit, int(remaining), int(left)))
     settle(found)
     return found
 

@@ -2,16 +2,16 @@
 
 The supervisor makes the memory (`create`) and each worker maps it. It is a set-associative table:
 
-    header (seed, size) | stripes (locks) | buckets of 8 slots | slot = hash, reset_at, count
+    header (seed, size) | stripes (locks) | buckets of 8 slots | slot = hash, ends, value
 
 A key's 64-bit hash picks the bucket and names the slot in it. The hash is keyed with a random seed that stays in the
 memory, so a client cannot choose addresses that crowd one bucket, and with the limit's identity, so limits never meet.
-A new key takes a free slot, else one whose window is over, else the one that ends soonest: a full table forgets, it
+A new key takes a free slot, else one whose state has ended, else the one that ends soonest: a full table forgets, it
 never refuses wrongly. A bucket belongs to one stripe; a decision over several limits takes their stripes in rising
 order, so no two can wait for each other.
 
 A process may be killed between any two writes. So a slot is emptied (hash 0) before it is given to another key, and
-the count is written before the window is: what a torn slot says is "empty" or "over", never "refused".
+the value is written before its end is: what a torn slot says is "empty" or "over", never "refused".
 """
 
 import mmap
@@ -21,8 +21,8 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
 from headgate.limits.decision import Decision
-from headgate.limits.fixed_window import period_us, step
 from headgate.limits.keys import limit_identity
+from headgate.limits.meter import Meter
 from headgate.model.snapshot import LimitState
 from headgate.store import stripes
 from headgate.store.base import Check, Resume, settle, undecided
@@ -34,7 +34,7 @@ _SEED = slice(16, 48)
 _STRIPES = 64
 _TABLE = _HEADER + (_STRIPES + 1) * stripes.SIZE
 _WAYS = 8
-_SLOT = 3  # cells: hash, reset_at, count
+_SLOT = 3  # cells: hash, ends, value
 _BUCKET = _WAYS * _SLOT
 _MEMO = 16384  # keys of a limit whose place a process remembers
 _ENTRIES = 1024  # limits that a process remembers
@@ -45,12 +45,14 @@ _Place = tuple[int, int, Callable[..., bool], Stripe]  # hash, the slot's cell w
 class _Entry:
     """A limit, ready for use. It holds the limit, so that its id() stays its own."""
 
-    __slots__ = ("hash_key", "limit", "most", "period", "places")
+    __slots__ = ("decide", "hash_key", "is_window", "limit", "most", "places")
 
     def __init__(self, limit: LimitState, seed: bytes) -> None:
         self.limit = limit
         self.most = limit.limit.rate.limit
-        self.period = period_us(limit.limit.rate)
+        meter = Meter(limit.limit)
+        self.decide = meter.decide
+        self.is_window = meter.is_window
         self.hash_key = blake2b(limit_identity(limit.limit).encode(), key=seed).digest()
         self.places: dict[bytes, _Place] = {}
 
@@ -101,7 +103,7 @@ class SharedStore:
     def hit(self, checks: Sequence[Check], resume: Resume | None = None) -> Sequence[Decision]:
         """The decisions; always at once.
 
-        One check is the usual case and is written out here, without a call it could do without.
+        One check of a fixed window is the usual case and is written out here, without a call it could do without.
         """
         if len(checks) != 1:
             return self._hit_all(checks)
@@ -116,11 +118,11 @@ class SharedStore:
         try:
             # The clock is read under the lock: a window then never seems to begin in another process's future.
             now = self._clock()
-            if cells[at] != hash_:
-                return [self._hit_elsewhere(entry, key, now)]
+            if cells[at] != hash_ or not entry.is_window:
+                return [self._hit_in_full(entry, key, now)]
             left = cells[at + 1] - now
             if left <= 0:
-                return [self._begin(entry, at, hash_, now)]
+                return [self._hit_in_full(entry, key, now)]
             count = cells[at + 2]
             if count < entry.most:
                 cells[at + 2] = count = count + 1
@@ -136,24 +138,20 @@ class SharedStore:
             os.close(self._fd)
             self._fd = -1
 
-    def _hit_elsewhere(self, entry: _Entry, key: bytes, now: int) -> Decision:
-        """The decision for a key that is not in the slot where it was last seen, or never was anywhere."""
+    def _hit_in_full(self, entry: _Entry, key: bytes, now: int) -> Decision:
+        """The decision for a key, wherever its slot is and whatever its state."""
         hash_, at, acquire, stripe = entry.places[key]
-        at = self._find(hash_, at, now)
-        entry.places[key] = hash_, at, acquire, stripe
         cells = self._cells
-        if cells[at] != hash_ or cells[at + 1] <= now:
-            return self._begin(entry, at, hash_, now)
-        after = step(cells[at + 2], cells[at + 1], now, entry.most, entry.period)
-        cells[at + 2] = after.taken
+        value = ends = 0
+        if cells[at] != hash_:  # not in the slot where it was last seen, or never was anywhere
+            at = self._find(hash_, at, now)
+            entry.places[key] = hash_, at, acquire, stripe
+        if cells[at] == hash_:
+            value, ends = cells[at + 2], cells[at + 1]
+        after = entry.decide(value, ends, now)
+        if after.allowed:
+            self._write(at, hash_, after.value, after.ends)
         return Decision(after.allowed, entry.limit, after.remaining, after.reset_after)
-
-    def _begin(self, entry: _Entry, at: int, hash_: int, now: int) -> Decision:
-        """The decision for the first request of a window."""
-        if entry.most < 1:
-            return Decision(False, entry.limit, 0, entry.period)
-        self._write(at, hash_, 1, now + entry.period)
-        return Decision(True, entry.limit, entry.most - 1, entry.period)
 
     def _enter(self, limit: LimitState) -> _Entry:
         if len(self._entries) >= _ENTRIES:
@@ -179,22 +177,22 @@ class SharedStore:
         hashes = cells[::_SLOT]
         if hash_ in hashes:
             return base + hashes.index(hash_) * _SLOT
-        ends = [reset_at if held else 0 for held, reset_at in zip(hashes, cells[1::_SLOT], strict=True)]
+        ends = [end if held else 0 for held, end in zip(hashes, cells[1::_SLOT], strict=True)]
         for way in sorted(range(_WAYS), key=ends.__getitem__):
             if base + way * _SLOT not in claimed:
                 return base + way * _SLOT
         return base  # more than 8 new keys of one decision in one bucket: they share, as if evicted by each other
 
-    def _write(self, at: int, hash_: int, count: int, reset_at: int) -> None:
+    def _write(self, at: int, hash_: int, value: int, ends: int) -> None:
         """Writes a slot such that it is harmless after each single write."""
         cells = self._cells
         if cells[at] == hash_:
-            cells[at + 2] = count
-            cells[at + 1] = reset_at
+            cells[at + 2] = value
+            cells[at + 1] = ends
         else:
             cells[at] = 0
-            cells[at + 1] = reset_at
-            cells[at + 2] = count
+            cells[at + 1] = ends
+            cells[at + 2] = value
             cells[at] = hash_
 
     def _hit_all(self, checks: Sequence[Check]) -> Sequence[Decision]:
@@ -217,20 +215,20 @@ class SharedStore:
     def _decide(self, entries: list[_Entry], places: list[_Place]) -> list[Decision]:
         now = self._clock()
         cells = self._cells
-        taken: dict[int, tuple[int, int, int]] = {}  # hash -> slot, count, reset_at
+        taken: dict[int, tuple[int, int, int]] = {}  # hash -> slot, value, ends
         claimed: list[int] = []
         decisions = []
         for entry, (hash_, at, _, _) in zip(entries, places, strict=True):
             if hash_ in taken:  # the same limit and key twice in one decision counts twice
-                at, count, reset_at = taken[hash_]
+                at, value, ends = taken[hash_]
             else:
                 at = at if cells[at] == hash_ else self._find(hash_, at, now, claimed)
-                count, reset_at = (cells[at + 2], cells[at + 1]) if cells[at] == hash_ else (0, 0)
+                value, ends = (cells[at + 2], cells[at + 1]) if cells[at] == hash_ else (0, 0)
                 claimed.append(at)
-            after = step(count, reset_at, now, entry.most, entry.period)
-            taken[hash_] = at, after.taken, after.reset_at
+            after = entry.decide(value, ends, now)
+            taken[hash_] = at, after.value, after.ends
             decisions.append(Decision(after.allowed, entry.limit, after.remaining, after.reset_after))
         if settle(decisions):
-            for hash_, (at, count, reset_at) in taken.items():
-                self._write(at, hash_, count, reset_at)
+            for hash_, (at, value, ends) in taken.items():
+                self._write(at, hash_, value, ends)
         return decisions

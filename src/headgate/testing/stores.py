@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from headgate.limits.decision import Decision
+from headgate.limits.meter import ALGORITHMS
 from headgate.model.config import Limit, Rate
 from headgate.model.snapshot import LimitState
 from headgate.store.base import Check, Resume
@@ -43,10 +44,12 @@ class Subject:
     period: float = 60.0
     _prefix: str = field(default_factory=lambda: f"check{next(_names)}")
 
-    def limit(self, most: int, name: str = "a", period: float | None = None) -> LimitState:
+    def limit(
+        self, most: int, name: str = "a", period: float | None = None, algorithm: str = "fixed_window"
+    ) -> LimitState:
         """A limit that no other check uses."""
         rate = Rate(most, self.period if period is None else period)
-        return LimitState(Limit(f"{self._prefix}_{name}", rate), slot=0)
+        return LimitState(Limit(f"{self._prefix}_{name}", rate, algorithm=algorithm), slot=0)
 
     def hit(self, *checks: Check) -> Sequence[Decision]:
         """The decisions on one request."""
@@ -155,6 +158,31 @@ def a_changed_rate_begins_anew(subject: Subject) -> None:
         assert [subject.passes((limit, b"k")) for _ in range(most + 1)] == [True] * most + [False]
 
 
+def every_algorithm_passes_its_limit_at_once(subject: Subject) -> None:
+    """Whatever the algorithm, so many pass, the next does not, and limits of different ones can be asked together."""
+    limits = [subject.limit(3, algorithm, 60 * subject.period, algorithm) for algorithm in ALGORITHMS]
+    for limit in limits:
+        assert [subject.hit((limit, b"k"))[0].remaining for _ in range(3)] == [2, 1, 0]
+        assert not subject.passes((limit, b"k"))
+    checks = [(limit, b"l") for limit in limits]
+    assert [subject.passes(*checks) for _ in range(4)] == [True, True, True, False]
+    for limit in limits:
+        assert subject.passes((limit, b"m"))
+        assert not subject.passes(*checks[1:], (limit, b"m"))
+        assert subject.hit((limit, b"m"))[0].remaining == 1
+
+
+def what_is_refused_passes_when_it_was_said(subject: Subject) -> None:
+    """Whatever the algorithm, a refused request passes after `reset_after`."""
+    for algorithm in ALGORITHMS:
+        limit = subject.limit(2, algorithm, algorithm=algorithm)
+        assert [subject.passes((limit, b"k")) for _ in range(2)] == [True, True]
+        refusal = subject.hit((limit, b"k"))[0]
+        assert 0 < refusal.reset_after <= 2_000_000 * subject.period
+        subject.advance(refusal.reset_after / 1_000_000)
+        assert subject.passes((limit, b"k"))
+
+
 CONTRACT: tuple[Callable[[Subject], None], ...] = (
     exactly_the_limit_passes,
     remaining_counts_down,
@@ -166,4 +194,6 @@ CONTRACT: tuple[Callable[[Subject], None], ...] = (
     a_refusal_names_its_limit,
     one_limit_twice_counts_twice,
     a_changed_rate_begins_anew,
+    every_algorithm_passes_its_limit_at_once,
+    what_is_refused_passes_when_it_was_said,
 )

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headgate.limits.fixed_window import Step, period_us, step
+from headgate.limits.fixed_window import step
+from headgate.limits.step import Step, period_us
 from headgate.model.config import Rate
 
 
@@ -62,4 +63,4 @@ def test_no_window_passes_more_than_the_limit_and_none_less(gaps: list[int], lim
         passed += [now] * after.allowed
         assert after.remaining == limit - len(in_window) - after.allowed
         assert now + after.reset_after == begins[-1] + period
-        taken, reset_at = after.taken, after.reset_at
+        taken, reset_at = after.value, after.ends

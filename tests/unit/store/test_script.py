@@ -66,7 +66,7 @@ def test_the_answer_on_several_limits() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"OK", b"1", b"1 x", b"1 2 3", b"1 2 3 x", b"1 0", b"1 -5", b"1 %b" % (b"9" * 400), b"%b 60" % (b"9" * 400)],
+    [b"", b"OK", b"1", b"1 x", b"2 2 3", b"1 2 3 x", b"1 0", b"1 -5", b"1 %b" % (b"9" * 400), b"%b 60" % (b"9" * 400)],
 )
 @pytest.mark.parametrize("count", [1, 2])
 def test_what_is_no_answer_is_refused(line: bytes, count: int) -> None:

@@ -46,7 +46,15 @@ def test_the_contract_is_kept_over_two_processes_views_of_the_memory(check: Call
         store.close()
 
 
-LIMITS = [limit(2, "a", 0.00002), limit(3, "b", 0.00005), limit(1, "c", 0.00001)]
+LIMITS = [
+    limit(2, "a", 0.00002),
+    limit(3, "b", 0.00005),
+    limit(1, "c", 0.00001),
+    limit(3, "d", 0.00002, algorithm="gcra"),
+    limit(7, "e", 0.0001, algorithm="gcra", burst=2),
+    limit(3, "f", 0.00002, algorithm="sliding_window"),
+    limit(10**9, "g", 86400.0 * 365, algorithm="gcra", burst=2),
+]
 CHECKS = st.lists(st.tuples(st.sampled_from(LIMITS), st.sampled_from([b"x", b"y"])), min_size=1, max_size=4)
 
 

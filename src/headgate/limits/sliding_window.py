@@ -1,0 +1,43 @@
+"""The sliding window, by counter: what passed in the last period, of which the part before this window is estimated.
+
+Windows follow one another from the key's first request on. The requests of the window before are taken as spread over
+it evenly, so of them as many count as their window still lies within the last period. There is no turn at which twice
+the limit could pass at once, and no list of times is kept (the method of Cloudflare's "How we built rate limiting").
+
+`value` holds both counts, that of this window times 2**32 and that of the one before; `ends` is two periods after this
+window began. The estimate is compared in units of 1 / period, so nothing is rounded; products stay below `LARGEST` when
+2 * limit * period does.
+"""
+
+from headgate.limits.step import Step
+
+_SHIFT = 32
+_MASK = (1 << _SHIFT) - 1
+
+
+def step(value: int, ends: int, now: int, limit: int, period: int, burst: int = 0, cost: int = 1) -> Step:
+    """One request against one key; see step.py."""
+    began, count, before = ends - 2 * period, value >> _SHIFT, value & _MASK
+    if now >= ends:
+        began, count, before = now, 0, 0
+    elif now >= began + period:
+        began, count, before = began + period, 0, count
+    elif now < began:  # the clock was set back
+        began = now
+    old = before * (period - (now - began))  # in units of 1 / period
+    room = limit * period - count * period - old
+    if cost * period > room:
+        return Step(value, ends, False, max(0, room // period), _wait(now - began, count, before, limit, period, cost))
+    count += cost
+    return Step(count << _SHIFT | before, began + 2 * period, True, room // period - cost, began + 2 * period - now)
+
+
+def _wait(since: int, count: int, before: int, limit: int, period: int, cost: int) -> int:
+    """The time until so many more pass, if nothing does before. since: the time since this window began."""
+    if cost > limit:
+        return period
+    if count + cost > limit:  # not in this window: in the next one this count is the one before
+        since, before, count = since - period, count, 0
+    # before * (period - at) <= (limit - count - cost) * period, for the first whole `at` in the window
+    at = period - (limit - count - cost) * period // before
+    return at - since
