@@ -58,6 +58,22 @@ def test_a_refusal_says_when_to_come_back_and_why(make: Make, backend: Start) ->
 
 
 @pytest.mark.parametrize("in_redis", [False, True], ids=["on this machine", "in Redis"])
+@pytest.mark.parametrize(("algorithm", "wait"), [("sliding_window", 5400), ("gcra", 1800)])
+def test_every_algorithm_is_exact_over_two_workers(
+    make: Make, backend: Start, redis_server: RedisServer, algorithm: str, wait: int, in_redis: bool
+) -> None:
+    limit = {"rate": "2/hour", "algorithm": algorithm, "headers": "always"}
+    config = settings([backend().address], workers=2, limit="2/hour", limits={"per_ip": limit})
+    store = {"store": {"url": redis_server.url, **PATIENT}} if in_redis else {}
+    headgate = make({**config, **store}).start()
+    responses = [headgate.get() for _ in range(4)]
+    assert [response.status for response in responses] == [200, 200, 429, 429]
+    assert [response.fields["ratelimit"].split(";")[1] for response in responses] == ["r=1", "r=0", "r=0", "r=0"]
+    assert wait - 60 < int(responses[-1].fields["retry-after"]) <= wait
+    assert headgate.metric("headgate_store_errors_total") == 0
+
+
+@pytest.mark.parametrize("in_redis", [False, True], ids=["on this machine", "in Redis"])
 def test_requests_pass_again_when_the_window_has_ended(
     make: Make, backend: Start, redis_server: RedisServer, in_redis: bool
 ) -> None:

@@ -66,6 +66,9 @@ class Limit(msgspec.Struct, frozen=True):
     key: str
     allowed: int
     refused: int
+    algorithm: str = "fixed_window"
+    dry_run: bool = False
+    dry_run_refused: int = 0
 
 
 class Store(msgspec.Struct, frozen=True):

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 import click
 
 from headgate.cli.admin import Admin, with_admin
-from headgate.cli.answers import Server, Status, read
+from headgate.cli.answers import Limit, Server, Status, read
 from headgate.cli.tables import Row, table
 
+_LIMIT_HEADS = ("NAME", "RATE", "KEY", "ALGORITHM", "MODE", "ALLOWED", "REFUSED")
 _HEADS = ("ADDRESS", "WEIGHT", "MODE", "HEALTH", "IN FLIGHT", "REQUESTS", "FAILURES", "ADDED", "LAST PROBE")
 
 
@@ -29,9 +30,14 @@ def text(status: Status) -> str:
         servers = servers_table(upstream.servers) if upstream.servers else "no servers"
         blocks.append(f"upstream {upstream.name} ({upstream.policy}, {probes})\n{servers}")
     if status.limits:
-        rows: list[Row] = [(limit.name, limit.rate, limit.key, limit.allowed, limit.refused) for limit in status.limits]
-        blocks.append("limits\n" + table(("NAME", "RATE", "KEY", "ALLOWED", "REFUSED"), rows))
+        blocks.append("limits\n" + table(_LIMIT_HEADS, [_limit_row(limit) for limit in status.limits]))
     return "\n\n".join(blocks)
+
+
+def _limit_row(limit: Limit) -> Row:
+    mode = "dry run" if limit.dry_run else "on"
+    refused = limit.dry_run_refused if limit.dry_run else limit.refused
+    return limit.name, limit.rate, limit.key, limit.algorithm, mode, limit.allowed, refused
 
 
 def servers_table(servers: Iterable[Server]) -> str:

@@ -171,12 +171,16 @@ def _workers(plane: Plane) -> Iterator[str]:
 
 
 def _limits(plane: Plane) -> Iterator[str]:
-    decisions = (("allowed", LimitCell.ALLOWED), ("refused", LimitCell.REFUSED))
+    decisions = (
+        ("allowed", LimitCell.ALLOWED),
+        ("refused", LimitCell.REFUSED),
+        ("dry_run_refused", LimitCell.DRY_REFUSED),
+    )
     limits = plane.fleet.snapshot.limits
     yield from _family(
         "headgate_limit_decisions_total",
         "counter",
-        "Requests that a limit let pass or refused.",
+        "Requests that a limit let pass, refused, or would have refused (dry_run).",
         [
             (_labels(limit=state.limit.name, decision=word), plane.cells.limit_total(state.slot, cell))
             for state in limits

@@ -56,6 +56,9 @@ LIMIT: Kinds = {
     "algorithm": values.choice("an algorithm", *ALGORITHMS),
     "burst": values.number(0, 1_000_000_000),
     "on_store_error": values.choice("an answer to a store's failure", "allow", "deny", "local"),
+    "headers": values.choice("a time for headers", "refused", "always", "off"),
+    "legacy_headers": values.FLAG,
+    "dry_run": values.FLAG,
 }
 RETRY: Kinds = {
     "on": values.many(values.CONDITION, "list of failures and statuses", same=str),

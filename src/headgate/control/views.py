@@ -133,8 +133,11 @@ def _limits(plane: Plane) -> list[Json]:
             "name": state.limit.name,
             "rate": str(state.limit.rate),
             "key": state.limit.key,
+            "algorithm": state.limit.algorithm,
+            "dry_run": state.limit.dry_run,
             "allowed": plane.cells.limit_total(state.slot, LimitCell.ALLOWED),
             "refused": plane.cells.limit_total(state.slot, LimitCell.REFUSED),
+            "dry_run_refused": plane.cells.limit_total(state.slot, LimitCell.DRY_REFUSED),
         }
         for state in plane.fleet.snapshot.limits
     ]

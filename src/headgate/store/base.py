@@ -14,7 +14,7 @@ from headgate.limits.decision import Decision
 from headgate.model.snapshot import LimitState
 
 Check = tuple[LimitState, bytes]  # the limit and the key's bytes
-Resume = Callable[[Sequence[Decision]], None]
+Resume = Callable[[Sequence[Decision]], object]
 
 
 class Store(Protocol):

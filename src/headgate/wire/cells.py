@@ -62,6 +62,7 @@ class LimitCell(_Counting):
     ALLOWED = auto()
     REFUSED = auto()
     STORE_ERRORS = auto()  # decisions that `on_store_error` made
+    DRY_REFUSED = auto()  # what a limit that is only tried would have refused
 
 
 class ServerCell(_Counting):

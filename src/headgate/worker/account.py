@@ -123,19 +123,20 @@ class Account:
         self._began = now - (wall - second)
         return int((wall - second) * 1000)
 
-    def decided(self, decisions: Sequence[Decision]) -> Decision | None:
-        """Limits allowed or refused. Returns the one that refuses for the longest time, None when all allow it."""
-        refused: Decision | None = None
+    def decided(self, decisions: Sequence[Decision]) -> Sequence[Decision]:
+        """Limits allowed or refused. Returns those that refuse, without the ones that are only tried."""
+        refusals: list[Decision] | None = None
         for decision in decisions:
             limit = decision.limit
             cells = self._limits.get(limit.slot) or self._limit(limit)
             if decision.allowed:
                 cells[_ALLOWED] += 1
+            elif limit.limit.dry_run:
+                cells[LimitCell.DRY_REFUSED] += 1
             else:
                 cells[_REFUSED] += 1
-                if refused is None or decision.reset_after > refused.reset_after:
-                    refused = decision
-        return refused
+                refusals = [*(refusals or ()), decision]
+        return refusals or ()
 
     def store_failed(self, limit: LimitState) -> None:
         """The store could not be asked: the limit's `on_store_error` decides."""

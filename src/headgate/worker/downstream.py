@@ -15,6 +15,7 @@ from headgate.http1.request import RequestHead, read_request
 from headgate.limits.keys import client_ip
 from headgate.model.address import Address
 from headgate.model.config import Listener
+from headgate.model.snapshot import LimitState
 from headgate.routing.client import plain_address
 from headgate.store.base import Check
 from headgate.worker.exchange import Exchange
@@ -322,10 +323,14 @@ class Downstream(asyncio.Protocol):
     def checks(self, route: LiveRoute, client: str) -> Sequence[Check]:
         """What the limits of the route have to decide for the client. Kept for the next request, mostly the same."""
         if route is not self._checked_route or client != self._checked_ip:
-            key = client_ip(client)
             self._checked_route, self._checked_ip = route, client
-            self._checks = [(limit, key) for limit in route.limits]
+            self._checks = self.checks_of(route.limits, client)
         return self._checks
+
+    def checks_of(self, limits: Sequence[LimitState], client: str) -> Sequence[Check]:
+        """What these limits have to decide for the client."""
+        key = client_ip(client)
+        return [(limit, key) for limit in limits]
 
     def took_some(self) -> bool:
         """Whether something waits for the client and it took some of it since this was last asked."""

@@ -9,7 +9,7 @@ docs/life-of-a-request.md tells the same story in prose.
 
 import logging
 from asyncio import Task
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from enum import Enum
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -39,6 +39,7 @@ from headgate.http1.upgrade import allowed
 from headgate.limits.decision import Decision
 from headgate.wire.cells import ServerCell
 from headgate.worker.absent import Absent
+from headgate.worker.answers import limit_fields, longest_refusal
 from headgate.worker.attempts import Attempts
 from headgate.worker.plan import Group, LiveRoute
 from headgate.worker.server import Server
@@ -111,7 +112,7 @@ class Exchange:
         "client",
         "client_ip",
         "connection",
-        "decision",
+        "decisions",
         "flag",
         "head",
         "id",
@@ -138,7 +139,7 @@ class Exchange:
         self.server: Server | None = None
         self._holds: Server | None = None  # the one that counts this among its requests
         self.connection: ServerConnection | None = None
-        self.decision: Decision | None = None
+        self.decisions: Sequence[Decision] = ()  # of limits, for the client to be told
         self.status = 0
         self.sent = 0
         self.flag = "-"
@@ -200,14 +201,9 @@ class Exchange:
                     client.deadline = self._until  # the store keeps its own
                     yield
                     decisions = self._event  # type: ignore[assignment]
-                refused = worker.account.decided(decisions)  # type: ignore[arg-type]
-                if refused is not None:
-                    self.decision = refused
-                    raise (
-                        StoreUnavailable("limit not known")
-                        if refused.unavailable
-                        else Limited(refused.limit.limit.name)
-                    )
+                self._admit(decisions, route)  # type: ignore[arg-type]
+            if route.tried:
+                self._try(client, route)
             # choose and forward
             fields = self._added_fields(client, route) if head.upgrade else client.fields_for(head)
             request = b"".join((head.lines, fields, b"X-Request-ID: ", self.id, b"\r\n\r\n"))
@@ -252,6 +248,24 @@ class Exchange:
         worker.account.ended(self)
         if self.client.exchange is self:
             self.client.ended(not head.close)
+
+    def _admit(self, decisions: Sequence[Decision], route: LiveRoute) -> None:
+        """Goes on when every limit allows it."""
+        refusals = self._worker.account.decided(decisions)
+        if refusals:
+            self.decisions = refusals
+            longest = longest_refusal(refusals)
+            raise StoreUnavailable("limit not known") if longest.unavailable else Limited(longest.limit.limit.name)
+        if route.tells:
+            self.decisions = decisions
+
+    def _try(self, client: "Downstream", route: LiveRoute) -> None:
+        """Counts the request under the limits that are only tried, each for itself; nobody waits for them."""
+        account = self._worker.account
+        for check in client.checks_of(route.tried, self.client_ip):
+            decisions = self._worker.store.hit([check], account.decided)
+            if decisions is not None:
+                account.decided(decisions)
 
     def _added_fields(self, client: "Downstream", route: LiveRoute) -> bytes:
         """The fields that the server is told beside the client's own, of a request that may upgrade."""
@@ -361,6 +375,8 @@ class Exchange:
             extra += _CLOSE
         elif head.minor == 0:
             extra += _KEEP_ALIVE
+        if self.decisions:
+            extra += limit_fields(self.decisions)
         body, complete = connection.begin_body(response, head.minor == 1)
         if self._framing and body:
             body = b"%x\r\n%b\r\n" % (len(body), bytes(body))
@@ -473,7 +489,7 @@ class Exchange:
         lingers = self._is_uploading() or isinstance(error, BadRequest)
         head.close = head.close or lingers or self._worker.draining
         connection_field = _CLOSE if head.close else _KEEP_ALIVE if head.minor == 0 else b""
-        out = self._worker.answer(error, connection_field, self.decision, head_only=head.method == b"HEAD")
+        out = self._worker.answer(error, connection_field, self.decisions, head_only=head.method == b"HEAD")
         self.status = error.status
         self.sent = len(out)
         client.write(out)

@@ -82,13 +82,19 @@ class Group:
 
 
 class LiveRoute:
-    """A route with what it needs to serve. unwanted: the statuses with which a request goes to another server."""
+    """A route with what it needs to serve.
 
-    __slots__ = ("group", "limits", "on_client_gone", "retry", "timeouts", "unwanted", "upgrades")
+    limits: those that decide; tried: those that are only tried. tells: whether every response says what is left of
+    them. unwanted: the statuses with which a request goes to another server.
+    """
+
+    __slots__ = ("group", "limits", "on_client_gone", "retry", "tells", "timeouts", "tried", "unwanted", "upgrades")
 
     def __init__(self, group: Group, limits: tuple[LimitState, ...], route: Route) -> None:
         self.group = group
-        self.limits = limits
+        self.limits = tuple(state for state in limits if not state.limit.dry_run)
+        self.tried = tuple(state for state in limits if state.limit.dry_run)
+        self.tells = any(state.limit.headers == "always" for state in self.limits)
         self.timeouts: Timeouts = route.timeouts
         self.retry: Retry = route.retry
         self.on_client_gone = route.on_client_gone

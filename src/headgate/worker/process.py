@@ -10,7 +10,7 @@ import os
 import resource
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 
 from headgate.errors import ConnectFailed, ExchangeError, Exhausted
@@ -296,12 +296,12 @@ class Worker:
         self,
         error: ExchangeError,
         connection: bytes,
-        decision: Decision | None = None,
+        decisions: Sequence[Decision] = (),
         *,
         head_only: bool = False,
     ) -> bytes:
         """A whole response for an error."""
-        return answer(error, date=self._date, connection=connection, decision=decision, head_only=head_only)
+        return answer(error, date=self._date, connection=connection, decisions=decisions, head_only=head_only)
 
     def connect(self, server: Server, exchange: Exchange) -> asyncio.Task[None]:
         """Connects to the server; the exchange is resumed with the connection or fails with ConnectFailed."""

@@ -37,7 +37,19 @@ STATUS: dict[str, object] = {
     ],
     "listeners": ["127.0.0.1:8000", "[::1]:8000"],
     "upstreams": [{"name": "web", "policy": "round_robin", "health_check": True, "servers": [SERVER, LATE]}],
-    "limits": [{"name": "per_ip", "rate": "100/minute", "key": "client_ip", "allowed": 900, "refused": 12}],
+    "limits": [
+        {"name": "per_ip", "rate": "100/minute", "key": "client_ip", "allowed": 900, "refused": 12},
+        {
+            "name": "trial",
+            "rate": "5/second",
+            "key": "client_ip",
+            "algorithm": "gcra",
+            "dry_run": True,
+            "allowed": 800,
+            "refused": 0,
+            "dry_run_refused": 112,
+        },
+    ],
     "store": {"kind": "local", "down": False},
 }
 

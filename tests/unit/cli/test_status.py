@@ -23,8 +23,9 @@ def test_the_status_is_told_at_a_glance(headgate: Headgate, admin: FakeAdmin) ->
         "[::1]:5001          10  ready  ejected 8s          2      1234         0  at run time  200 OK in 3 ms",
         "",
         "limits",
-        "NAME    RATE        KEY        ALLOWED  REFUSED",
-        "per_ip  100/minute  client_ip      900       12",
+        "NAME    RATE        KEY        ALGORITHM     MODE     ALLOWED  REFUSED",
+        "per_ip  100/minute  client_ip  fixed_window  on           900       12",
+        "trial   5/second    client_ip  gcra          dry run      800      112",
     ]
 
 

@@ -69,7 +69,16 @@ def test_the_status_has_everything() -> None:
         assert status["draining"] is False
         assert status["store"] == {"kind": "local", "down": False}
         assert status["limits"] == [
-            {"name": "per_ip", "rate": "10/minute", "key": "client_ip", "allowed": 0, "refused": 0}
+            {
+                "name": "per_ip",
+                "rate": "10/minute",
+                "key": "client_ip",
+                "algorithm": "fixed_window",
+                "dry_run": False,
+                "allowed": 0,
+                "refused": 0,
+                "dry_run_refused": 0,
+            }
         ]
         workers = cast("list[dict[str, object]]", status["workers"])
         assert [worker["connections"] for worker in workers] == [0, 3]

@@ -37,7 +37,7 @@ def test_every_error_has_an_answer_that_a_client_can_read(kind: type[errors.Exch
     reader.send(h11.Request(method="HEAD" if head_only else "GET", target="/", headers=[("Host", "a")]))
     reader.send(h11.EndOfMessage())
     reader.receive_data(
-        answer(kind("why"), date=DATE, connection=b"Connection: close\r\n", decision=refusal(), head_only=head_only)
+        answer(kind("why"), date=DATE, connection=b"Connection: close\r\n", decisions=[refusal()], head_only=head_only)
     )
     response = reader.next_event()
     assert isinstance(response, h11.Response)
@@ -52,30 +52,32 @@ def test_every_error_has_an_answer_that_a_client_can_read(kind: type[errors.Exch
 
 
 def test_a_plain_answer_says_its_status() -> None:
-    assert answer(errors.NoRoute("x"), date=DATE, connection=b"", decision=None, head_only=False) == (
+    assert answer(errors.NoRoute("x"), date=DATE, connection=b"", decisions=(), head_only=False) == (
         b"HTTP/1.1 404 Not Found\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nContent-Type: text/plain; charset=utf-8\r\n"
         b"Content-Length: 14\r\n\r\n404 Not Found\n"
     )
 
 
 def test_a_bad_request_is_told_what_is_bad_about_it() -> None:
-    whole = answer(errors.BadRequest("no Host field"), date=DATE, connection=b"", decision=None, head_only=False)
+    whole = answer(errors.BadRequest("no Host field"), date=DATE, connection=b"", decisions=(), head_only=False)
     assert whole.endswith(b"\r\n\r\n400 Bad Request: no Host field\n")
 
 
 def test_nothing_of_what_went_wrong_inside_is_told_to_the_client() -> None:
-    whole = answer(errors.ConnectFailed("10.1.2.3 refused"), date=DATE, connection=b"", decision=None, head_only=False)
+    whole = answer(errors.ConnectFailed("10.1.2.3 refused"), date=DATE, connection=b"", decisions=(), head_only=False)
     assert b"10.1.2.3" not in whole
 
 
 @pytest.mark.parametrize(("reset_after", "seconds"), [(0, 1), (1, 1), (1_000_000, 1), (1_000_001, 2), (59_999_999, 60)])
 def test_retry_after_is_never_too_early(reset_after: int, seconds: int) -> None:
-    whole = answer(errors.Limited("per_ip"), date=DATE, connection=b"", decision=refusal(reset_after), head_only=False)
+    whole = answer(
+        errors.Limited("per_ip"), date=DATE, connection=b"", decisions=[refusal(reset_after)], head_only=False
+    )
     assert b"\r\nRetry-After: %d\r\n" % seconds in whole
 
 
 def test_a_refusal_is_a_problem_document() -> None:
-    whole = answer(errors.Limited("per_ip"), date=DATE, connection=b"", decision=refusal(), head_only=False)
+    whole = answer(errors.Limited("per_ip"), date=DATE, connection=b"", decisions=[refusal()], head_only=False)
     head, _, body = whole.partition(b"\r\n\r\n")
     assert b"\r\nContent-Type: application/problem+json\r\n" in head
     assert json.loads(body) == {
@@ -89,4 +91,4 @@ def test_a_refusal_is_a_problem_document() -> None:
 
 @pytest.mark.parametrize("kind", [errors.NoServer, errors.StoreUnavailable, errors.Exhausted])
 def test_what_may_be_better_soon_says_so(kind: type[errors.ExchangeError]) -> None:
-    assert b"\r\nRetry-After: 1\r\n" in answer(kind("x"), date=DATE, connection=b"", decision=None, head_only=False)
+    assert b"\r\nRetry-After: 1\r\n" in answer(kind("x"), date=DATE, connection=b"", decisions=(), head_only=False)

@@ -1,0 +1,102 @@
+"""What a client is told of limits, and limits that are only tried."""
+
+import json
+from collections.abc import Callable
+
+from headgate.model.config import Limit, Rate
+from headgate.model.snapshot import LimitState
+from headgate.wire.cells import LimitCell
+from tests.exchange.kit import SlowStore, World, get, ok
+
+Make = Callable[..., World]
+
+TWO = Rate(2, 60.0)
+
+
+def states(*limits: Limit) -> list[LimitState]:
+    return [LimitState(limit, slot) for slot, limit in enumerate(limits)]
+
+
+def asked(world: World) -> bytes:
+    """What a new client gets for one request, which its server answers at once if it reaches one."""
+    before = len(world.accepts)
+    client = world.client()
+    client.sends(get())
+    if len(world.accepts) > before:
+        world.accepted().sends(ok(b"1", b"Connection: close"))
+    return client.new()
+
+
+def test_a_refusal_says_the_policy_what_is_left_and_when_there_is_more(make: Make) -> None:
+    world = make(limits=states(Limit("per_ip", TWO)))
+    world.worker._local._clock = lambda: int(world.loop.time() * 1e6)
+    for _ in range(2):
+        assert b"RateLimit" not in asked(world)
+    world.advance(17.5)
+    head, _, body = asked(world).partition(b"\r\n\r\n")
+    assert b"\r\nRetry-After: 43\r\n" in head
+    assert b'\r\nRateLimit-Policy: "per_ip";q=2;w=60\r\nRateLimit: "per_ip";r=0;t=43' in head
+    assert b"X-RateLimit" not in head
+    assert json.loads(body)["violated-policies"] == ["per_ip"]
+
+
+def test_a_limit_may_tell_with_every_response_and_in_the_old_form_too(make: Make) -> None:
+    world = make(limits=states(Limit("per_ip", TWO, headers="always", legacy_headers=True)))
+    told = asked(world)
+    assert told.startswith(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n")
+    assert told.endswith(
+        b'RateLimit-Policy: "per_ip";q=2;w=60\r\nRateLimit: "per_ip";r=1;t=60\r\n'
+        b"X-RateLimit-Limit: 2\r\nX-RateLimit-Remaining: 1\r\nX-RateLimit-Reset: 60\r\n\r\n1"
+    )
+    assert b'RateLimit: "per_ip";r=0;t=60\r\n' in asked(world)
+    refused = asked(world)
+    assert refused.startswith(b"HTTP/1.1 429 ")
+    assert b'RateLimit: "per_ip";r=0;t=60\r\nX-RateLimit-Limit: 2\r\nX-RateLimit-Remaining: 0\r\n' in refused
+
+
+def test_several_limits_are_told_together_as_each_wants_it(make: Make) -> None:
+    wide, hidden = Limit("wide", Rate(9, 3600.0), headers="always"), Limit("hidden", TWO, headers="off")
+    world = make(limits=states(wide, Limit("narrow", TWO, headers="always"), hidden))
+    told = asked(world)
+    assert b'RateLimit-Policy: "wide";q=9;w=3600, "narrow";q=2;w=60\r\n' in told
+    assert b'RateLimit: "wide";r=8;t=3600, "narrow";r=1;t=60\r\n' in told
+
+
+def test_all_that_refuse_are_named_and_the_longest_decides_when_to_come_back(make: Make) -> None:
+    world = make(
+        limits=states(Limit("hour", Rate(1, 3600.0)), Limit("wide", Rate(9, 60.0)), Limit("minute", Rate(1, 60.0)))
+    )
+    asked(world)
+    head, _, body = asked(world).partition(b"\r\n\r\n")
+    assert b"\r\nRetry-After: 3600\r\n" in head
+    assert b'RateLimit: "hour";r=0;t=3600, "minute";r=0;t=60' in head
+    problem = json.loads(body)
+    assert problem["violated-policies"] == ["hour", "minute"]
+    assert problem["detail"] == "The limit is 1/hour and 1/minute; try again in 3600 s."
+
+
+def test_a_limit_whose_headers_are_off_refuses_without_them(make: Make) -> None:
+    world = make(limits=states(Limit("per_ip", Rate(1, 60.0), headers="off")))
+    asked(world)
+    refused = asked(world)
+    assert refused.startswith(b"HTTP/1.1 429 ")
+    assert b"RateLimit" not in refused
+    assert b"Retry-After: 60" in refused
+
+
+def test_a_limit_that_is_only_tried_counts_and_refuses_nobody(make: Make) -> None:
+    trial = Limit("trial", Rate(1, 60.0), dry_run=True, headers="always")
+    world = make(limits=states(Limit("per_ip", Rate(3, 60.0)), trial))
+    answers = [asked(world) for _ in range(4)]
+    assert [answer.split()[1] for answer in answers] == [b"200", b"200", b"200", b"429"]
+    assert not any(b'"trial"' in answer for answer in answers)
+    row = world.cells.limit(0, 1)
+    assert [row[LimitCell.ALLOWED], row[LimitCell.REFUSED], row[LimitCell.DRY_REFUSED]] == [1, 0, 2]
+
+
+def test_nobody_waits_for_a_limit_that_is_only_tried(make: Make) -> None:
+    world = make(limits=states(Limit("trial", Rate(1, 60.0), dry_run=True)))
+    world.worker.store = store = SlowStore(world.loop)
+    assert asked(world).endswith(b"\r\n\r\n1")
+    store.decide(False)
+    assert world.limit_cell(LimitCell.DRY_REFUSED) == 1
