@@ -100,3 +100,17 @@ def test_nobody_waits_for_a_limit_that_is_only_tried(make: Make) -> None:
     assert asked(world).endswith(b"\r\n\r\n1")
     store.decide(False)
     assert world.limit_cell(LimitCell.DRY_REFUSED) == 1
+
+
+def test_a_limit_counts_by_what_it_is_told_to(make: Make) -> None:
+    world = make(limits=states(Limit("per_key", Rate(1, 60.0), key="header:x-api-key")))
+    client = world.client()
+    statuses = []
+    for field in (b"X-API-Key: a", b"X-API-Key: b", b"X-API-Key: a", b"X-Other: a", b"X-Other: a"):
+        client.sends(get(b"/", field))
+        if world.accepts:
+            server = world.accepted()
+        if world.in_flight():
+            server.sends(ok())
+        statuses.append(client.new()[9:12])
+    assert statuses == [b"200", b"200", b"429", b"200", b"429"]

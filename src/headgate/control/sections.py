@@ -17,7 +17,6 @@ from headgate.model import config
 T = TypeVar("T")
 
 POLICIES = ("round_robin",)
-KEYS = ("client_ip",)
 MAX_WORKERS = 256
 
 TIMEOUTS: Kinds = {field.name: values.duration(zero=field.name == "total") for field in fields(config.Timeouts)}
@@ -52,7 +51,7 @@ SERVER: Kinds = {
 }
 LIMIT: Kinds = {
     "rate": values.RATE,
-    "key": values.choice("a key", *KEYS),
+    "key": values.LIMIT_KEY,
     "algorithm": values.choice("an algorithm", *ALGORITHMS),
     "burst": values.number(0, 1_000_000_000),
     "on_store_error": values.choice("an answer to a store's failure", "allow", "deny", "local"),

@@ -115,7 +115,7 @@ class Limit:
 
     name: str
     rate: Rate  # so many requests in a period
-    key: str = "client_ip"  # what is counted by: an IPv4 address, or the /64 of an IPv6 address
+    key: str = "client_ip"  # what is counted by, several with commas; see docs/limits.md
     algorithm: str = "fixed_window"  # how requests are counted; see docs/limits.md
     burst: int = 0  # with `gcra`: requests that pass at once, before the steady rate; 0: as many as the rate's
     on_store_error: str = "local"  # while Redis fails: let all pass, refuse all (503), or count on this machine

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, cast
 from headgate.errors import BadRequest, ClientGone, ExchangeError, RequestTimeout
 from headgate.http1.forwarded import believed_fields, forwarding_fields
 from headgate.http1.request import RequestHead, read_request
-from headgate.limits.keys import client_ip
 from headgate.model.address import Address
 from headgate.model.config import Listener
-from headgate.model.snapshot import LimitState
 from headgate.routing.client import plain_address
 from headgate.store.base import Check
 from headgate.worker.exchange import Exchange
-from headgate.worker.plan import LiveRoute
+from headgate.worker.plan import LiveRoute, checks
 
 if TYPE_CHECKING:
     from headgate.worker.process import Worker
@@ -320,17 +318,14 @@ class Downstream(asyncio.Protocol):
             return self.ip
         return self.worker.plan.trusted.client(self.ip, head.claims.get(b"x-forwarded-for"))
 
-    def checks(self, route: LiveRoute, client: str) -> Sequence[Check]:
-        """What the limits of the route have to decide for the client. Kept for the next request, mostly the same."""
+    def checks(self, route: LiveRoute, client: str, head: RequestHead) -> Sequence[Check]:
+        """What the limits of the route have to decide; by address alone it is kept for the next request."""
+        if not route.by_address:
+            return checks(route.limits, client, head)
         if route is not self._checked_route or client != self._checked_ip:
             self._checked_route, self._checked_ip = route, client
-            self._checks = self.checks_of(route.limits, client)
+            self._checks = checks(route.limits, client, head)
         return self._checks
-
-    def checks_of(self, limits: Sequence[LimitState], client: str) -> Sequence[Check]:
-        """What these limits have to decide for the client."""
-        key = client_ip(client)
-        return [(limit, key) for limit in limits]
 
     def took_some(self) -> bool:
         """Whether something waits for the client and it took some of it since this was last asked."""

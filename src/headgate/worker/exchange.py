@@ -41,7 +41,7 @@ from headgate.wire.cells import ServerCell
 from headgate.worker.absent import Absent
 from headgate.worker.answers import limit_fields, longest_refusal
 from headgate.worker.attempts import Attempts
-from headgate.worker.plan import Group, LiveRoute
+from headgate.worker.plan import Group, LiveRoute, checks
 from headgate.worker.server import Server
 from headgate.worker.tunnel import Tunnel, require_agreement
 from headgate.worker.upload import Upload
@@ -196,14 +196,14 @@ class Exchange:
                 self._until = worker.now + route.timeouts.total
             # admit
             if route.limits:
-                decisions = worker.store.hit(client.checks(route, self.client_ip), self.resume)
+                decisions = worker.store.hit(client.checks(route, self.client_ip, head), self.resume)
                 if decisions is None:
                     client.deadline = self._until  # the store keeps its own
                     yield
                     decisions = self._event  # type: ignore[assignment]
                 self._admit(decisions, route)  # type: ignore[arg-type]
             if route.tried:
-                self._try(client, route)
+                self._try(route)
             # choose and forward
             fields = self._added_fields(client, route) if head.upgrade else client.fields_for(head)
             request = b"".join((head.lines, fields, b"X-Request-ID: ", self.id, b"\r\n\r\n"))
@@ -259,10 +259,10 @@ class Exchange:
         if route.tells:
             self.decisions = decisions
 
-    def _try(self, client: "Downstream", route: LiveRoute) -> None:
+    def _try(self, route: LiveRoute) -> None:
         """Counts the request under the limits that are only tried, each for itself; nobody waits for them."""
         account = self._worker.account
-        for check in client.checks_of(route.tried, self.client_ip):
+        for check in checks(route.tried, self.client_ip, self.head):
             decisions = self._worker.store.hit([check], account.decided)
             if decisions is not None:
                 account.decided(decisions)

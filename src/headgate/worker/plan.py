@@ -11,12 +11,16 @@ from headgate.balance.budget import Budget
 from headgate.balance.choose import choose, usable
 from headgate.balance.policy import Policy
 from headgate.balance.round_robin import RoundRobin
+from headgate.http1.request import RequestHead
+from headgate.limits.keys import client_ip
 from headgate.model.config import Heads, Retry, Route, Timeouts
 from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
 from headgate.routing.client import TrustedProxies
 from headgate.routing.router import Router
+from headgate.store.base import Check
 from headgate.store.stripes import Stripe
 from headgate.wire.cells import TURNS, Cells, ServerCell
+from headgate.worker.keys import Key
 from headgate.worker.queue import Later, Queue
 from headgate.worker.server import Server
 from headgate.worker.turns import SharedTurn
@@ -84,22 +88,43 @@ class Group:
 class LiveRoute:
     """A route with what it needs to serve.
 
-    limits: those that decide; tried: those that are only tried. tells: whether every response says what is left of
-    them. unwanted: the statuses with which a request goes to another server.
+    limits: those that decide; tried: those that are only tried; each with its key. by_address: whether all that decide
+    count by the client's address alone. tells: whether every response says what is left of them. unwanted: the statuses
+    with which a request goes to another server.
     """
 
-    __slots__ = ("group", "limits", "on_client_gone", "retry", "tells", "timeouts", "tried", "unwanted", "upgrades")
+    __slots__ = (
+        "by_address",
+        "group",
+        "limits",
+        "on_client_gone",
+        "retry",
+        "tells",
+        "timeouts",
+        "tried",
+        "unwanted",
+        "upgrades",
+    )
 
     def __init__(self, group: Group, limits: tuple[LimitState, ...], route: Route) -> None:
         self.group = group
-        self.limits = tuple(state for state in limits if not state.limit.dry_run)
-        self.tried = tuple(state for state in limits if state.limit.dry_run)
-        self.tells = any(state.limit.headers == "always" for state in self.limits)
+        name = f"{route.host}{route.path}".encode()
+        keyed = [(state, Key(state.limit.key, name)) for state in limits]
+        self.limits = tuple(one for one in keyed if not one[0].limit.dry_run)
+        self.tried = tuple(one for one in keyed if one[0].limit.dry_run)
+        self.by_address = all(key.is_address for _, key in self.limits)
+        self.tells = any(state.limit.headers == "always" for state, _ in self.limits)
         self.timeouts: Timeouts = route.timeouts
         self.retry: Retry = route.retry
         self.on_client_gone = route.on_client_gone
         self.unwanted = frozenset(status for status in route.retry.on if isinstance(status, int))
         self.upgrades = frozenset(name.encode() for name in route.upgrades)
+
+
+def checks(limits: Sequence[tuple[LimitState, Key]], client: str, head: RequestHead) -> list[Check]:
+    """What these limits have to decide on a request. client: the address that it is for."""
+    address = client_ip(client)
+    return [(state, key.read(head, address)) for state, key in limits]
 
 
 class Shared(NamedTuple):

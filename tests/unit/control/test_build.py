@@ -114,7 +114,7 @@ REFUSED = {
     "key": (
         f'{WEB}[limits.a]\nrate = "1/s"\nkey = "ip"\n[[routes]]\nupstream = "web"',
         "limits.a.key",
-        '"ip" is not a key (known: client_ip)',
+        '"ip" is nothing to count by (known: client_ip, ',
     ),
     "on_store_error": (
         f'{WEB}[limits.a]\nrate = "1/s"\non_store_error = "alow"\n[[routes]]\nupstream = "web"',
@@ -166,6 +166,21 @@ REFUSED = {
         f'{WEB}[[routes]]\nupstream = "web"\nmatch.path = "/a"\n[[routes]]\nupstream = "web"\nmatch.path = "//%61/"',
         "routes[1]",
         "matches the same requests as routes[0]",
+    ),
+    "key without a name": (
+        f'{WEB}[limits.a]\nrate = "1/s"\nkey = "header:"\n[[routes]]\nupstream = "web"\nlimits = ["a"]',
+        "limits.a.key",
+        '"header:" is nothing to',
+    ),
+    "key twice": (
+        f'{WEB}[limits.a]\nrate = "1/s"\nkey = "path, path"\n[[routes]]\nupstream = "web"\nlimits = ["a"]',
+        "limits.a.key",
+        "names something twice",
+    ),
+    "burst of a window": (
+        f'{WEB}[limits.a]\nrate = "1/s"\nburst = 3\n[[routes]]\nupstream = "web"\nlimits = ["a"]',
+        "limits.a.burst",
+        'only with algorithm = "gcra"',
     ),
     "relative path": (f'{WEB}[[routes]]\nupstream = "web"\nmatch.path = "a"', "routes[0].match.path", "is not a path"),
     "query in a path": (f'{WEB}[[routes]]\nupstream = "web"\nmatch.path = "/?"', "routes[0].match.path", "not a path"),

@@ -1,0 +1,66 @@
+import pytest
+
+from headgate.http1.request import RequestHead, read_request
+from headgate.model.config import Heads
+from headgate.worker.keys import Key
+
+CLIENT = b"192.0.2.1"
+
+
+def head(target: bytes = b"/", *fields: bytes, host: bytes = b"a", method: bytes = b"GET") -> RequestHead:
+    lines = b"".join(field + b"\r\n" for field in fields)
+    found = read_request(b"%b %b HTTP/1.1\r\nHost: %b\r\n%b\r\n" % (method, target, host, lines), Heads())
+    assert found is not None
+    return found
+
+
+def read(text: str, request: RequestHead, client: bytes = CLIENT) -> bytes:
+    return Key(text, b"shop/api").read(request, client)
+
+
+@pytest.mark.parametrize(
+    ("text", "request_head", "key"),
+    [
+        ("client_ip", head(), CLIENT),
+        ("header:x-api-key", head(b"/", b"X-API-Key:  abc "), b"=abc"),
+        ("header:x-api-key", head(b"/", b"x-api-key: a", b"X-Api-Key: b"), b"=a, b"),
+        ("header:x-api-key", head(b"/", b"X-API-Keys: abc"), b"@" + CLIENT),
+        ("header:x-api-key", head(b"/", b"X-API-Key:"), b"@" + CLIENT),
+        ("header:host", head(host=b"shop"), b"=shop"),
+        ("cookie:sid", head(b"/", b"Cookie: a=1; sid=xyz; b=2"), b"=xyz"),
+        ("cookie:sid", head(b"/", b"Cookie: a=1", b"Cookie: sid=xyz"), b"=xyz"),
+        ("cookie:sid", head(b"/", b"Cookie: xsid=1; Sid=2"), b"@" + CLIENT),
+        ("query:token", head(b"/?a=1&token=x%2Fy+z&b"), b"=x/y z"),
+        ("query:token", head(b"/?%74oken=7"), b"=7"),
+        ("query:token", head(b"/token=7"), b"@" + CLIENT),
+        ("path", head(b"/a//b/../c?q"), b"=/a/c"),
+        ("path", head(b"/%61/c"), b"=/a/c"),
+        ("path", head(b"/?q"), b"=/"),
+        ("path", head(b"/a//../c"), b"=/a//../c"),
+        ("host", head(host=b"Shop.Example.:80"), b"=shop.example"),
+        ("method", head(method=b"PUT"), b"=PUT"),
+        ("route", head(), b"=shop/api"),
+        ("constant", head(), b"=*"),
+        ("client_ip,method", head(), b"9:192.0.2.1,4:=GET"),
+    ],
+)
+def test_a_key_is_read_from_the_request(text: str, request_head: RequestHead, key: bytes) -> None:
+    assert read(text, request_head) == key
+
+
+def test_who_leaves_something_out_is_counted_by_address_and_nobody_can_pretend_to_be_that() -> None:
+    silent = read("header:x-api-key", head())
+    for value in (CLIENT, b"@" + CLIENT, b"=" + CLIENT):
+        assert read("header:x-api-key", head(b"/", b"X-API-Key: " + value), b"198.51.100.7") != silent
+
+
+def test_parts_never_run_into_each_other() -> None:
+    one = read("query:a,query:b", head(b"/?a=1,2:=2&b=3"))
+    other = read("query:a,query:b", head(b"/?a=1&b=2,2:=3"))
+    assert one != other
+
+
+def test_a_long_key_is_kept_as_its_hash() -> None:
+    keys = {read("header:x", head(b"/", b"X: " + b"v" * 5000 + end)) for end in (b"1", b"2")}
+    assert len(keys) == 2
+    assert all(len(key) == 33 for key in keys)
