@@ -114,3 +114,15 @@ def test_a_limit_counts_by_what_it_is_told_to(make: Make) -> None:
             server.sends(ok())
         statuses.append(client.new()[9:12])
     assert statuses == [b"200", b"200", b"429", b"200", b"429"]
+
+
+def test_a_client_that_a_limit_is_not_for_comes_under_the_others(make: Make) -> None:
+    exempt = Limit("narrow", Rate(1, 60.0), exempt=("192.0.2.0/24", "2001:db8::/32"))
+    world = make(limits=states(exempt, Limit("wide", Rate(2, 60.0))))
+    assert [asked(world)[9:12] for _ in range(3)] == [b"200", b"200", b"429"]
+    alone = make(limits=states(exempt))
+    assert [asked(alone)[9:12] for _ in range(3)] == [b"200", b"200", b"200"]
+    other = alone.client(("198.51.100.1", 4000))
+    other.sends(get() + get())
+    alone.accepted().sends(ok())
+    assert [part[:3] for part in other.new().split(b"HTTP/1.1 ")[1:]] == [b"200", b"429"]

@@ -55,6 +55,7 @@ LIMIT: Kinds = {
     "algorithm": values.choice("an algorithm", *ALGORITHMS),
     "burst": values.number(0, 1_000_000_000),
     "on_store_error": values.choice("an answer to a store's failure", "allow", "deny", "local"),
+    "exempt": values.many(values.NETWORK, "list of networks", same=str),
     "headers": values.choice("a time for headers", "refused", "always", "off"),
     "legacy_headers": values.FLAG,
     "dry_run": values.FLAG,

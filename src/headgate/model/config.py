@@ -119,6 +119,7 @@ class Limit:
     algorithm: str = "fixed_window"  # how requests are counted; see docs/limits.md
     burst: int = 0  # with `gcra`: requests that pass at once, before the steady rate; 0: as many as the rate's
     on_store_error: str = "local"  # while Redis fails: let all pass, refuse all (503), or count on this machine
+    exempt: tuple[str, ...] = ()  # networks and addresses of clients that it is not for
     headers: str = "refused"  # which responses tell a client what is left of the limit (RateLimit, RateLimit-Policy)
     legacy_headers: bool = False  # where these are sent: X-RateLimit-Limit, -Remaining and -Reset (in seconds) too
     dry_run: bool = False  # it is counted, and what it would refuse passes

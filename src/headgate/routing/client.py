@@ -20,16 +20,20 @@ def plain_address(text: str) -> str:
     return str(address)
 
 
-class TrustedProxies:
-    """The networks whose word is believed."""
+class Networks:
+    """Some networks."""
 
     def __init__(self, networks: Iterable[str]) -> None:
         """networks: in CIDR form."""
         self._networks = tuple(ip_network(network, strict=False) for network in networks)
 
     def __contains__(self, address: str) -> bool:
-        """Whether the address (in its usual form) is one of a trusted proxy."""
+        """Whether the address (in its usual form) is in one of them."""
         return bool(self._networks) and _is_in(address, self._networks)
+
+
+class TrustedProxies(Networks):
+    """The networks whose word is believed."""
 
     def client(self, peer: str, forwarded_for: bytes | None) -> str:
         """The client's address. peer: in its usual form; forwarded_for: all X-Forwarded-For values in their order.

@@ -195,8 +195,8 @@ class Exchange:
             if route.timeouts.total:
                 self._until = worker.now + route.timeouts.total
             # admit
-            if route.limits:
-                decisions = worker.store.hit(client.checks(route, self.client_ip, head), self.resume)
+            if route.limits and (asked := client.checks(route, self.client_ip, head)):
+                decisions = worker.store.hit(asked, self.resume)
                 if decisions is None:
                     client.deadline = self._until  # the store keeps its own
                     yield

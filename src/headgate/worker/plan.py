@@ -15,7 +15,7 @@ from headgate.http1.request import RequestHead
 from headgate.limits.keys import client_ip
 from headgate.model.config import Heads, Retry, Route, Timeouts
 from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
-from headgate.routing.client import TrustedProxies
+from headgate.routing.client import Networks, TrustedProxies
 from headgate.routing.router import Router
 from headgate.store.base import Check
 from headgate.store.stripes import Stripe
@@ -85,10 +85,18 @@ class Group:
         return None
 
 
+class LiveLimit(NamedTuple):
+    """A limit of a route, with what reads its key from a request. exempt: the clients that it is not for."""
+
+    state: LimitState
+    key: Key
+    exempt: Networks
+
+
 class LiveRoute:
     """A route with what it needs to serve.
 
-    limits: those that decide; tried: those that are only tried; each with its key. by_address: whether all that decide
+    limits: those that decide; tried: those that are only tried. by_address: whether all that decide
     count by the client's address alone. tells: whether every response says what is left of them. unwanted: the statuses
     with which a request goes to another server.
     """
@@ -109,11 +117,11 @@ class LiveRoute:
     def __init__(self, group: Group, limits: tuple[LimitState, ...], route: Route) -> None:
         self.group = group
         name = f"{route.host}{route.path}".encode()
-        keyed = [(state, Key(state.limit.key, name)) for state in limits]
-        self.limits = tuple(one for one in keyed if not one[0].limit.dry_run)
-        self.tried = tuple(one for one in keyed if one[0].limit.dry_run)
-        self.by_address = all(key.is_address for _, key in self.limits)
-        self.tells = any(state.limit.headers == "always" for state, _ in self.limits)
+        live = [LiveLimit(state, Key(state.limit.key, name), Networks(state.limit.exempt)) for state in limits]
+        self.limits = tuple(limit for limit in live if not limit.state.limit.dry_run)
+        self.tried = tuple(limit for limit in live if limit.state.limit.dry_run)
+        self.by_address = all(limit.key.is_address for limit in self.limits)
+        self.tells = any(limit.state.limit.headers == "always" for limit in self.limits)
         self.timeouts: Timeouts = route.timeouts
         self.retry: Retry = route.retry
         self.on_client_gone = route.on_client_gone
@@ -121,10 +129,13 @@ class LiveRoute:
         self.upgrades = frozenset(name.encode() for name in route.upgrades)
 
 
-def checks(limits: Sequence[tuple[LimitState, Key]], client: str, head: RequestHead) -> list[Check]:
-    """What these limits have to decide on a request. client: the address that it is for."""
+def checks(limits: Sequence[LiveLimit], client: str, head: RequestHead) -> list[Check]:
+    """What these limits have to decide on a request, without those that are not for its client.
+
+    client: the address that the request is for.
+    """
     address = client_ip(client)
-    return [(state, key.read(head, address)) for state, key in limits]
+    return [(limit.state, limit.key.read(head, address)) for limit in limits if client not in limit.exempt]
 
 
 class Shared(NamedTuple):

@@ -116,5 +116,5 @@ def test_a_route_has_its_group_its_limits_in_order_and_its_timeouts(cells: Cells
     route = made.router.match(b"any", b"/")
     assert route is not None
     assert route.group is made.groups["web"]
-    assert [state.limit.name for state, _ in route.limits] == ["c", "a"]
+    assert [limit.state.limit.name for limit in route.limits] == ["c", "a"]
     assert route.timeouts.connect == 9
