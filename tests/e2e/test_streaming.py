@@ -103,6 +103,20 @@ def test_many_stalled_downloads_cost_little_each(make: Make, backend: Start) -> 
     wait_for(lambda: headgate.metric("headgate_requests_in_flight") == 0, "the end of the downloads")
 
 
+def test_a_download_that_is_taken_too_slowly_is_cut(make: Make, server: BareServer) -> None:
+    rate = {"response_min_rate": 1_000, "min_rate_window": "300ms"}
+    headgate = make(settings([server.address], timeouts=rate)).start()
+    with Raw(headgate.address) as client:
+        client.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % GIB)
+            with pytest.raises(ConnectionError):
+                connection.sendall(bytes(GIB // 16))
+        wait_for(lambda: headgate.metric("headgate_requests_in_flight") == 0, "the end of the download")
+        assert len(client.rest()) < GIB // 16
+
+
 def test_a_chunked_body_of_unknown_length_arrives_whole(make: Make, backend: Start) -> None:
     server = backend("a", says_its_name)
     headgate = make(settings([server.address])).start()

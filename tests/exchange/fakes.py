@@ -91,11 +91,12 @@ class FakeTransport(asyncio.Transport):
 
     out: what reached the other end. end: how this end closed: "" (open), "eof" (half), "closed" or "reset".
     stalled: the other end takes nothing; what is written waits in the buffer until `drain`.
-    vanished: the other end reset the connection and the loop has not read that yet.
+    vanished: the other end reset the connection and the loop has not read that yet. info: what `get_extra_info` knows.
     """
 
     def __init__(self, loop: ManualLoop, protocol: asyncio.Protocol, peer: object = ("192.0.2.1", 4000)) -> None:
-        super().__init__({"peername": peer, "sockname": ("198.51.100.9", 8000)})
+        self.info: dict[str, object] = {"peername": peer, "sockname": ("198.51.100.9", 8000)}
+        super().__init__(self.info)
         self._loop = loop
         self._protocol: asyncio.Protocol | None = protocol
         self._pending: deque[bytes] = deque()

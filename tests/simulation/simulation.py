@@ -103,14 +103,18 @@ class Simulation:
 
     def _draw_timeouts(self) -> Timeouts:
         if self.is_calm:
-            return Timeouts(**dict.fromkeys(_AWAITED, 60.0), total=0.0, tunnel=60.0, server_idle=60.0)
-        pick = self.draws.pick
-        return Timeouts(
-            **{name: pick((0.5, 1.0, 3.0, 6.0)) for name in _AWAITED},
+            return replace(Timeouts(tunnel=60.0), **dict.fromkeys(_AWAITED, 60.0))  # type: ignore[arg-type]
+        pick, min_rate = self.draws.pick, 1000 * self.is_large
+        awaited = {name: pick((0.5, 1.0, 3.0, 6.0)) for name in _AWAITED}
+        timeouts = Timeouts(
             total=pick((0.0, 0.0, 2.0, 8.0)),
             tunnel=pick((1.0, 5.0)),
             server_idle=8.0,
+            request_min_rate=min_rate,
+            response_min_rate=min_rate,
+            min_rate_window=2.0,
         )
+        return replace(timeouts, **awaited)  # type: ignore[arg-type]  # those are all durations
 
     def _draw_route(self, number: int, timeouts: Timeouts) -> Route:
         draws = self.draws

@@ -19,7 +19,10 @@ T = TypeVar("T")
 POLICIES = ("round_robin",)
 MAX_WORKERS = 256
 
-TIMEOUTS: Kinds = {field.name: values.duration(zero=field.name == "total") for field in fields(config.Timeouts)}
+TIMEOUTS: Kinds = {
+    field.name: values.number(0, 1 << 30) if field.type is int else values.duration(zero=field.name == "total")
+    for field in fields(config.Timeouts)
+}
 # What is awaited before a route is known belongs to the listener, and the rest to the way to the server: a timeout set
 # where it has no effect is refused and not ignored.
 LISTENER_TIMEOUTS: Kinds = {name: TIMEOUTS[name] for name in ("request_head", "idle")}

@@ -35,6 +35,9 @@ class Timeouts:
     total: float = 0.0  # from a request's head to the end of its response, all attempts included; 0: no limit
     tunnel: float = 3600.0  # between two reads of an upgraded connection (WebSocket), from either side
     server_idle: float = 60.0  # how long an idle connection to a server is kept at the most; its own time is learned
+    request_min_rate: int = 0  # bytes a second that a client must send of a request's body; 0: any
+    response_min_rate: int = 0  # bytes a second that a client must take of a response while some waits for it; 0: any
+    min_rate_window: float = 10.0  # what the two are averaged over, one window after the other
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,10 @@ class Absent:
         """Nothing waits."""
         return False
 
+    def untaken(self) -> int:
+        """Nothing waits."""
+        return 0
+
     def ended(self, keep: bool) -> None:
         """The exchange is over, and with it the need for this."""
         self.exchange = None

@@ -5,6 +5,9 @@ waited for has one deadline, looked at by the worker's sweep; no timer is starte
 """
 
 import asyncio
+import fcntl
+import sys
+import termios
 from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, cast
@@ -285,9 +288,11 @@ class Downstream(asyncio.Protocol):
             if self.exchange.connection is not None:
                 self.exchange.connection.resume_reading()
             self.exchange.goes_on()
-        elif self.buffer and self.state in _READS_HEADS:
-            data, self.buffer = self.buffer, b""
-            self._start(data)
+        elif self.state in _READS_HEADS:
+            self.worker.paces.goes_on(self)
+            if self.buffer:
+                data, self.buffer = self.buffer, b""
+                self._start(data)
 
     @property
     def is_idle(self) -> bool:
@@ -306,6 +311,8 @@ class Downstream(asyncio.Protocol):
         if wanted is not self._reading and not self.transport.is_closing():
             self._reading = wanted
             if wanted:
+                if exchange is not None:
+                    self.worker.paces.resumes(self, exchange)
                 self.transport.resume_reading()
             else:
                 self.transport.pause_reading()
@@ -331,6 +338,18 @@ class Downstream(asyncio.Protocol):
         """Whether something waits for the client and it took some of it since this was last asked."""
         before, self._waiting = self._waiting, self.transport.get_write_buffer_size()
         return 0 != self._waiting != before
+
+    def untaken(self) -> int:
+        """Bytes that the client has not taken, with those in the system's hands; 0 where none of them waits here.
+
+        The system takes more for a slow client only when it has passed on a good part of what it has, which may be
+        megabytes: from here alone, a client could seem to take nothing for minutes.
+        """
+        waiting = self.transport.get_write_buffer_size()
+        sock = self.transport.get_extra_info("socket") if waiting else None
+        if sock is None:
+            return waiting
+        return waiting + int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
     def fields_for(self, head: RequestHead) -> bytes:
         """The fields that tell the server whom it serves."""

@@ -37,6 +37,7 @@ from headgate.http1.request import RequestHead
 from headgate.http1.response import UNTIL_CLOSE, ResponseHead
 from headgate.http1.upgrade import allowed
 from headgate.limits.decision import Decision
+from headgate.model.config import Timeouts
 from headgate.wire.cells import ServerCell
 from headgate.worker.absent import Absent
 from headgate.worker.answers import limit_fields, longest_refusal
@@ -155,6 +156,16 @@ class Exchange:
     def now(self) -> float:
         """The worker's coarse clock."""
         return self._worker.now
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """Those of the route: it has one from the very beginning, or is over at once."""
+        return self._route.timeouts
+
+    @property
+    def is_relaying(self) -> bool:
+        """Whether a response's body is on its way."""
+        return self._phase is _RESPONSE_BODY
 
     # How it is driven.
 
@@ -429,9 +440,12 @@ class Exchange:
         self._leave()
         if response.keeps is not None:
             server.keeps(response.keeps)
-        keep_for = self._route.timeouts.server_idle
+        timeouts = self._route.timeouts
+        keep_for = timeouts.server_idle
         connection.release(self._worker.now, keep_for, reuse=not response.close and not uploading and server.admitted)
         self._phase = _OVER
+        if timeouts.response_min_rate:
+            self._worker.paces.answered(self)
         if uploading:
             self.client.linger()
 
@@ -524,6 +538,7 @@ class Exchange:
             return
         upload.is_whole = False
         self.connection.write(part)
+        upload.received += len(data)
         if self._phase is _REQUEST_BODY:
             timeouts = self._route.timeouts
             if self._is_uploading():
@@ -532,6 +547,12 @@ class Exchange:
                 self._phase = _RESPONSE_HEAD
                 wait = timeouts.response_head
             self._allow(wait)
+
+    def received(self) -> int:
+        """Bytes that came of the request's body after its first read, as long as all that is awaited is the rest."""
+        if self._phase is not _REQUEST_BODY or not self.takes_body():
+            return 0
+        return 0 if self._upload is None else self._upload.received
 
     def takes_body(self) -> bool:
         """Whether what the client sends now can be used."""

@@ -148,9 +148,9 @@ class Shared(NamedTuple):
 
 
 class Plan:
-    """Everything that a worker serves by."""
+    """Everything that a worker serves by. has_min_rates: whether any route asks its clients for a least rate."""
 
-    __slots__ = ("groups", "heads", "router", "servers", "snapshot", "trusted")
+    __slots__ = ("groups", "has_min_rates", "heads", "router", "servers", "snapshot", "trusted")
 
     def __init__(self, snapshot: Snapshot, before: "Plan | None", shared: Shared, now: float) -> None:
         """before: whose live servers and budgets are carried over."""
@@ -162,6 +162,9 @@ class Plan:
         for place, upstream in enumerate(snapshot.upstreams):
             self.groups[upstream.name] = self._group(upstream, before, shared, place % TURNS, now)
         limits = {state.limit.name: state for state in snapshot.limits}
+        self.has_min_rates = any(
+            route.timeouts.request_min_rate or route.timeouts.response_min_rate for route in snapshot.routes
+        )
         self.router = Router((route.host, route.path, self._route(route, limits)) for route in snapshot.routes)
 
     def _route(self, route: Route, limits: dict[str, LimitState]) -> LiveRoute:

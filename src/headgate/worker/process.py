@@ -30,6 +30,7 @@ from headgate.worker.downstream import Downstream
 from headgate.worker.exchange import Exchange
 from headgate.worker.guard import Guard
 from headgate.worker.listening import Listening
+from headgate.worker.pace import Paces
 from headgate.worker.plan import Plan, Shared
 from headgate.worker.server import Server
 from headgate.worker.upstream import connect
@@ -82,6 +83,7 @@ class Worker:
         self.number = 0
         self.id_prefix = os.urandom(8).hex().encode()
         self.account = Account(self._cells, launch.index)
+        self.paces = Paces()
         self.now = clock()
         self.plan = Plan(Snapshot(0, (), (), ()), None, self._shared, self.now)
         self.store: Store = self._local
@@ -183,22 +185,22 @@ class Worker:
         if not self._finished.done():
             self._loop.call_later(_SWEEP, self._sweep)  # first of all: whatever goes wrong, there is a next one
         self.now = now = self._clock()
-        lag = max(0, int((now - self._swept - _SWEEP) * 1e6))
+        since = now - self._swept
+        lag = max(0, int((since - _SWEEP) * 1e6))
         self._row[WorkerCell.LAG] = max(lag, self._row[WorkerCell.LAG] * 9 // 10)
         self._swept = now
         self._date = formatdate(usegmt=True).encode()
-        in_flight = 0
         # Deadlines count from a clock that was up to a sweep behind: looked at so much later, none is early.
         due = now - _SWEEP
         for client in [client for client in self._clients if client.deadline <= due]:
             client.expire(due)
-        for client in self._clients:
-            if client.exchange is not None:
-                in_flight += 1
+        busy = [client for client in self._clients if client.exchange is not None]
+        # In a sweep that is late what clients sent meanwhile may not have been read: its time counts for nobody.
+        self.paces.sweep(busy if self.plan.has_min_rates else (), since if since <= 2 * _SWEEP else 0.0)
         for group in self.plan.groups.values():
             group.sweep(now)
         self._row[WorkerCell.CONNECTIONS] = len(self._clients)
-        self._row[WorkerCell.IN_FLIGHT] = in_flight
+        self._row[WorkerCell.IN_FLIGHT] = len(busy)
         if self._is_full and len(self._clients) < self._most_clients and self._resuming is None and not self.draining:
             self._resuming = self._loop.create_task(self._accept_again())
         if self.draining:

@@ -9,10 +9,11 @@ class Upload:
     """What came of a request's body and what is still to come. A request without a body has none.
 
     is_complete: whether all of it came. backlog: what came before there was a server to send it to.
-    is_whole: whether the backlog still is all that any server was sent, so that another server can be sent the same.
+    received: bytes that came since there was one. is_whole: whether the backlog still is all that any server was sent,
+    so that another server can be sent the same.
     """
 
-    __slots__ = ("_chunked", "_left", "backlog", "is_complete", "is_whole")
+    __slots__ = ("_chunked", "_left", "backlog", "is_complete", "is_whole", "received")
 
     def __init__(self, length: int) -> None:
         """length: of the body, or CHUNKED."""
@@ -21,6 +22,7 @@ class Upload:
         self.backlog: bytes | memoryview = b""
         self.is_complete = False
         self.is_whole = True
+        self.received = 0
 
     def take(self, data: bytes | memoryview) -> tuple[bytes | memoryview, bytes | memoryview]:
         """The part of the data that belongs to the body, checked, and what belongs to later requests.

@@ -101,6 +101,31 @@ REFUSED = {
     "timeout negative": (f"timeouts.idle = -1\n{WEB}", "timeouts.idle", "-1 is out of range"),
     "timeout of two units": (f'timeouts.idle = "1m30s"\n{WEB}', "timeouts.idle", '"1m30s" is not a duration'),
     "timeout in Arabic digits": (f'timeouts.idle = "\u0661s"\n{WEB}', "timeouts.idle", "is not a duration"),
+    "min rate of a part": (
+        f"timeouts.request_min_rate = 0.5\n{WEB}",
+        "timeouts.request_min_rate",
+        "expected a whole number from 0 to 1073741824, found a number",
+    ),
+    "min rate negative": (
+        f"timeouts.response_min_rate = -1\n{WEB}",
+        "timeouts.response_min_rate",
+        "-1 is out of range",
+    ),
+    "min rate as a rate": (
+        f'timeouts.request_min_rate = "500/s"\n{WEB}',
+        "timeouts.request_min_rate",
+        "expected a whole number from 0 to 1073741824, found a string",
+    ),
+    "min rate without a window": (
+        f"timeouts.min_rate_window = 0\n{WEB}",
+        "timeouts.min_rate_window",
+        "0 is out of range (expected 1ms to 365d)",
+    ),
+    "listener's min rate": (
+        f'{WEB}[[listeners]]\naddress = "a:1"\ntimeouts = {{ request_min_rate = 1 }}',
+        "listeners[0].timeouts.request_min_rate",
+        '"request_min_rate" is not a timeout of a listener (known: request_head, idle)',
+    ),
     "drain": (f'drain = "366d"\n{WEB}', "drain", '"366d" is out of range (expected 0 to 365d)'),
     "workers 0": (f"workers = 0\n{WEB}", "workers", "0 is out of range (expected 1 to 256)"),
     "workers a date": (f"workers = 2020-01-01\n{WEB}", "workers", "found a date or time"),

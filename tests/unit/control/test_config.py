@@ -101,6 +101,26 @@ def test_the_nearest_timeout_wins(tmp_path: Path) -> None:
     assert found.routes[1].timeouts == everywhere
 
 
+def test_the_nearest_min_rate_wins(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        """
+        timeouts = { request_min_rate = 500, response_min_rate = 400, min_rate_window = "20s" }
+        [upstreams.web]
+        timeouts = { response_min_rate = 300 }
+        [[routes]]
+        upstream = "web"
+        [[routes]]
+        match = { path = "/live" }
+        upstream = "web"
+        timeouts = { request_min_rate = 0 }
+        """,
+    )
+    first, live = (route.timeouts for route in found.routes)
+    assert first == Timeouts(request_min_rate=500, response_min_rate=300, min_rate_window=20.0)
+    assert live == Timeouts(request_min_rate=0, response_min_rate=300, min_rate_window=20.0)
+
+
 def test_the_default_listener_and_the_implied_route_take_the_timeouts_around_them(tmp_path: Path) -> None:
     found = read(tmp_path, f"timeouts = {{ idle = 1 }}\n{WEB}timeouts = {{ connect = 2 }}")
     assert found.listeners[0].timeouts == Timeouts(idle=1.0)
