@@ -6,9 +6,10 @@ become `application/problem+json` in one place. A write answers when the workers
 
 import asyncio
 import contextlib
+import itertools
 import math
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Annotated, TypeVar
+from typing import Annotated, TypeVar, cast
 
 import msgspec
 import uvicorn
@@ -18,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from headgate.control import metrics, values, views
 from headgate.control.guard import MAX_BODY, Guard
@@ -28,6 +30,10 @@ from headgate.control.upgrade import Upgrade
 from headgate.errors import UserError
 from headgate.model.address import Address
 from headgate.model.server import Mode
+
+_MOST_CONNECTIONS = 100  # the descriptors are the supervisor's, which needs some to replace workers
+_PATIENCE = 30.0  # seconds in which a client must send a request, or take what waits for it
+_turns = itertools.count()  # a clock would not tell those of one moment apart
 
 _Weight = Annotated[int, msgspec.Meta(ge=0, le=256)]
 
@@ -141,7 +147,8 @@ class AdminServer:
     def __init__(self, plane: Plane, upgrade: Upgrade, bound: Bound) -> None:
         config = uvicorn.Config(
             application(plane, upgrade, on_network=not bound.actual.path),
-            http="h11",
+            http=_Connection,
+            backlog=_MOST_CONNECTIONS,  # more than that are never accepted in one turn of the loop
             ws="none",
             lifespan="off",
             log_config=None,
@@ -165,6 +172,55 @@ class AdminServer:
         if self._task:
             await asyncio.gather(self._task, return_exceptions=True)
         self._bound.close()
+
+
+class _Connection(H11Protocol):
+    """A client's connection, with the bounds that uvicorn has not: how many there are, and how long a client may take.
+
+    Uvicorn closes those that are idle, but only as long as not a byte comes. Its `limit_concurrency` answers 503 and
+    keeps the connection, so whoever holds that many would lock the operator out: here, who comes takes the place of the
+    one that was not answered for longest.
+    """
+
+    _end: asyncio.TimerHandle | None = None
+    _turn = 0  # when its present time began, among all of them
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self._begin()
+        if len(self.connections) > _MOST_CONNECTIONS:
+            others = cast("set[_Connection]", self.connections)
+            oldest = min(others, key=lambda other: (other._is_served(), other._turn))
+            others.remove(oldest)  # now: it is lost in the next turn of the loop, and more may come before
+            oldest.transport.abort()
+
+    def on_response_complete(self) -> None:
+        self._begin()
+        super().on_response_complete()  # which may begin with the next request
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._end is not None:
+            self._end.cancel()
+        super().connection_lost(exc)
+
+    def _begin(self) -> None:
+        """Gives the client the time for its next request, or for taking what waits of the last response."""
+        if self._end is not None:
+            self._end.cancel()
+        self._end = self.loop.call_later(_PATIENCE, self._expire)
+        self._turn = next(_turns)
+
+    def _expire(self) -> None:
+        if self._is_served():
+            self._begin()
+        else:
+            self.transport.abort()
+
+    def _is_served(self) -> bool:
+        """Whether it is not the client that is awaited, but the API: an upgrade takes a while."""
+        cycle = self.cycle
+        is_open = cycle is not None and not cycle.more_body and not cycle.response_complete
+        return is_open and not self.flow.write_paused
 
 
 class _Embedded(uvicorn.Server):

@@ -1,4 +1,5 @@
 import asyncio
+import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -8,10 +9,13 @@ from typing import cast
 
 import msgspec
 import pytest
+import uvloop
 from starlette.types import ASGIApp
 
-from headgate.control.admin import application
+from headgate.control import admin
+from headgate.control.admin import AdminServer, application
 from headgate.control.plane import Plane
+from headgate.control.sockets import bind
 from headgate.control.upgrade import Upgrade
 from headgate.errors import ConfigError
 from headgate.model.address import Address
@@ -416,3 +420,185 @@ def test_nothing_is_changed_while_another_process_takes_over() -> None:
         assert (await api("PATCH", f"{SERVERS}/{A}", {"weight": 7})).status == 200
 
     with_api(test)
+
+
+class Caller:
+    """A client of the API over a socket."""
+
+    def __init__(self, address: Address) -> None:
+        self.socket = socket.create_connection((address.host, address.port))
+        self.socket.setblocking(False)
+
+    async def sends(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.socket, data)
+
+    async def until(self, end: bytes) -> bytes:
+        """What came up to there."""
+        received = b""
+        while end not in received:
+            data = await asyncio.get_running_loop().sock_recv(self.socket, 65536)
+            assert data, f"closed after {received!r}"
+            received += data
+        return received
+
+    async def is_closed(self) -> bool:
+        """True as soon as it is, however long that takes."""
+        try:
+            while await asyncio.get_running_loop().sock_recv(self.socket, 65536):
+                pass
+        except ConnectionResetError:
+            pass
+        return True
+
+
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+Story = Callable[["Serving"], Awaitable[None]]
+
+
+class Serving:
+    """The API on a socket."""
+
+    def __init__(self, the_plane: Plane) -> None:
+        self.plane = the_plane
+        self.bound = bind(Address("127.0.0.1", 0), 1)
+        upgrade = Upgrade(the_plane, admin=self.bound, limits=-1, lock=-1, command=[])
+        self.server = AdminServer(the_plane, upgrade, self.bound)
+        self.callers: list[Caller] = []
+
+    def call(self) -> Caller:
+        """A client that has connected."""
+        self.callers.append(Caller(self.bound.actual))
+        return self.callers[-1]
+
+    @property
+    def connections(self) -> list[admin._Connection]:
+        return [cast("admin._Connection", each) for each in self.server._server.server_state.connections]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    while not condition():
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture(params=[asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+def serve(request: pytest.FixtureRequest) -> Callable[[Story], None]:
+    """Runs a test with the API on a socket."""
+
+    async def main(test: Story) -> None:
+        with plane() as the_plane:
+            serving = Serving(the_plane)
+            serving.server.start()
+            try:
+                async with asyncio.timeout(20):
+                    await test(serving)
+            finally:
+                for caller in serving.callers:
+                    caller.socket.close()
+                await serving.server.close()
+                await the_plane.close()
+
+    return lambda test: request.param(main(test))
+
+
+class TestConnections:
+    """What one connection, and all together, may take of the supervisor."""
+
+    @pytest.mark.parametrize(
+        "sent",
+        [
+            b"",
+            b"G",
+            b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n",
+            b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+            % SERVERS.encode(),
+            HEALTH,
+            HEALTH + b"G",
+        ],
+        ids=["nothing", "a byte", "half a head", "half a body", "a request", "a request and a byte"],
+    )
+    def test_one_that_does_not_go_on_is_closed(
+        self, sent: bytes, serve: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(admin, "_PATIENCE", 0.1)
+
+        async def test(api: Serving) -> None:
+            caller = api.call()
+            await caller.sends(sent)
+            assert await caller.is_closed()
+
+        serve(test)
+
+    def test_one_that_does_not_take_its_responses_is_closed(
+        self, serve: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(admin, "_PATIENCE", 0.5)
+
+        async def test(api: Serving) -> None:
+            caller = api.call()
+            await caller.sends(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000)
+            await until(lambda: api.connections)
+            await until(lambda: not api.connections)
+
+        serve(test)
+
+    def test_one_that_waits_for_the_api_is_not_closed(
+        self, serve: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(admin, "_MOST_CONNECTIONS", 1)
+
+        async def test(api: Serving) -> None:
+            caller = api.call()
+            async with api.plane._lock:  # as while another change is made
+                await caller.sends(
+                    b"DELETE %b/%b HTTP/1.1\r\nHost: localhost\r\n\r\n" % (SERVERS.encode(), str(A).encode())
+                )
+                await until(lambda: api.connections and api.connections[0]._is_served())
+                (connection,) = api.connections
+                connection._expire()
+                assert await api.call().is_closed()
+            await caller.until(b"HTTP/1.1 202 ")
+
+        serve(test)
+
+    def test_who_comes_to_a_full_api_takes_the_place_of_the_oldest(
+        self, serve: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(admin, "_MOST_CONNECTIONS", 3)
+
+        async def test(api: Serving) -> None:
+            busy, *stuck = api.call(), api.call(), api.call()
+            for caller in (busy, *stuck):
+                await caller.sends(HEALTH)
+                await caller.until(b"}")
+            for caller in stuck:
+                await caller.sends(b"GET / ")
+            await busy.sends(HEALTH)  # that makes it younger than the others
+            await busy.until(b"}")
+            for _ in range(2):
+                newer = api.call()
+                await newer.sends(HEALTH)
+                await newer.until(b"}")
+            assert all([await caller.is_closed() for caller in stuck])
+            await busy.sends(HEALTH)
+            await busy.until(b"}")
+            assert len(api.connections) == 3
+
+        serve(test)
+
+    def test_a_flood_takes_no_more_descriptors_than_that(
+        self, serve: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(admin, "_MOST_CONNECTIONS", 3)
+
+        async def test(api: Serving) -> None:
+            flood = [api.call() for _ in range(3)]
+            for _ in range(10):
+                flood += [api.call() for _ in range(3)]
+                await flood[-1].sends(HEALTH)
+                await flood[-1].until(b"}")
+                assert len(api.connections) <= 3
+            assert all([await caller.is_closed() for caller in flood[:-3]])
+
+        serve(test)
