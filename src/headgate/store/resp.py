@@ -67,19 +67,17 @@ class Reader:
         """The replies that are complete with these bytes. Raises NotRedis; the reader is of no use afterwards."""
         if self._rest:
             data = self._rest + data
+        if data.startswith(b"+") and data.endswith(_CRLF):
+            lines = data[1:-2].split(b"\r\n+")
+            if len(lines) == data.count(_CRLF):  # each line is a reply: decisions and nothing else, as nearly always
+                self._rest = b""
+                return [*lines]
         replies: list[Reply] = []
         position = 0
         try:
             while position < len(data):
-                if data[position] == 43:  # "+": a decision, nearly always
-                    end = data.find(_CRLF, position)
-                    if end < 0:
-                        break
-                    replies.append(data[position + 1 : end])
-                    position = end + 2
-                else:
-                    reply, position = _reply(data, position, 0)
-                    replies.append(reply)
+                reply, position = _reply(data, position, 0)
+                replies.append(reply)
         except _Incomplete:
             pass
         self._rest = data[position:]

@@ -143,11 +143,10 @@ def probe(prefix: str) -> bytes:
 def decisions(line: bytes, checks: Sequence[Check]) -> list[Decision]:
     """What the script's answer says of the checks. Raises ValueError when it is no answer of the script."""
     fields = line.split()
+    if len(fields) == 2 and len(checks) == 1:  # the usual one
+        return [_decision(checks[0][0], int(fields[0]), int(fields[1]))]
     if len(fields) == 3 * len(checks):
         return _in_general(fields, checks)
-    if len(checks) == 1:
-        count, left = fields
-        return [_decision(checks[0][0], int(count), int(left))]
     found = [
         _decision(limit, int(count), int(left))
         for (limit, _), count, left in zip(checks, fields[::2], fields[1::2], strict=True)
@@ -170,4 +169,4 @@ def _decision(limit: LimitState, count: int, left: int) -> Decision:
     if not 0 < left <= _LONGEST or not -_MOST <= count <= _MOST:
         raise ValueError("not a count and a time")
     remaining = limit.limit.rate.limit - count
-    return Decision(remaining >= 0, limit, max(0, remaining), left * 1000)
+    return Decision(remaining >= 0, limit, remaining if remaining > 0 else 0, left * 1000)  # noqa: FURB136 (max is slower)
