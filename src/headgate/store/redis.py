@@ -91,7 +91,7 @@ class RedisStore:
         if len(checks) == 1:
             limit, key = checks[0]
             rule = self._rules.get(id(limit)) or self._enter(limit)
-            if key in rule.over and (refusal := self._refusal(rule, key)):
+            if rule.over and key in rule.over and (refusal := self._refusal(rule, key)):
                 return [refusal]
             command = rule.asked.get(key) or rule.ask(key)
         else:
@@ -100,8 +100,9 @@ class RedisStore:
                 return refusals
             command = script.ask(rules, [key for _, key in checks])
         if not self._flushing:
-            self._now = self._loop.time()  # it stands still for the rest of this turn of the loop
-        self._send((checks, resume, self._now, False), command)
+            self._begin()
+        self._waiting.append((checks, resume, self._now, False))
+        self._out.append(command)
         return None
 
     def close(self) -> None:
@@ -114,14 +115,14 @@ class RedisStore:
 
     # The way of a check.
 
-    def _send(self, waiting: _Waiting, command: bytes) -> None:
-        self._waiting.append(waiting)
-        self._out.append(command)
-        if not self._flushing and self._link is not None:
+    def _begin(self) -> None:
+        """Sees to the checks of this turn of the loop, in which its clock stands still."""
+        self._now = self._loop.time()
+        if self._link is not None:
             self._flushing = True
             self._loop.call_soon(self._flush)
         if self._timer is None:
-            self._timer = self._loop.call_at(waiting[2] + self._deadline, self._look)
+            self._timer = self._loop.call_at(self._now + self._deadline, self._look)
 
     def _flush(self) -> None:
         self._flushing = False
@@ -158,7 +159,12 @@ class RedisStore:
         checks, resume, asked, retried = waiting
         if text.startswith("NOSCRIPT") and not retried:
             rules = [self._rules.get(id(limit)) or self._enter(limit) for limit, _ in checks]
-            self._send((checks, resume, asked, True), script.ask(rules, [key for _, key in checks], in_full=True))
+            if self._timer is None:
+                self._timer = self._loop.call_at(asked + self._deadline, self._look)  # it has no more time than before
+            if not self._flushing:
+                self._begin()
+            self._waiting.append((checks, resume, asked, True))
+            self._out.append(script.ask(rules, [key for _, key in checks], in_full=True))
         elif any(phrase in text for phrase in _NO_COUNT):
             # Somebody else's value under our key: it is this client's trouble alone, and no reason to leave Redis.
             resume(self._without(checks))
