@@ -10,8 +10,10 @@ import signal
 import sys
 
 from headgate.cli.main import main
+from headgate.wire.handover import ENVIRONMENT
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_NOT_UPGRADED = "headgate: a part of the demo ends with the demo, so no other process can take over from it"
 
 
 def bind(parent: int) -> None:
@@ -20,7 +22,7 @@ def bind(parent: int) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     # After the request, since a parent that ended before it sends nothing any more.
     if os.getppid() != parent:
-        sys.exit(0)
+        sys.exit(_NOT_UPGRADED if ENVIRONMENT in os.environ else 0)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from headgate.cli import demo
+from headgate.wire.handover import ENVIRONMENT
 from tests.unit.cli.conftest import Headgate
 
 PATIENCE = 20.0  # seconds until something that must happen is taken for never happening
@@ -107,3 +108,12 @@ def test_a_preferred_port_that_is_taken_is_replaced(capsys: pytest.CaptureFixtur
     assert chosen != port
     assert capsys.readouterr().out == f"port {port} is in use: taking {chosen} instead\n"
     assert demo.free_port(chosen) == chosen
+
+
+def test_what_the_demo_started_says_why_nobody_can_take_over_from_it() -> None:
+    command = [sys.executable, "-m", "headgate.cli.bound", "0", "run"]
+    done = subprocess.run(
+        command, env={**os.environ, ENVIRONMENT: "{}"}, capture_output=True, text=True, check=False, timeout=30
+    )
+    assert done.returncode == 1
+    assert "ends with the demo" in done.stderr
