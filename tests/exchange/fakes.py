@@ -89,7 +89,8 @@ def _run(handle: asyncio.Handle) -> None:
 class FakeTransport(asyncio.Transport):
     """One end of a connection whose other end is the test.
 
-    out: what reached the other end. end: how this end closed: "" (open), "eof" (half), "closed" or "reset".
+    out: what reached the other end. end: how this end closed: "" (open), "eof" (half), "closed" or "reset". saw_end:
+    whether the other end was told that nothing more comes, whatever became of the connection then.
     stalled: the other end takes nothing; what is written waits in the buffer until `drain`.
     vanished: the other end reset the connection and the loop has not read that yet. info: what `get_extra_info` knows.
     """
@@ -109,6 +110,7 @@ class FakeTransport(asyncio.Transport):
         self.reading = True
         self.out = bytearray()
         self.end = ""
+        self.saw_end = False
         self.stalled = False
         self.vanished = False
         protocol.connection_made(self)
@@ -216,6 +218,7 @@ class FakeTransport(asyncio.Transport):
             self._full = False
             self._protocol.resume_writing()
         if not self._waiting and not self.end:
+            self.saw_end = self._closing or self._eof
             if self._closing:
                 self.end = "closed"
                 self._lose(None)

@@ -76,10 +76,11 @@ def forwarded(request: bytes, number: int = 1, client: bytes = b"192.0.2.1", hos
 
 
 class Peer:
-    """One end that the test plays: a client, or a server's side of one connection."""
+    """One end that the test plays: a client, or a server's side of one connection. has_closed: it can send no more."""
 
     def __init__(self, world: "World", transport: FakeTransport) -> None:
         self._world = world
+        self.has_closed = False
         self._seen = 0
         self.transport = transport
 
@@ -97,6 +98,7 @@ class Peer:
 
     def closes(self) -> None:
         """Closes in order."""
+        self.has_closed = True
         self.transport.finish()
         self._world.loop.run()
 

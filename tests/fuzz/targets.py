@@ -85,7 +85,7 @@ def exchange(data: bytes) -> None:
         assert not world.flagged("IE")
         for peer in world.peers:
             _read_as_server(bytes(peer.transport.out))
-        _read_as_client(bytes(client.transport.out), [json.loads(line) for line in lines], client.end)
+        _read_as_client(bytes(client.transport.out), [json.loads(line) for line in lines], client.transport.saw_end)
     finally:
         world.worker._local.close()
         world.end()
@@ -95,14 +95,15 @@ def _play(world: World, client: Client, who: bytes, data: bytes) -> None:
     server: ServerPeer | None = world.peers[-1] if world.peers and not world.peers[-1].end else None
     world.refusing = {"s1:80"} if who == b"k" else set()
     if who == b"c":
-        client.sends(data)
+        if not client.has_closed:
+            client.sends(data)
     elif who == b"h":
         client.closes()
     elif who == b"r":
         client.resets()
     elif who == b"t":
         world.advance(1.0 + len(data))
-    elif server is not None and who in (b"s", b"e", b"x"):
+    elif server is not None and who in (b"s", b"e", b"x") and not (who == b"s" and server.has_closed):
         {b"s": lambda: server.sends(data), b"e": server.closes, b"x": server.resets}[who]()
 
 
@@ -121,8 +122,11 @@ def _read_as_server(data: bytes) -> None:
         data = bytes(reader.trailing_data[0])
 
 
-def _read_as_client(data: bytes, lines: list[dict[str, object]], end: str) -> None:
-    """As many responses came as the access log has, each well formed; the last may break off."""
+def _read_as_client(data: bytes, lines: list[dict[str, object]], saw_end: bool) -> None:
+    """As many responses came as the access log has, each well formed; the last may break off.
+
+    saw_end: whether the client was told that nothing more comes.
+    """
     for line in lines:
         if not line["status"]:
             return  # cancelled; what came before can be interim responses only, as for any other
@@ -132,7 +136,7 @@ def _read_as_client(data: bytes, lines: list[dict[str, object]], end: str) -> No
         reader.send(h11.Request(method=method, target="/", headers=[("Host", "a"), *upgrade]))
         reader.send(h11.EndOfMessage())
         reader.receive_data(data)
-        if end != "reset":
+        if saw_end:
             reader.receive_data(b"")
         try:
             event = reader.next_event()
