@@ -160,11 +160,13 @@ class Backend:
     async def _hang_up(self) -> None:
         if self._server:
             self._server.close()
-        for writer in list(self._open):
-            writer.transport.abort()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Again and again, because who is being accepted in this moment comes to `_serve` some turns of the loop later.
+        while others := asyncio.all_tasks() - {asyncio.current_task()}:
+            for writer in list(self._open):
+                writer.transport.abort()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.wait(others, timeout=0.01)
         if self._server:
             await self._server.wait_closed()
         self._server = None
