@@ -16,13 +16,15 @@ def played(script: Sequence[bytes | None], silence: float = 10.0) -> Played:
     """What came of a request to a proxy that writes these, one after each read, and closes. None: it waits instead."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        for answer in script:
-            await reader.read(65536)
-            if answer is None:
-                await reader.read()
-                break
-            writer.write(answer)
-        writer.close()
+        try:
+            for answer in script:
+                await reader.read(65536)
+                if answer is None:
+                    await reader.read()
+                    break
+                writer.write(answer)
+        finally:  # also when the end of the test cancels it
+            writer.close()
 
     async def playing() -> Played:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
