@@ -30,7 +30,7 @@ class Inherited:
         self.listeners: dict[Address, list[socket.socket]] = {}
         self.lock = -1
         self.down: list[tuple[str, Address]] = []
-        self._admin: tuple[Address, list[socket.socket]] | None = None
+        self._admin: dict[Address, list[socket.socket]] = {}
         self._limits = -1
         self._answer: socket.socket | None = None
         if handover is not None:
@@ -49,9 +49,7 @@ class Inherited:
 
     def admin(self, address: Address) -> Sequence[socket.socket]:
         """The admin API's socket, if it listens on that address already."""
-        if self._admin is None or self._admin[0] != address:
-            return ()
-        return self._admin[1]
+        return self._admin.get(address, ())
 
     def limits(self) -> int:
         """A descriptor of the limit store's memory: that of before, if it is laid out as here, or a fresh one."""
@@ -67,8 +65,8 @@ class Inherited:
         What it does not is closed first: clients must not wait where nobody accepts.
         """
         kept = {sock for bound in used for sock in bound.sockets}
-        given = [*self.listeners.values(), *([self._admin[1]] if self._admin else [])]
-        for sock in {sock for sockets in given for sock in sockets} - kept:
+        given = {sock for sockets in (*self.listeners.values(), *self._admin.values()) for sock in sockets}
+        for sock in given - kept:
             if sock.fileno() >= 0 and sock.family == socket.AF_UNIX:
                 with contextlib.suppress(OSError):
                     os.unlink(sock.getsockname())
@@ -88,7 +86,7 @@ class Inherited:
             self.listeners[Address.parse(address)] = [_socket(descriptor) for descriptor in descriptors]
         if handover.admin is not None:
             address, descriptor = handover.admin
-            self._admin = Address.parse(address), [_socket(descriptor)]
+            self._admin[Address.parse(address)] = [_socket(descriptor)]
         self.down = [(upstream, Address.parse(address)) for upstream, address in handover.down]
         for descriptor in (handover.limits, handover.lock):
             if descriptor >= 0:

@@ -121,8 +121,12 @@ class RedisStore:
         if self._link is not None:
             self._flushing = True
             self._loop.call_soon(self._flush)
+        self._await(self._now)
+
+    def _await(self, asked: float) -> None:
+        """Sees to it that somebody looks when a check that was asked then is overdue."""
         if self._timer is None:
-            self._timer = self._loop.call_at(self._now + self._deadline, self._look)
+            self._timer = self._loop.call_at(asked + self._deadline, self._look)
 
     def _flush(self) -> None:
         self._flushing = False
@@ -159,8 +163,7 @@ class RedisStore:
         checks, resume, asked, retried = waiting
         if text.startswith("NOSCRIPT") and not retried:
             rules = [self._rules.get(id(limit)) or self._enter(limit) for limit, _ in checks]
-            if self._timer is None:
-                self._timer = self._loop.call_at(asked + self._deadline, self._look)  # it has no more time than before
+            self._await(asked)  # it has no more time than before
             if not self._flushing:
                 self._begin()
             self._waiting.append((checks, resume, asked, True))
