@@ -39,6 +39,7 @@ SECTIONS: dict[str, tuple[type, Kinds]] = {
     "health_check": (config.HealthCheck, sections.HEALTH_CHECK),
     "ejection": (config.Ejection, sections.EJECTION),
     "limits": (config.Limit, sections.LIMIT),
+    "ban": (config.Ban, sections.BAN),
     "routes": (config.Route, sections.route(_BASE)),
     "match": (config.Route, sections.MATCH),
     "retry": (config.Retry, sections.RETRY),

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from headgate import errors
-from headgate.limits.decision import Decision
+from headgate.limits.decision import Banned, Decision, Delayed
 from headgate.limits.keys import limit_identity
-from headgate.model.config import Limit, Rate
+from headgate.limits.meter import ALGORITHMS
 from headgate.model.config import Store as Settings
 from headgate.model.snapshot import LimitState
 from headgate.store import general, script
@@ -27,23 +28,12 @@ from headgate.store.redis import RedisStore, check
 from headgate.testing.clock import ManualClock
 from headgate.testing.stores import CONTRACT, Subject, never
 from tests.redis_server import RedisServer
+from tests.unit.store.limits import limit
 
 pytestmark = pytest.mark.e2e
 
 T = TypeVar("T")
 K = b"192.0.2.1"
-
-
-def limit(
-    most: int,
-    name: str = "a",
-    period: float = 3600.0,
-    on_store_error: str = "local",
-    *,
-    algorithm: str = "fixed_window",
-    burst: int = 0,
-) -> LimitState:
-    return LimitState(Limit(name, Rate(most, period), "client_ip", algorithm, burst, on_store_error), slot=0)
 
 
 class Bench:
@@ -82,7 +72,7 @@ class Bench:
         return await answer if decisions is None else decisions
 
     def allows(self, one: LimitState, key: bytes = K) -> bool:
-        return self.hit([(one, key)])[0].allowed
+        return self.hit([(one, key, 1)])[0].allowed
 
     def await_change(self, down: bool) -> None:
         """Waits until the breaker is so."""
@@ -131,7 +121,7 @@ def test_every_decision_is_that_of_the_reference(
     limits = {name: limit(most, f"{name}{run}") for name, most in LIMITS}
     reference = MemoryStore(ManualClock())
     for step in trace:
-        checks = [(limits[name], key) for (name, _), key in step]
+        checks = [(limits[name], key, 1) for (name, _), key in step]
         expected = reference.hit(checks, never)
         decisions = bench.hit(checks)
         assert all(one.allowed for one in decisions) == all(one.allowed for one in expected)
@@ -145,31 +135,34 @@ def test_every_decision_is_that_of_the_reference(
 
 
 TIMED = [
-    ("fixed", "fixed_window", 3, 365 * 86400.0, 0),
-    ("gcra", "gcra", 3, 0.000_01, 0),
-    ("burst", "gcra", 7, 0.000_1, 2),
-    ("slow", "gcra", 1, 0.000_05, 3),
-    ("huge", "gcra", 10**9, 365 * 86400.0, 3),
-    ("sliding", "sliding_window", 3, 0.000_01, 0),
-    ("narrow", "sliding_window", 1, 0.000_04, 0),
-    ("wide", "sliding_window", 10**9, 365 * 86400.0, 0),
+    limit(3, "fixed", 365 * 86400.0),
+    limit(3, "counted", 365 * 86400.0, count_refused=True),
+    limit(3, "gcra", 0.000_01, algorithm="gcra"),
+    limit(7, "burst", 0.000_1, algorithm="gcra", burst=2),
+    limit(1, "slow", 0.000_05, algorithm="gcra", burst=3),
+    limit(10**9, "huge", 365 * 86400.0, algorithm="gcra", burst=3),
+    limit(3, "strict", 0.000_01, algorithm="gcra", burst=2, count_refused=True),
+    limit(3, "late", 0.000_01, algorithm="gcra", burst=2, delay=0.000_02),
+    limit(10**9, "later", 365 * 86400.0, algorithm="gcra", burst=3, delay=1.0, count_refused=True),
+    limit(3, "sliding", 0.000_01, algorithm="sliding_window"),
+    limit(1, "narrow", 0.000_04, algorithm="sliding_window"),
+    limit(10**9, "wide", 365 * 86400.0, algorithm="sliding_window"),
+    limit(3, "severe", 0.000_02, algorithm="sliding_window", count_refused=True),
 ]
 GAPS = st.one_of(st.integers(0, 30), st.integers(0, 10**9))
-MIXED = st.lists(st.tuples(st.sampled_from(TIMED), st.sampled_from([b"x", b"y"])), min_size=1, max_size=4)
+COSTS = st.sampled_from([1, 1, 1, 0, 2, 3, 5])
+MIXED = st.lists(
+    st.tuples(st.integers(0, len(TIMED) - 1), st.sampled_from([b"x", b"y"]), COSTS), min_size=1, max_size=4
+)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(trace=st.lists(st.tuples(GAPS, MIXED), max_size=25))
 def test_every_algorithm_decides_as_its_reference_on_the_same_clock(
-    bench: Bench,
-    redis_server: RedisServer,
-    trace: list[tuple[int, list[tuple[tuple[str, str, int, float, int], bytes]]]],
+    bench: Bench, redis_server: RedisServer, trace: list[tuple[int, list[tuple[int, bytes, int]]]]
 ) -> None:
     run = next(_runs)
-    limits = {
-        name: limit(most, f"{name}{run}", period, algorithm=algorithm, burst=burst)
-        for name, algorithm, most, period, burst in TIMED
-    }
+    limits = [LimitState(replace(one.limit, name=f"{one.limit.name}{run}"), 0) for one in TIMED]
     clock = ManualClock()
     clock.now = 10**15 + 123_457
     reference = MemoryStore(clock)
@@ -188,13 +181,36 @@ def test_every_algorithm_decides_as_its_reference_on_the_same_clock(
             redis_server.command("HSET", "now", "s", str(seconds), "us", str(microseconds))
             for rule in bench.store._rules.values():
                 rule.over.clear()  # what is known without asking is known on the loop's clock
-            checks = [(limits[row[0]], key) for row, key in step]
+            checks = [(limits[place], key, cost) for place, key, cost in step]
             expected, decisions = reference.hit(checks, never), bench.hit(checks)
-            assert [(one.allowed, one.remaining) for one in decisions] == [
-                (one.allowed, one.remaining) for one in expected
-            ]
+            assert [told_of(one) for one in decisions] == [told_of(one) for one in expected], checks
             for one, other in zip(decisions, expected, strict=True):
                 assert one.reset_after == other.reset_after or one.limit.limit.algorithm == "fixed_window"
+
+
+def told_of(decision: Decision) -> tuple[bool, int, int]:
+    """What does not depend on the clock of a fixed window."""
+    return decision.allowed, decision.remaining, decision.wait if isinstance(decision, Delayed) else 0
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_banned_key_is_refused_until_the_ban_is_over(bench: Bench, algorithm: str) -> None:
+    one, other = limit(5, f"ban_{algorithm}", algorithm=algorithm), limit(5, f"free_{algorithm}")
+    assert bench.hit([(one, b"k", 1)])[0].allowed
+    bench.store.ban(one, b"k", 0.5)
+    assert isinstance(bench.hit([(one, b"k", 1)])[0], Banned)  # known without asking
+    bench.store._rules.clear()
+    (refusal,) = bench.hit([(one, b"k", 1)])
+    assert isinstance(refusal, Banned)
+    assert 0 < refusal.reset_after <= 500_000
+    bench.store._rules.clear()
+    both = bench.hit([(other, b"k", 1), (one, b"k", 1)])
+    assert [decision.allowed for decision in both] == [True, False]
+    assert bench.hit([(other, b"k", 0)])[0].remaining == 5
+    assert bench.hit([(one, b"other", 1)])[0].allowed
+    bench.run(asyncio.sleep(refusal.reset_after / 1_000_000))
+    assert bench.hit([(one, b"k", 1)])[0].allowed
+    assert not bench.errors
 
 
 HAMMER = """
@@ -203,7 +219,7 @@ from headgate.model.config import Store as Settings
 from headgate.store.memory import MemoryStore
 from headgate.store.redis import RedisStore
 from headgate.testing.clock import ManualClock
-from tests.e2e.test_redis_store import limit
+from tests.unit.store.limits import limit
 
 async def main():
     loop = asyncio.get_running_loop()
@@ -213,11 +229,11 @@ async def main():
         answer = loop.create_future()
         decisions = store.hit(checks, answer.set_result)
         return all(one.allowed for one in (decisions if decisions is not None else await answer))
-    await ask((wide, b"first"))
+    await ask((wide, b"first", 1))
     print("ready", flush=True)
     sys.stdin.readline()
-    one = asyncio.gather(*[ask((wide, b"k")) for _ in range(2500)])
-    two = asyncio.gather(*[ask((wide, b"k"), (narrow, b"k")) for _ in range(500)])
+    one = asyncio.gather(*[ask((wide, b"k", 1)) for _ in range(2500)])
+    two = asyncio.gather(*[ask((wide, b"k", 1), (narrow, b"k", 1)) for _ in range(500)])
     print(sum(await two), sum(await one))
     store.close()
 
@@ -256,8 +272,8 @@ def number(reply: bytes) -> int:
 
 def test_keys_expire_with_their_window(bench: Bench, redis_server: RedisServer) -> None:
     one, short = limit(3), limit(3, "short", period=0.05)
-    bench.hit([(one, K), (short, K)])
-    assert 3_590_000 < number(redis_server.command("PTTL", name(one))) <= 3_600_000
+    bench.hit([(one, K, 1), (short, K, 1)])
+    assert 50_000 < number(redis_server.command("PTTL", name(one))) <= 60_000
     bench.run(asyncio.sleep(0.1))
     assert number(redis_server.command("EXISTS", name(short))) == 0
 
@@ -269,7 +285,7 @@ def test_a_window_that_ends_too_late_or_never_ends_in_one_period(
 ) -> None:
     one = limit(3, period=60.0)
     redis_server.command("SET", name(one), "1", *lifetime)
-    decision, *_ = bench.hit([(one, K), (limit(5, "other"), K)][: 1 + others])
+    decision, *_ = bench.hit([(one, K, 1), (limit(5, "other"), K, 1)][: 1 + others])
     assert decision.remaining == 1
     assert decision.reset_after == 60_000_000
     assert 50_000 < number(redis_server.command("PTTL", name(one))) <= 60_000
@@ -290,12 +306,12 @@ def test_a_value_that_is_no_count_is_the_trouble_of_that_client_alone(
 ) -> None:
     one, other = limit(3, on_store_error="deny"), limit(5, "other", on_store_error="deny")
     redis_server.command(command[0], name(one), command[1])
-    checks = [(other, K), (one, K)][1 - others :]
+    checks = [(other, K, 1), (one, K, 1)][1 - others :]
     for _ in range(2):
         assert bench.hit(checks)[-1].unavailable
     assert bench.allows(one, b"other")
     assert not bench.changes
-    assert bench.hit([(other, K)])[0].remaining == 4  # nothing was taken beside it
+    assert bench.hit([(other, K, 1)])[0].remaining == 4  # nothing was taken beside it
 
 
 def test_a_flushed_script_is_not_noticed(bench: Bench, redis_server: RedisServer) -> None:
@@ -336,7 +352,7 @@ def test_a_silent_redis_holds_nobody_up(
     async def ask_many() -> float:
         loop = asyncio.get_running_loop()
         begin = loop.time()
-        decisions = await asyncio.gather(*[bench.ask((one, b"%d" % number)) for number in range(100)])
+        decisions = await asyncio.gather(*[bench.ask((one, b"%d" % number, 1)) for number in range(100)])
         assert all(decision.allowed for (decision,) in decisions)
         return loop.time() - begin
 

@@ -228,6 +228,7 @@ class SlowStore:
     def __init__(self, loop: ManualLoop) -> None:
         self._loop = loop
         self.asked: deque[tuple[Sequence[Check], Resume]] = deque()
+        self.banned: list[tuple[str, bytes, float]] = []
 
     def hit(self, checks: Sequence[Check], resume: Resume) -> None:
         """Nothing yet."""
@@ -236,8 +237,12 @@ class SlowStore:
     def decide(self, allowed: bool, *, reset_after: int = 0, unavailable: bool = False) -> None:
         """Decides the request that waits the longest, every limit alike."""
         checks, resume = self.asked.popleft()
-        resume([Decision(allowed, limit, 0, reset_after, unavailable) for limit, _ in checks])
+        resume([Decision(allowed, limit, 0, reset_after, unavailable) for limit, _, _ in checks])
         self._loop.run()
+
+    def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
+        """Remembers it."""
+        self.banned.append((limit.limit.name, key, seconds))
 
     def close(self) -> None:
         """Holds nothing."""

@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
-from headgate.model.config import Limit, Rate
+from headgate.model.config import Ban, Limit, Rate
 from headgate.model.snapshot import LimitState
 from headgate.wire.cells import LimitCell
-from tests.exchange.kit import SlowStore, World, get, ok
+from tests.exchange.kit import TIMEOUTS, SlowStore, World, get, ok
 
 Make = Callable[..., World]
 
@@ -126,3 +127,99 @@ def test_a_client_that_a_limit_is_not_for_comes_under_the_others(make: Make) -> 
     other.sends(get() + get())
     alone.accepted().sends(ok())
     assert [part[:3] for part in other.new().split(b"HTTP/1.1 ")[1:]] == [b"200", b"429"]
+
+
+def on_the_loops_clock(world: World) -> None:
+    world.worker._local._clock = lambda: int(world.loop.time() * 1e6)
+
+
+def test_a_request_costs_what_the_limit_says(make: Make) -> None:
+    world = make(limits=states(Limit("per_ip", Rate(5, 60.0), cost=2, headers="always")))
+    answers = [asked(world) for _ in range(3)]
+    assert [answer[9:12] for answer in answers] == [b"200", b"200", b"429"]
+    assert b'"per_ip";r=3;' in answers[0]
+    assert b'"per_ip";r=1;' in answers[1]
+
+
+def test_a_delayed_request_is_forwarded_when_its_time_has_come(make: Make) -> None:
+    world = make(limits=states(Limit("slow", Rate(1, 2.0), algorithm="gcra", delay=2.0)))
+    on_the_loops_clock(world)
+    asked(world)
+    held, refused = world.client(), world.client()
+    held.sends(get())
+    refused.sends(get())
+    assert refused.new()[9:12] == b"429"
+    before = len(world.accepts)
+    world.advance(1.9)
+    assert len(world.accepts) == before
+    world.advance(0.2)
+    world.accepted().sends(ok())
+    held.sees(ok())
+
+
+def test_a_client_that_goes_while_its_request_is_held_back_leaves_nothing(make: Make) -> None:
+    world = make(limits=states(Limit("slow", Rate(1, 2.0), algorithm="gcra", delay=2.0)))
+    on_the_loops_clock(world)
+    asked(world)
+    before = len(world.accepts)
+    held = world.client()
+    held.sends(get())
+    held.resets()
+    world.advance(5)
+    assert len(world.accepts) == before
+    assert not world.in_flight()
+
+
+def test_a_request_is_held_back_for_no_longer_than_it_has_in_all(make: Make) -> None:
+    timeouts = replace(TIMEOUTS, total=1.0)
+    world = make(limits=states(Limit("slow", Rate(1, 10.0), algorithm="gcra", delay=10.0)), timeouts=timeouts)
+    on_the_loops_clock(world)
+    asked(world)
+    held = world.client()
+    held.sends(get())
+    world.advance(2)
+    assert held.new()[9:12] == b"504"
+
+
+def test_a_client_that_goes_on_although_it_is_refused_is_banned(make: Make) -> None:
+    ban = Ban(refusals=3, within=10.0, period=600.0)
+    world = make(limits=states(Limit("per_ip", Rate(1, 1.0), ban=ban)))
+    on_the_loops_clock(world)
+    assert asked(world)[9:12] == b"200"
+    assert [asked(world)[9:12] for _ in range(2)] == [b"429", b"429"]
+    world.advance(1.5)
+    assert asked(world)[9:12] == b"200", "two refusals are borne"
+    assert asked(world)[9:12] == b"429"
+    world.advance(1.5)
+    refused = asked(world)
+    assert refused[9:12] == b"429"
+    assert b"Retry-After: 599" in refused
+    world.advance(599)
+    assert asked(world)[9:12] == b"200"
+
+
+def test_refusals_long_ago_do_not_ban(make: Make) -> None:
+    world = make(limits=states(Limit("per_ip", Rate(1, 1.0), ban=Ban(refusals=2, within=10.0, period=600.0))))
+    on_the_loops_clock(world)
+    for _ in range(4):
+        assert asked(world)[9:12] == b"200"
+        assert asked(world)[9:12] == b"429"
+        world.advance(11)
+
+
+def test_a_ban_is_decided_by_a_store_elsewhere_too(make: Make) -> None:
+    ban = Ban(refusals=3, within=10.0, period=600.0)
+    world = make(limits=states(Limit("per_ip", Rate(1, 1.0), ban=ban)))
+    world.worker.store = store = SlowStore(world.loop)
+    client = world.client()
+    client.sends(get())
+    store.decide(False, reset_after=1)
+    assert client.new()[9:12] == b"429"
+    ((check,), _) = store.asked[0]
+    assert (check[0].limit.name, check[0].limit.rate, check[1]) == ("per_ip!refusals", Rate(3, 10.0), b"192.0.2.1")
+    store.decide(True)
+    assert store.banned == [("per_ip", b"192.0.2.1", 600.0)]
+    client.sends(get())
+    store.decide(False, unavailable=True)
+    assert client.new()[9:12] == b"503"
+    assert not store.asked

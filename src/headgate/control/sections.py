@@ -52,6 +52,11 @@ SERVER: Kinds = {
     "weight": values.number(0, 256),
     "max_requests": values.number(0, 1_000_000),
 }
+BAN: Kinds = {
+    "refusals": values.number(1, 1_000_000_000),
+    "within": values.duration(),
+    "period": values.duration(),
+}
 LIMIT: Kinds = {
     "rate": values.RATE,
     "key": values.LIMIT_KEY,
@@ -62,6 +67,10 @@ LIMIT: Kinds = {
     "headers": values.choice("a time for headers", "refused", "always", "off"),
     "legacy_headers": values.FLAG,
     "dry_run": values.FLAG,
+    "cost": values.number(1, 1_000_000_000),
+    "count_refused": values.FLAG,
+    "delay": values.duration(zero=True),
+    "ban": Kind("table", lambda place, value: _ban(place, value)),
 }
 RETRY: Kinds = {
     "on": values.many(values.CONDITION, "list of failures and statuses", same=str),
@@ -152,7 +161,16 @@ def read_limit(place: Place, value: object, name: str) -> config.Limit:
     limit = config.Limit(name, **table(place, value, LIMIT, "a setting of a limit", ["rate"]))  # type: ignore[arg-type]
     if limit.burst and limit.algorithm != "gcra":
         (place / "burst").say(f'only with algorithm = "gcra", and this is "{limit.algorithm}"')
+    if limit.delay and limit.algorithm != "gcra":
+        (place / "delay").say(f'only with algorithm = "gcra", and this is "{limit.algorithm}"')
+    most = limit.burst or limit.rate.limit
+    if limit.cost > most > 0:
+        (place / "cost").say(f"no request would ever pass: {limit.cost} (expected at most {most}, what passes at once)")
     return limit
+
+
+def _ban(place: Place, value: object) -> config.Ban:
+    return config.Ban(**table(place, value, BAN, "a setting of a ban", list(BAN)))  # type: ignore[arg-type]
 
 
 def read_route(place: Place, value: object, base: config.Timeouts, kinds: Kinds) -> config.Route:

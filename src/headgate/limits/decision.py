@@ -4,6 +4,7 @@ A plain slotted class and not a frozen dataclass, because one is made for every 
 dataclass costs four times as much. Stores make them; the worker turns a refusal into a 429 or a 503.
 """
 
+from headgate.limits.step import Step
 from headgate.model.snapshot import LimitState
 
 
@@ -29,3 +30,28 @@ class Decision:
     def __repr__(self) -> str:
         word = "unavailable" if self.unavailable else "allowed" if self.allowed else "refused"
         return f"<{self.limit.limit.name}: {word}, {self.remaining} left, {self.reset_after} us>"
+
+
+class Delayed(Decision):
+    """The request passes, and is held back for so many microseconds (`wait`)."""
+
+    __slots__ = ("wait",)
+
+    wait: int
+
+
+class Banned(Decision):
+    """The key is banned: refused whatever the limit has left, until `reset_after`."""
+
+    __slots__ = ()
+
+
+def decision(step: Step, limit: LimitState, is_banned: bool) -> Decision:
+    """What a step says to the request."""
+    if is_banned and not step.allowed:
+        return Banned(False, limit, 0, step.reset_after)
+    if step.wait:
+        delayed = Delayed(True, limit, step.remaining, step.reset_after)
+        delayed.wait = step.wait
+        return delayed
+    return Decision(step.allowed, limit, step.remaining, step.reset_after)

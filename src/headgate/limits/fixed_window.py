@@ -10,7 +10,9 @@ with the first request after the end of the last.
 from headgate.limits.step import Step
 
 
-def step(taken: int, reset_at: int, now: int, limit: int, period: int, burst: int = 0, cost: int = 1) -> Step:
+def step(
+    taken: int, reset_at: int, now: int, limit: int, period: int, burst: int = 0, cost: int = 1, delay: int = 0
+) -> Step:
     """One request against one key; see step.py.
 
     A clock that was set back never blocks a key for longer than one period: its window is cut to end a period from now
@@ -24,3 +26,12 @@ def step(taken: int, reset_at: int, now: int, limit: int, period: int, burst: in
     if taken + cost > limit:
         return Step(taken, reset_at, False, max(0, limit - taken), reset_at - now)
     return Step(taken + cost, reset_at, True, limit - taken - cost, reset_at - now)
+
+
+def charge(
+    taken: int, reset_at: int, now: int, limit: int, period: int, burst: int, cost: int, delay: int = 0
+) -> tuple[int, int]:
+    """Takes without asking; see step.py. What is given back of a window that has ended is nothing any more."""
+    if now >= reset_at:
+        return max(0, cost), now + period
+    return max(0, taken + cost), min(reset_at, now + period)

@@ -12,13 +12,39 @@ Products stay below `LARGEST` when burst * period and limit do.
 from headgate.limits.step import Step
 
 
-def step(value: int, ends: int, now: int, limit: int, period: int, burst: int, cost: int = 1) -> Step:
-    """One request against one key; see step.py. All that is ahead is in units of 1 / limit."""
+def step(value: int, ends: int, now: int, limit: int, period: int, burst: int, cost: int = 1, delay: int = 0) -> Step:
+    """One request against one key; see step.py. With a delay, as nginx's limit_req and HAProxy's shapers have it, the
+    schedule may run so far ahead of the burst, and who comes then waits for his place in it.
+    """
     most = burst * period
-    ahead = min(max(0, (ends - now) * limit - value), most)  # a clock that was set back holds nobody for longer
+    ahead = _ahead(value, ends, now, limit, period, burst, delay)  # in units of 1 / limit, as all that is ahead
     wanted = ahead + cost * period
-    if limit < 1 or wanted > most:
-        late = period if limit < 1 or cost > burst else -((most - wanted) // limit)
-        return Step(value, ends, False, (most - ahead) // period, late)
-    left = -(-wanted // limit)
-    return Step(left * limit - wanted, now + left, True, (most - wanted) // period, left)
+    left = max(0, (most - ahead) // period)
+    if limit < 1 or cost > burst:
+        return Step(value, ends, False, left, period)
+    late = max(0, -((most - wanted) // limit))
+    if wanted > most + delay * limit:
+        return Step(value, ends, False, left, late - delay)
+    until = -(-wanted // limit)
+    return Step(until * limit - wanted, now + until, True, max(0, left - cost), until, late)
+
+
+def charge(
+    value: int, ends: int, now: int, limit: int, period: int, burst: int, cost: int, delay: int = 0
+) -> tuple[int, int]:
+    """Takes without asking; see step.py."""
+    if limit < 1:
+        return value, ends
+    ahead = _ahead(value, ends, now, limit, period, burst, delay)
+    wanted = min(max(0, ahead + cost * period), _most(limit, period, burst, delay))
+    until = -(-wanted // limit)
+    return until * limit - wanted, now + until
+
+
+def _ahead(value: int, ends: int, now: int, limit: int, period: int, burst: int, delay: int) -> int:
+    # Bounded, so that a clock that was set back holds nobody for longer than the largest debt does.
+    return min(max(0, (ends - now) * limit - value), _most(limit, period, burst, delay))
+
+
+def _most(limit: int, period: int, burst: int, delay: int) -> int:
+    return burst * period + limit * max(period, delay)

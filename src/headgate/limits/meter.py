@@ -5,39 +5,78 @@ from headgate.limits.step import LARGEST, Algorithm, Step, period_us
 from headgate.model.config import Limit
 
 ALGORITHMS: dict[str, Algorithm] = {
-    "fixed_window": fixed_window.step,
-    "sliding_window": sliding_window.step,
-    "gcra": gcra.step,
+    "fixed_window": Algorithm(fixed_window.step, fixed_window.charge),
+    "sliding_window": Algorithm(sliding_window.step, sliding_window.charge),
+    "gcra": Algorithm(gcra.step, gcra.charge),
 }
+BANNED = 2**64 - 1  # the value of a key that is banned until `ends`
 
 
 class Meter:
     """One limit.
 
-    most: requests in a period. period: in units. burst: requests at once. unit: microseconds; 1, but for algorithms
-    whose products of time and requests would be too large for a double.
+    most: requests in a period. period, delay: in units. burst: requests at once. unit: microseconds; 1, but for
+    algorithms whose products of time and requests would be too large for a double. is_window: whether it is a fixed
+    window. is_plain: whether one request counts for one, and only if it passes.
     """
 
-    __slots__ = ("burst", "is_window", "most", "period", "step", "unit")
+    __slots__ = (
+        "_charge",
+        "_step",
+        "burst",
+        "counts_refused",
+        "delay",
+        "is_plain",
+        "is_window",
+        "most",
+        "period",
+        "unit",
+    )
 
     def __init__(self, limit: Limit) -> None:
-        self.step = ALGORITHMS[limit.algorithm]
+        self._step, self._charge = ALGORITHMS[limit.algorithm]
         self.most = limit.rate.limit
         self.burst = limit.burst or self.most
         self.is_window = limit.algorithm == "fixed_window"
+        self.counts_refused = limit.count_refused
+        self.is_plain = limit.is_plain
         period = period_us(limit.rate)
-        self.unit = 1 if self.is_window else _unit(2 * max(self.most, self.burst), period)
+        delay = round(limit.delay * 1_000_000)
+        self.unit = 1 if self.is_window else _unit(4 * max(self.most, self.burst), max(period, delay))
         self.period = -(-period // self.unit)
+        self.delay = delay // self.unit
 
-    def decide(self, value: int, ends: int, now: int) -> Step:
-        """One request against one key, with `ends`, `now` and `reset_after` in microseconds."""
+    def decide(self, value: int, ends: int, now: int, cost: int = 1) -> Step:
+        """One request against one key, with `ends`, `now`, `reset_after` and `wait` in microseconds.
+
+        The state that comes back is the one to keep if the request passes, or in any case where refused requests count.
+        """
+        if value == BANNED:
+            if now < ends:
+                return Step(value, ends, False, 0, ends - now)
+            value = ends = 0
         unit = self.unit
+        numbers = self.most, self.period, self.burst, cost, self.delay
+        after = self._step(value, ends // unit, now // unit, *numbers)
+        if self.counts_refused and not after.allowed:
+            value, ends = self._charge(value, ends // unit, now // unit, *numbers)
+            after = after._replace(value=value, ends=ends)
         if unit == 1:
-            return self.step(value, ends, now, self.most, self.period, self.burst)
-        after = self.step(value, ends // unit, now // unit, self.most, self.period, self.burst)
-        return Step(
-            after.value, after.ends * unit, after.allowed, after.remaining, after.reset_after * unit - now % unit
-        )
+            return after
+        value, ends, allowed, remaining, reset, wait = after
+        since = now % unit
+        return Step(value, ends * unit, allowed, remaining, max(0, reset * unit - since), wait and wait * unit - since)
+
+    def charge(self, value: int, ends: int, now: int, cost: int) -> tuple[int, int]:
+        """The state of a key of which so much is taken without asking, in microseconds. A ban stays as it is."""
+        if value == BANNED:
+            if now < ends:
+                return value, ends
+            value = ends = 0
+        unit = self.unit
+        numbers = self.most, self.period, self.burst, cost, self.delay
+        value, ends = self._charge(value, ends // unit, now // unit, *numbers)
+        return value, ends * unit
 
 
 def _unit(requests: int, period: int) -> int:

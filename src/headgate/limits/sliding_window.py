@@ -15,21 +15,37 @@ _SHIFT = 32
 _MASK = (1 << _SHIFT) - 1
 
 
-def step(value: int, ends: int, now: int, limit: int, period: int, burst: int = 0, cost: int = 1) -> Step:
+def step(
+    value: int, ends: int, now: int, limit: int, period: int, burst: int = 0, cost: int = 1, delay: int = 0
+) -> Step:
     """One request against one key; see step.py."""
-    began, count, before = ends - 2 * period, value >> _SHIFT, value & _MASK
-    if now >= ends:
-        began, count, before = now, 0, 0
-    elif now >= began + period:
-        began, count, before = began + period, 0, count
-    elif now < began:  # the clock was set back
-        began = now
+    began, count, before = _window(value, ends, now, period)
     old = before * (period - (now - began))  # in units of 1 / period
     room = limit * period - count * period - old
-    if cost * period > room:
+    if cost * period > room and cost:
         return Step(value, ends, False, max(0, room // period), _wait(now - began, count, before, limit, period, cost))
     count += cost
-    return Step(count << _SHIFT | before, began + 2 * period, True, room // period - cost, began + 2 * period - now)
+    left = max(0, room // period - cost)
+    return Step(count << _SHIFT | before, began + 2 * period, True, left, began + 2 * period - now)
+
+
+def charge(
+    value: int, ends: int, now: int, limit: int, period: int, burst: int, cost: int, delay: int = 0
+) -> tuple[int, int]:
+    """Takes without asking; see step.py."""
+    began, count, before = _window(value, ends, now, period)
+    count = min(max(0, count + cost), 2 * limit)
+    return count << _SHIFT | before, began + 2 * period
+
+
+def _window(value: int, ends: int, now: int, period: int) -> tuple[int, int, int]:
+    """When the present window began, what counts in it, and what counted in the one before."""
+    began, count, before = ends - 2 * period, value >> _SHIFT, value & _MASK
+    if now >= ends:
+        return now, 0, 0
+    if now >= began + period:
+        return began + period, 0, count
+    return min(began, now), count, before  # now, when the clock was set back
 
 
 def _wait(since: int, count: int, before: int, limit: int, period: int, cost: int) -> int:

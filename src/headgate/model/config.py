@@ -113,6 +113,15 @@ class Upstream:
 
 
 @dataclass(frozen=True, slots=True)
+class Ban:
+    """What becomes of a client that goes on although it is refused."""
+
+    refusals: int  # after so many refusals ...
+    within: float  # ... in such a time ...
+    period: float  # ... all of its requests under the limit are refused for so long
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """So many requests per key and period."""
 
@@ -126,6 +135,15 @@ class Limit:
     headers: str = "refused"  # which responses tell a client what is left of the limit (RateLimit, RateLimit-Policy)
     legacy_headers: bool = False  # where these are sent: X-RateLimit-Limit, -Remaining and -Reset (in seconds) too
     dry_run: bool = False  # it is counted, and what it would refuse passes
+    cost: int = 1  # how many requests one of them counts for
+    count_refused: bool = False  # refused requests count too: who goes on is refused until he has been quiet
+    delay: float = 0.0  # with `gcra`: how long a request is held back before one is refused
+    ban: Ban | None = None  # refuses all of a client that goes on after so many refusals; leave it out for none
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether one request counts for one and only if it passes, so that a limit that refuses stays as it is."""
+        return self.cost == 1 and not self.count_refused and not self.delay
 
 
 @dataclass(frozen=True, slots=True)

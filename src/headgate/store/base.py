@@ -13,7 +13,7 @@ from typing import Protocol
 from headgate.limits.decision import Decision
 from headgate.model.snapshot import LimitState
 
-Check = tuple[LimitState, bytes]  # the limit and the key's bytes
+Check = tuple[LimitState, bytes, int]  # the limit, the key's bytes, and how many requests this one counts for
 Resume = Callable[[Sequence[Decision]], object]
 
 
@@ -29,18 +29,22 @@ class Store(Protocol):
         that needed no asking holds only the limits that are known to refuse.
         """
 
+    def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
+        """Refuses the key from now on, for so long. It is done as soon as it can be; nobody waits for it."""
+
     def close(self) -> None:
         """Gives back what the store holds. Requests that still wait are decided at once by `on_store_error`."""
 
 
-def settle(decisions: Sequence[Decision]) -> bool:
+def settle(decisions: Sequence[Decision], checks: Sequence[Check]) -> bool:
     """Whether the request passes. When it does not, what the allowing limits had put aside for it is free again."""
     passes = True
     for decision in decisions:
         passes &= decision.allowed
     if not passes:
-        for decision in decisions:
-            decision.remaining += decision.allowed
+        for decision, (limit, _, cost) in zip(decisions, checks, strict=True):
+            if decision.allowed and not limit.limit.count_refused:
+                decision.remaining += cost
     return passes
 
 
@@ -63,11 +67,11 @@ def decide_without(checks: Sequence[Check], local: LocalStore) -> Sequence[Decis
 
     When one denies, nothing is taken on this machine either.
     """
-    if any(limit.limit.on_store_error == "deny" for limit, _ in checks):
-        return [undecided(limit) for limit, _ in checks]
+    if any(limit.limit.on_store_error == "deny" for limit, _, _ in checks):
+        return [undecided(limit) for limit, _, _ in checks]
     counted = [check for check in checks if check[0].limit.on_store_error == "local"]
     decisions = iter(local.hit(counted, _never) if counted else ())
-    return [next(decisions) if limit.limit.on_store_error == "local" else undecided(limit) for limit, _ in checks]
+    return [next(decisions) if limit.limit.on_store_error == "local" else undecided(limit) for limit, _, _ in checks]
 
 
 def _never(decisions: Sequence[Decision]) -> None:

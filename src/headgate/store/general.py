@@ -3,8 +3,10 @@
 It is `headgate.limits` on the clock of Redis, in whole numbers of a unit of time (`limits/meter.py`), which a Lua
 double holds exactly up to 2**53. The fixed window is as in script.py, with which it shares its keys; the others keep
 their state as three numbers, `ends` and two that are the algorithm's, in a key that expires when it has ended. All
-limits of a request are checked, then all are taken, or none. The answer is one line, `allowed remaining reset_after`
-for each limit.
+limits of a request are checked, then all are taken, or none; but where refused requests count (mode `r`) each counts.
+A banned key has the word `ban` for its value, whatever its algorithm. The answer is one line, `verdict remaining
+reset_after` for each limit: 0 is refused, 1 allowed, 3 banned; 2 is allowed after a delay, which stands in the
+place of what remains (nothing does then).
 """
 
 SOURCE = b"""\
@@ -13,69 +15,100 @@ local no_count, most = {err = 'ERR value is not an integer'}, 9007199254740991
 local time = call('TIME')
 local microseconds = time[1] * 1000000 + time[2]
 
-local function fixed_window(state, now, limit, period)
-  if state.count >= limit then return false, 0, state.left + 1 end
-  state.count, state.taken = state.count + 1, state.taken + 1
-  return true, limit - state.count, state.left + 1
+local function fixed_window(state, r)
+  local rest, left = r.limit - state.count, state.left + 1
+  local passes = r.cost <= rest
+  if passes or r.counts then state.count, state.taken = state.count + r.cost, state.taken + r.cost end
+  if passes then return 1, rest - r.cost, left end
+  return 0, max(0, rest), left
 end
 
-local function gcra(state, now, limit, period, burst)
-  local all = burst * period
-  local ahead = min(max(0, (state.ends - now) * limit - state.one), all)
-  local wanted = ahead + period
-  if wanted > all then return false, floor((all - ahead) / period), ceil((wanted - all) / limit) end
+local function gcra(state, r)
+  local limit, period, delay = r.limit, r.period, r.delay
+  local all = r.burst * period
+  local bound = all + limit * max(period, delay)
+  local ahead = min(max(0, (state.ends - r.now) * limit - state.one), bound)
+  local wanted = ahead + r.cost * period
+  local rest, late, verdict = max(0, floor((all - ahead) / period)), period, 1
+  local possible = limit >= 1 and r.cost <= r.burst
+  if possible then late = max(0, ceil((wanted - all) / limit)) end
+  if not possible or wanted > all + delay * limit then
+    if possible then late = late - delay end
+    if not r.counts or limit < 1 then return 0, rest, late end
+    verdict, wanted = 0, min(wanted, bound)
+  end
   local left = ceil(wanted / limit)
-  state.ends, state.one = now + left, left * limit - wanted
-  return true, floor((all - wanted) / period), left
+  state.ends, state.one = r.now + left, left * limit - wanted
+  if verdict == 0 then return 0, rest, late end
+  if late > 0 then return 2, late, left end
+  return 1, max(0, rest - r.cost), left
 end
 
-local function sliding_window(state, now, limit, period)
-  local began, count, before = state.ends - 2 * period, state.one, state.two
+local function sliding_window(state, r)
+  local limit, period, now, cost = r.limit, r.period, r.now, r.cost
+  local began, count, before, verdict = state.ends - 2 * period, state.one, state.two, 1
   if now >= state.ends then began, count, before = now, 0, 0
   elseif now >= began + period then began, count, before = began + period, 0, count
   elseif now < began then began = now end
   local room = (limit - count) * period - before * (period - (now - began))
-  if period > room then
-    local since = now - began
-    if count + 1 > limit then since, before, count = since - period, count, 0 end
-    return false, max(0, floor(room / period)), period - floor((limit - count - 1) * period / before) - since
+  local rest, reset = max(0, floor(room / period)), began + 2 * period - now
+  if cost > 0 and cost * period > room then
+    local since, c, b = now - began, count, before
+    if cost > limit then reset = period
+    else
+      if c + cost > limit then since, b, c = since - period, c, 0 end
+      reset = period - floor((limit - c - cost) * period / b) - since
+    end
+    if not r.counts then return 0, rest, reset end
+    verdict, cost = 0, min(cost, 2 * limit - count)
   end
-  state.ends, state.one, state.two = began + 2 * period, count + 1, before
-  return true, floor(room / period) - 1, state.ends - now
+  state.ends, state.one, state.two = began + 2 * period, count + cost, before
+  if verdict == 0 then return 0, rest, reset end
+  return 1, max(0, rest - cost), reset
 end
 
 local steps = {f = fixed_window, g = gcra, s = sliding_window}
 local states, reply, passes = {}, {}, true
 for i, key in ipairs(KEYS) do
-  local kind, limit, period = ARGV[5 * i - 4], ARGV[5 * i - 3] + 0, ARGV[5 * i - 2] + 0
-  local burst, unit = ARGV[5 * i - 1] + 0, ARGV[5 * i] + 0
-  local now, since = floor(microseconds / unit), microseconds % unit
-  local state = states[key]
+  local a = 8 * (i - 1)
+  local kind, unit = ARGV[a + 1], ARGV[a + 5] + 0
+  local r = {limit = ARGV[a + 2] + 0, period = ARGV[a + 3] + 0, burst = ARGV[a + 4] + 0, delay = ARGV[a + 6] + 0,
+    counts = ARGV[a + 7] == 'r', cost = ARGV[a + 8] + 0, now = floor(microseconds / unit)}
+  local since, state = microseconds % unit, states[key]
+  if kind == 'f' then since = 0 end
   if not state then
-    state = {kind = kind, now = now, unit = unit}
+    state = {kind = kind, now = r.now, unit = unit, counts = r.counts}
     states[key] = state
     local text = call('GET', key)
-    if kind == 'f' then
+    if text == 'ban' then
+      state.banned = max(1, call('PTTL', key)) * 1000
+    elseif kind == 'f' then
       state.count, state.left, state.taken = tonumber(text or 0), call('PTTL', key), 0
       if not state.count or state.count % 1 ~= 0 or state.count >= most or state.count <= -most then return no_count end
-      if state.left < 0 or state.left >= period then state.left, state.fresh = period - 1, true end
+      if state.left < 0 or state.left >= r.period then state.left, state.fresh = r.period - 1, true end
     else
       local ends, one, two = string.match(text or '0 0 0', '^(%d+) (%d+) (%d+)$')
       if not ends then return no_count end
       state.ends, state.one, state.two = ends + 0, one + 0, two + 0
     end
   end
-  local allowed, remaining, reset = steps[kind](state, now, limit, period, burst)
-  passes = passes and allowed
-  if kind == 'f' then since = 0 end
-  reply[i] = string.format('%d %.0f %.0f', allowed and 1 or 0, remaining, reset * unit - since)
+  if state.banned then
+    passes, reply[i] = false, string.format('3 0 %.0f', state.banned)
+  else
+    local verdict, remaining, reset = steps[kind](state, r)
+    passes = passes and verdict > 0
+    if verdict == 2 then remaining = remaining * unit - since end
+    reply[i] = string.format('%d %.0f %.0f', verdict, remaining, max(0, reset * unit - since))
+  end
 end
-if passes then
-  for key, state in pairs(states) do
+for key, state in pairs(states) do
+  if not state.banned and (passes or state.counts) then
     if state.kind == 'f' then
-      call('INCRBY', key, state.taken)
-      if state.fresh then call('PEXPIRE', key, state.left) end
-    else
+      if state.taken > 0 then
+        call('INCRBY', key, state.taken)
+        if state.fresh then call('PEXPIRE', key, state.left) end
+      end
+    elseif state.ends > state.now then
       local text = string.format('%.0f %.0f %.0f', state.ends, state.one, state.two)
       local left = ceil((state.ends - state.now) * state.unit / 1000) + 1
       call('SET', key, text, 'PX', string.format('%.0f', left))

@@ -6,9 +6,10 @@ It calls the reference arithmetic (`headgate.limits`) for each check, so the oth
 import heapq
 from collections.abc import Callable, Sequence
 
-from headgate.limits.decision import Decision
+from headgate.limits.decision import Decision, decision
 from headgate.limits.keys import limit_identity
-from headgate.limits.meter import Meter
+from headgate.limits.meter import BANNED, Meter
+from headgate.model.snapshot import LimitState
 from headgate.store.base import Check, Resume, settle
 
 _Key = tuple[str, bytes]
@@ -28,17 +29,24 @@ class MemoryStore:
         now = self._clock()
         taken: dict[_Key, tuple[int, int]] = {}
         decisions = []
-        for limit, name in checks:
+        kept: dict[_Key, tuple[int, int]] = {}
+        for limit, name, cost in checks:
             key = (limit_identity(limit.limit), name)
             value, ends = taken.get(key) or self._states.get(key, (0, 0))
-            after = Meter(limit.limit).decide(value, ends, now)
+            after = Meter(limit.limit).decide(value, ends, now, cost)
             taken[key] = (after.value, after.ends)
-            decisions.append(Decision(after.allowed, limit, after.remaining, after.reset_after))
-        if settle(decisions):
-            self._states.update(taken)
+            if limit.limit.count_refused:
+                kept[key] = taken[key]
+            decisions.append(decision(after, limit, value == BANNED))
+        if states := taken if settle(decisions, checks) else kept:
+            self._states.update(states)
             if len(self._states) > self._room:
                 self._forget(now)
         return decisions
+
+    def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
+        """Refuses the key from now on, for so long."""
+        self._states[limit_identity(limit.limit), key] = BANNED, self._clock() + round(seconds * 1_000_000)
 
     def close(self) -> None:
         """Forgets everything."""

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from headgate.errors import StoreRefused
-from headgate.limits.decision import Decision
+from headgate.limits.decision import Banned, Decision
 from headgate.model import config
 from headgate.model.snapshot import LimitState
 from headgate.store import script
@@ -39,8 +39,8 @@ _OVER = 65536  # keys of a limit that are remembered to be over it
 
 
 # A request that waits for its decisions: the checks, who is to have the decisions, when Redis was asked, and whether it
-# was asked again with the script's text. A plain tuple costs a quarter of an object.
-_Waiting = tuple[Sequence[Check], Resume, float, bool]
+# in which form (see `script.ask`). A plain tuple costs a quarter of an object.
+_Waiting = tuple[Sequence[Check], Resume, float, int]
 
 
 class RedisStore:
@@ -89,21 +89,33 @@ class RedisStore:
         if not self._accepts:
             return self._without(checks)
         if len(checks) == 1:
-            limit, key = checks[0]
+            limit, key, cost = checks[0]
             rule = self._rules.get(id(limit)) or self._enter(limit)
             if rule.over and key in rule.over and (refusal := self._refusal(rule, key)):
                 return [refusal]
-            command = rule.asked.get(key) or rule.ask(key)
+            command = (rule.asked.get(key) or rule.ask(key)) if cost == 1 else script.ask([rule], checks)
         else:
-            rules = [self._rules.get(id(limit)) or self._enter(limit) for limit, _ in checks]
+            rules = self._rules_of(checks)
             if refusals := self._refusals(rules, checks):
                 return refusals
-            command = script.ask(rules, [key for _, key in checks])
+            command = script.ask(rules, checks)
         if not self._flushing:
             self._begin()
-        self._waiting.append((checks, resume, self._now, False))
+        self._waiting.append((checks, resume, self._now, script.BY_HASH))
         self._out.append(command)
         return None
+
+    def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
+        """Refuses the key from now on, for so long; on this machine alone while Redis cannot be asked."""
+        rule = self._rules.get(id(limit)) or self._enter(limit)
+        self._note(rule, key, self._loop.time() + seconds, is_ban=True)
+        if not self._accepts:
+            self._local.ban(limit, key, seconds)
+            return
+        if not self._flushing:
+            self._begin()
+        self._waiting.append(((), _done, self._now, script.BY_HASH))
+        self._out.append(rule.ban(key, seconds))
 
     def close(self) -> None:
         """Gives up the connection. What waits, and whatever still comes, is decided by `on_store_error`."""
@@ -143,6 +155,8 @@ class RedisStore:
                 self._fail("it answered what was not asked")
                 return
             waiting = self._waiting.popleft()
+            if not waiting[0] and reply == b"OK":
+                continue
             if not isinstance(reply, bytes):
                 self._refused(waiting, reply)
                 continue
@@ -160,23 +174,30 @@ class RedisStore:
     def _refused(self, waiting: _Waiting, reply: Reply) -> None:
         """Redis does not decide this check."""
         text = reply.text if isinstance(reply, ErrorReply) else "its answer is not that of the script"
-        checks, resume, asked, retried = waiting
-        if text.startswith("NOSCRIPT") and not retried:
-            rules = [self._rules.get(id(limit)) or self._enter(limit) for limit, _ in checks]
-            self._await(asked)  # it has no more time than before
-            if not self._flushing:
-                self._begin()
-            self._waiting.append((checks, resume, asked, True))
-            self._out.append(script.ask(rules, [key for _, key in checks], in_full=True))
+        checks, resume, _, form = waiting
+        rules = self._rules_of(checks)
+        if text.startswith("NOSCRIPT") and (again := script.with_text(form)) is not None:
+            self._ask_again(rules, waiting, again)
         elif any(phrase in text for phrase in _NO_COUNT):
-            # Somebody else's value under our key: it is this client's trouble alone, and no reason to leave Redis.
-            resume(self._without(checks))
+            if script.is_for_windows(rules, checks, form):  # a ban, perhaps, of which the other script knows
+                self._ask_again(rules, waiting, script.IN_GENERAL)
+            else:
+                # Somebody else's value under our key: it is this client's trouble alone, and no reason to leave Redis.
+                resume(self._without(checks))
         else:
             self._waiting.appendleft(waiting)
             self._fail(brief(text))
 
+    def _ask_again(self, rules: Sequence[Rule], waiting: _Waiting, form: int) -> None:
+        checks, resume, asked, _ = waiting
+        self._await(asked)  # it has no more time than before
+        if not self._flushing:
+            self._begin()
+        self._waiting.append((checks, resume, asked, form))
+        self._out.append(script.ask(rules, checks, form))
+
     def _without(self, checks: Sequence[Check]) -> Sequence[Decision]:
-        for limit, _ in checks:
+        for limit, _, _ in checks:
             self._on_error(limit)
         return decide_without(checks, self._local)
 
@@ -188,29 +209,39 @@ class RedisStore:
         rule = self._rules[id(limit)] = Rule(limit, self._prefix)
         return rule
 
+    def _rules_of(self, checks: Sequence[Check]) -> list[Rule]:
+        return [self._rules.get(id(limit)) or self._enter(limit) for limit, _, _ in checks]
+
     def _remember(self, waiting: _Waiting, decisions: Sequence[Decision]) -> None:
         checks, _, asked, _ = waiting
-        for (limit, key), decision in zip(checks, decisions, strict=True):
-            if decision.remaining > 0 or (len(decisions) > 1 and checks.count((limit, key)) > 1):
+        for (limit, key, cost), decision in zip(checks, decisions, strict=True):
+            if decision.remaining > 0 or sum(one[:2] == (limit, key) for one in checks) > 1:
                 continue  # of a limit that stands twice in a refused request, the second says less than there is
             rule = self._rules.get(id(limit)) or self._enter(limit)
-            if decision.allowed and not rule.is_window:
-                continue  # the next one may pass long before all of the limit is there again
-            if len(rule.over) >= _OVER:
-                rule.over.clear()
+            is_ban = isinstance(decision, Banned)
+            if not is_ban and not rule.is_window and (decision.allowed or cost > 1):
+                continue  # the next one, or a smaller one, may pass long before what was said
+            if not is_ban and limit.limit.count_refused:
+                continue  # Redis must know of each
             # From the moment of asking, not of the answer, and without the millisecond that has begun: never refused
             # for longer than Redis itself would.
-            rule.over[key] = asked + decision.reset_after / 1_000_000 - script.TICK
+            self._note(rule, key, asked + decision.reset_after / 1_000_000 - script.TICK, is_ban=is_ban)
+
+    def _note(self, rule: Rule, key: bytes, until: float, *, is_ban: bool) -> None:
+        if len(rule.over) >= _OVER:
+            rule.over.clear()
+        rule.over[key] = until, is_ban
 
     def _refusal(self, rule: Rule, key: bytes) -> Decision | None:
-        left = rule.over[key] - self._loop.time()
+        until, is_ban = rule.over[key]
+        left = until - self._loop.time()
         if left > 0:
-            return Decision(False, rule.limit, 0, max(1, int(left * 1_000_000)))
+            return (Banned if is_ban else Decision)(False, rule.limit, 0, max(1, int(left * 1_000_000)))
         del rule.over[key]
         return None
 
     def _refusals(self, rules: Sequence[Rule], checks: Sequence[Check]) -> list[Decision]:
-        known = [self._refusal(rule, key) for rule, (_, key) in zip(rules, checks, strict=True) if key in rule.over]
+        known = [self._refusal(rule, key) for rule, (_, key, _) in zip(rules, checks, strict=True) if key in rule.over]
         return [refusal for refusal in known if refusal is not None]
 
     # The connection and its failures.
@@ -285,6 +316,10 @@ class RedisStore:
         for checks, resume, _, _ in waiting:
             # Each in its own call, so that an error in one does not keep the others from being answered.
             self._loop.call_soon(resume, self._without(checks))
+
+
+def _done(decisions: Sequence[Decision]) -> None:
+    """What waits for a ban."""
 
 
 async def check(store: config.Store, timeout: float = 2.0) -> str | None:  # noqa: ASYNC109

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from hashlib import sha1
 from math import ceil
 
-from headgate.limits.decision import Decision
+from headgate.limits.decision import Banned, Decision, Delayed
 from headgate.limits.keys import limit_identity
 from headgate.limits.meter import Meter
 from headgate.model.config import Rate
@@ -25,6 +25,7 @@ from headgate.store import general
 from headgate.store.base import Check, settle
 from headgate.store.resp import command
 
+_VERDICTS = (b"0", b"1", b"2", b"3")  # of the general script: refused, allowed, delayed, banned
 _LONGEST = 2 * 366 * 86_400_000  # milliseconds; a period is a year at the most, and some look back at one more
 _MOST = 2**63 - 1  # of a number in Redis
 _ASKED = 1024  # commands of a limit that are kept, a quarter of a kilobyte each
@@ -89,48 +90,76 @@ def period_ms(rate: Rate) -> int:
 class Rule:
     """A limit as Redis is told of it. It holds the limit, so that its id() stays its own.
 
-    is_window: whether it is a fixed window. arguments, in_general: what the two scripts are told of it.
-    over: keys known to be at their limit, and until when (on the loop's clock). asked: what `ask` returned, by key.
+    is_window: whether it is a fixed window, and is_plain: one that the script for windows can decide.
+    arguments, in_general: what the two scripts are told of it. asked: what `ask` returned, by key.
+    over: keys known to be at their limit, until when (on the loop's clock), and whether they are banned.
     """
 
-    __slots__ = ("_prefix", "arguments", "asked", "in_general", "is_window", "limit", "over")
+    __slots__ = ("_prefix", "arguments", "asked", "in_general", "is_plain", "is_window", "limit", "over")
 
     def __init__(self, limit: LimitState, prefix: str) -> None:
         rate = limit.limit.rate
         self.limit = limit
-        self.over: dict[bytes, float] = {}
+        self.over: dict[bytes, tuple[float, bool]] = {}
         self.asked: dict[bytes, bytes] = {}
         self._prefix = f"{prefix}:{limit_identity(limit.limit)}:".encode("utf-8", "surrogateescape")
         meter = Meter(limit.limit)
         self.is_window = meter.is_window
+        self.is_plain = meter.is_window and meter.is_plain
         period, unit = (period_ms(rate), 1000) if meter.is_window else (meter.period, meter.unit)
         self.arguments = command(rate.limit, period)[4:]
-        self.in_general = command(general.KINDS[limit.limit.algorithm], rate.limit, period, meter.burst, unit)[4:]
+        kind, mode = general.KINDS[limit.limit.algorithm], b"r" if meter.counts_refused else b"-"
+        self.in_general = command(kind, rate.limit, period, meter.burst, unit, meter.delay, mode)[4:]
 
     def ask(self, key: bytes) -> bytes:
         """The command that decides this one limit. It is kept, for a client that asks once mostly asks again."""
         if len(self.asked) >= _ASKED:
             self.asked.clear()
-        command = self.asked[key] = ask([self], [key])
+        command = self.asked[key] = ask([self], [(self.limit, key, 1)])
         return command
+
+    def ban(self, key: bytes, seconds: float) -> bytes:
+        """The command that bans a key: a word in the place of its count, which the script for windows fails at."""
+        left = b"%d" % max(1, ceil(seconds * 1000))
+        return b"*5\r\n$3\r\nSET\r\n%b$3\r\nban\r\n$2\r\nPX\r\n$%d\r\n%b\r\n" % (self.key(key), len(left), left)
 
     def key(self, key: bytes) -> bytes:
         """The name of the key in Redis, as a bulk string."""
         return b"$%d\r\n%b%b\r\n" % (len(self._prefix) + len(key), self._prefix, key)
 
 
-def ask(rules: Sequence[Rule], keys: Sequence[bytes], in_full: bool = False) -> bytes:
-    """The command that decides several limits at once. in_full: with the script's text, for a Redis that lost it."""
+BY_HASH, WITH_TEXT, IN_GENERAL, IN_GENERAL_WITH_TEXT = range(4)
+
+
+def with_text(form: int) -> int | None:
+    """The form that asks the same of a Redis that lost the script; None where it was that already."""
+    return None if form & WITH_TEXT else form | WITH_TEXT
+
+
+def is_for_windows(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH) -> bool:
+    """Whether the script for windows decides these checks."""
+    return form < IN_GENERAL and all(
+        rule.is_plain and cost == 1 for rule, (_, _, cost) in zip(rules, checks, strict=True)
+    )
+
+
+def ask(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH) -> bytes:
+    """The command that decides several limits at once. form: which script, and whether by its hash or with its text."""
     count = b"%d" % len(rules)
-    are_windows = all(rule.is_window for rule in rules)
-    by_hash, with_text = _WINDOWS if are_windows else _GENERAL
+    for_windows = is_for_windows(rules, checks, form)
+    arguments = [rule.arguments for rule in rules]
+    if not for_windows:
+        costs = [b"%d" % cost for _, _, cost in checks]
+        arguments = [
+            b"%b$%d\r\n%b\r\n" % (rule.in_general, len(cost), cost) for rule, cost in zip(rules, costs, strict=True)
+        ]
     return b"".join(
         (
-            b"*%d\r\n" % (3 + (3 if are_windows else 6) * len(rules)),
-            with_text if in_full else by_hash,
+            b"*%d\r\n" % (3 + (3 if for_windows else 9) * len(rules)),
+            (_WINDOWS if for_windows else _GENERAL)[form & WITH_TEXT],
             b"$%d\r\n%b\r\n" % (len(count), count),
-            *[rule.key(key) for rule, key in zip(rules, keys, strict=True)],
-            *[rule.arguments if are_windows else rule.in_general for rule in rules],
+            *[rule.key(key) for rule, (_, key, _) in zip(rules, checks, strict=True)],
+            *arguments,
         )
     )
 
@@ -149,19 +178,25 @@ def decisions(line: bytes, checks: Sequence[Check]) -> list[Decision]:
         return _in_general(fields, checks)
     found = [
         _decision(limit, int(count), int(left))
-        for (limit, _), count, left in zip(checks, fields[::2], fields[1::2], strict=True)
+        for (limit, _, _), count, left in zip(checks, fields[::2], fields[1::2], strict=True)
     ]
-    settle(found)
+    settle(found, checks)
     return found
 
 
 def _in_general(fields: list[bytes], checks: Sequence[Check]) -> list[Decision]:
-    found = []
-    for (limit, _), allowed, remaining, left in zip(checks, fields[::3], fields[1::3], fields[2::3], strict=True):
-        if allowed not in (b"0", b"1") or not 0 <= int(remaining) <= _MOST or not 0 < int(left) <= _LONGEST * 1000:
+    found: list[Decision] = []
+    for (limit, _, _), verdict, remaining, left in zip(checks, fields[::3], fields[1::3], fields[2::3], strict=True):
+        number = int(remaining)
+        if verdict not in _VERDICTS or not 0 <= number <= _MOST or not 0 <= int(left) <= _LONGEST * 1000:
             raise ValueError("not a decision")
-        found.append(Decision(allowed == b"1", limit, int(remaining), int(left)))
-    settle(found)
+        if verdict == b"2":
+            delayed = Delayed(True, limit, 0, int(left))
+            delayed.wait = number
+            found.append(delayed)
+        else:
+            found.append((Banned if verdict == b"3" else Decision)(verdict == b"1", limit, number, int(left)))
+    settle(found, checks)
     return found
 
 

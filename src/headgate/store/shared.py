@@ -20,9 +20,9 @@ import time
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
-from headgate.limits.decision import Decision
+from headgate.limits.decision import Banned, Decision, decision
 from headgate.limits.keys import limit_identity
-from headgate.limits.meter import Meter
+from headgate.limits.meter import BANNED, Meter
 from headgate.model.snapshot import LimitState
 from headgate.store import stripes
 from headgate.store.base import Check, Resume, settle, undecided
@@ -45,14 +45,15 @@ _Place = tuple[int, int, Callable[..., bool], Stripe]  # hash, the slot's cell w
 class _Entry:
     """A limit, ready for use. It holds the limit, so that its id() stays its own."""
 
-    __slots__ = ("decide", "hash_key", "is_window", "limit", "most", "places")
+    __slots__ = ("counts_refused", "decide", "hash_key", "is_plain_window", "limit", "most", "places")
 
     def __init__(self, limit: LimitState, seed: bytes) -> None:
         self.limit = limit
         self.most = limit.limit.rate.limit
         meter = Meter(limit.limit)
         self.decide = meter.decide
-        self.is_window = meter.is_window
+        self.counts_refused = meter.counts_refused
+        self.is_plain_window = meter.is_window and meter.is_plain
         self.hash_key = blake2b(limit_identity(limit.limit).encode(), key=seed).digest()
         self.places: dict[bytes, _Place] = {}
 
@@ -107,7 +108,7 @@ class SharedStore:
         """
         if len(checks) != 1:
             return self._hit_all(checks)
-        limit, key = checks[0]
+        limit, key, cost = checks[0]
         entry = self._entries.get(id(limit)) or self._enter(limit)
         hash_, at, acquire, stripe = entry.places.get(key) or self._place(entry, key)
         if not acquire(False) and not stripe.wait():
@@ -118,19 +119,32 @@ class SharedStore:
         try:
             # The clock is read under the lock: a window then never seems to begin in another process's future.
             now = self._clock()
-            if cells[at] != hash_ or not entry.is_window:
-                return [self._hit_in_full(entry, key, now)]
+            if cells[at] != hash_ or not entry.is_plain_window or cost != 1:
+                return [self._hit_in_full(entry, key, now, cost)]
             left = cells[at + 1] - now
             if left <= 0:
-                return [self._hit_in_full(entry, key, now)]
+                return [self._hit_in_full(entry, key, now, cost)]
             count = cells[at + 2]
             if count < entry.most:
                 cells[at + 2] = count = count + 1
                 return [Decision(True, limit, entry.most - count, left)]
+            if count == BANNED:
+                return [Banned(False, limit, 0, left)]
             return [Decision(False, limit, 0, left)]
         finally:
             cells[owner] = 0
             stripe.release()
+
+    def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
+        """Refuses the key from now on, for so long."""
+        entry = self._entries.get(id(limit)) or self._enter(limit)
+        hash_, at, _, stripe = entry.places.get(key) or self._place(entry, key)
+        if stripe.enter():
+            try:
+                now = self._clock()
+                self._write(self._find(hash_, at, now), hash_, BANNED, now + round(seconds * 1_000_000))
+            finally:
+                stripe.leave()
 
     def close(self) -> None:
         """Closes the descriptor; the mapping goes with the process, because locks live in it."""
@@ -138,7 +152,7 @@ class SharedStore:
             os.close(self._fd)
             self._fd = -1
 
-    def _hit_in_full(self, entry: _Entry, key: bytes, now: int) -> Decision:
+    def _hit_in_full(self, entry: _Entry, key: bytes, now: int, cost: int) -> Decision:
         """The decision for a key, wherever its slot is and whatever its state."""
         hash_, at, acquire, stripe = entry.places[key]
         cells = self._cells
@@ -148,10 +162,10 @@ class SharedStore:
             entry.places[key] = hash_, at, acquire, stripe
         if cells[at] == hash_:
             value, ends = cells[at + 2], cells[at + 1]
-        after = entry.decide(value, ends, now)
-        if after.allowed:
+        after = entry.decide(value, ends, now, cost)
+        if after.allowed or entry.counts_refused:
             self._write(at, hash_, after.value, after.ends)
-        return Decision(after.allowed, entry.limit, after.remaining, after.reset_after)
+        return decision(after, entry.limit, value == BANNED)
 
     def _enter(self, limit: LimitState) -> _Entry:
         if len(self._entries) >= _ENTRIES:
@@ -197,38 +211,41 @@ class SharedStore:
 
     def _hit_all(self, checks: Sequence[Check]) -> Sequence[Decision]:
         """The decisions over several limits, under the locks of all of them."""
-        entries = [self._entries.get(id(limit)) or self._enter(limit) for limit, _ in checks]
+        entries = [self._entries.get(id(limit)) or self._enter(limit) for limit, _, _ in checks]
         places = [
-            entry.places.get(key) or self._place(entry, key) for entry, (_, key) in zip(entries, checks, strict=True)
+            entry.places.get(key) or self._place(entry, key) for entry, (_, key, _) in zip(entries, checks, strict=True)
         ]
         held: list[Stripe] = []
         try:
             for stripe in sorted({place[3] for place in places}, key=lambda stripe: stripe.index):
                 if not stripe.enter():
-                    return [undecided(limit) for limit, _ in checks]
+                    return [undecided(limit) for limit, _, _ in checks]
                 held.append(stripe)
-            return self._decide(entries, places)
+            return self._decide(entries, places, checks)
         finally:
             for stripe in held:
                 stripe.leave()
 
-    def _decide(self, entries: list[_Entry], places: list[_Place]) -> list[Decision]:
+    def _decide(self, entries: list[_Entry], places: list[_Place], checks: Sequence[Check]) -> list[Decision]:
         now = self._clock()
         cells = self._cells
         taken: dict[int, tuple[int, int, int]] = {}  # hash -> slot, value, ends
+        kept: list[int] = []  # of them those that count although the request is refused
         claimed: list[int] = []
         decisions = []
-        for entry, (hash_, at, _, _) in zip(entries, places, strict=True):
+        for entry, (hash_, at, _, _), (_, _, cost) in zip(entries, places, checks, strict=True):
             if hash_ in taken:  # the same limit and key twice in one decision counts twice
                 at, value, ends = taken[hash_]
             else:
                 at = at if cells[at] == hash_ else self._find(hash_, at, now, claimed)
                 value, ends = (cells[at + 2], cells[at + 1]) if cells[at] == hash_ else (0, 0)
                 claimed.append(at)
-            after = entry.decide(value, ends, now)
+            after = entry.decide(value, ends, now, cost)
             taken[hash_] = at, after.value, after.ends
-            decisions.append(Decision(after.allowed, entry.limit, after.remaining, after.reset_after))
-        if settle(decisions):
-            for hash_, (at, value, ends) in taken.items():
-                self._write(at, hash_, value, ends)
+            if entry.counts_refused:
+                kept.append(hash_)
+            decisions.append(decision(after, entry.limit, value == BANNED))
+        for hash_ in taken if settle(decisions, checks) else kept:
+            at, value, ends = taken[hash_]
+            self._write(at, hash_, value, ends)
         return decisions

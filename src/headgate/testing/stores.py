@@ -65,13 +65,13 @@ class Subject:
 def exactly_the_limit_passes(subject: Subject) -> None:
     """Of many requests in one window as many pass as the limit says, and they are the first ones."""
     limit = subject.limit(5)
-    assert [subject.passes((limit, b"k")) for _ in range(12)] == [True] * 5 + [False] * 7
+    assert [subject.passes((limit, b"k", 1)) for _ in range(12)] == [True] * 5 + [False] * 7
 
 
 def remaining_counts_down(subject: Subject) -> None:
     """Each decision says how many more would pass and when the window ends."""
     limit = subject.limit(3)
-    decisions = [subject.hit((limit, b"k"))[0] for _ in range(4)]
+    decisions = [subject.hit((limit, b"k", 1))[0] for _ in range(4)]
     assert [decision.remaining for decision in decisions] == [2, 1, 0, 0]
     assert all(decision.limit is limit and not decision.unavailable for decision in decisions)
     period = subject.period * 1_000_000
@@ -82,48 +82,48 @@ def remaining_counts_down(subject: Subject) -> None:
 def the_window_ends(subject: Subject) -> None:
     """After a period the whole limit is there again, and not a moment before."""
     limit = subject.limit(2)
-    assert [subject.passes((limit, b"k")) for _ in range(3)] == [True, True, False]
+    assert [subject.passes((limit, b"k", 1)) for _ in range(3)] == [True, True, False]
     subject.advance(subject.period / 2)
-    assert not subject.passes((limit, b"k"))
+    assert not subject.passes((limit, b"k", 1))
     subject.advance(subject.period / 2)
-    assert [subject.passes((limit, b"k")) for _ in range(3)] == [True, True, False]
+    assert [subject.passes((limit, b"k", 1)) for _ in range(3)] == [True, True, False]
 
 
 def refused_costs_nothing(subject: Subject) -> None:
     """Refused requests neither count in the next window nor make this one longer."""
     limit = subject.limit(1)
-    assert subject.passes((limit, b"k"))
+    assert subject.passes((limit, b"k", 1))
     for _ in range(10):
-        assert not subject.passes((limit, b"k"))
+        assert not subject.passes((limit, b"k", 1))
         subject.advance(subject.period / 10)
-    assert subject.passes((limit, b"k"))
+    assert subject.passes((limit, b"k", 1))
 
 
 def keys_are_apart(subject: Subject) -> None:
     """Whatever bytes two keys are made of, one is not counted for the other."""
     limit = subject.limit(1)
     keys = [b"a", b"b", b"a:b", b"a b", b"", b"a\r\nb", b"\x00", b"\xff", b"k" * 300]
-    assert all(subject.passes((limit, key)) for key in keys)
-    assert not any(subject.passes((limit, key)) for key in keys)
+    assert all(subject.passes((limit, key, 1)) for key in keys)
+    assert not any(subject.passes((limit, key, 1)) for key in keys)
 
 
 def limits_are_apart(subject: Subject) -> None:
     """Two limits count the same key each for itself."""
     one, other = subject.limit(1, "one"), subject.limit(1, "other")
-    assert subject.passes((one, b"k"))
-    assert subject.passes((other, b"k"))
-    assert not subject.passes((one, b"k"))
-    assert not subject.passes((other, b"k"))
+    assert subject.passes((one, b"k", 1))
+    assert subject.passes((other, b"k", 1))
+    assert not subject.passes((one, b"k", 1))
+    assert not subject.passes((other, b"k", 1))
 
 
 def all_are_taken_or_none(subject: Subject) -> None:
     """A request that one limit refuses takes nothing from the others, wherever the refusing limit stands."""
     wide, narrow = subject.limit(5, "wide"), subject.limit(1, "narrow")
-    assert subject.passes((wide, b"k"), (narrow, b"k"))
+    assert subject.passes((wide, b"k", 1), (narrow, b"k", 1))
     for _ in range(3):
-        assert not subject.passes((wide, b"k"), (narrow, b"k"))
-        assert not subject.passes((narrow, b"k"), (wide, b"k"))
-    decision = subject.hit((wide, b"k"))[0]
+        assert not subject.passes((wide, b"k", 1), (narrow, b"k", 1))
+        assert not subject.passes((narrow, b"k", 1), (wide, b"k", 1))
+    decision = subject.hit((wide, b"k", 1))[0]
     assert decision.allowed
     assert decision.remaining == 3
 
@@ -131,8 +131,8 @@ def all_are_taken_or_none(subject: Subject) -> None:
 def a_refusal_names_its_limit(subject: Subject) -> None:
     """Of several limits those that refuse are not allowed and the others are, with what they have left."""
     wide, narrow = subject.limit(5, "wide"), subject.limit(1, "narrow")
-    subject.hit((wide, b"other"), (narrow, b"k"))
-    decisions = {decision.limit.limit.name: decision for decision in subject.hit((wide, b"k"), (narrow, b"k"))}
+    subject.hit((wide, b"other", 1), (narrow, b"k", 1))
+    decisions = {decision.limit.limit.name: decision for decision in subject.hit((wide, b"k", 1), (narrow, b"k", 1))}
     refusal = decisions[narrow.limit.name]
     assert not refusal.allowed
     assert refusal.remaining == 0
@@ -145,42 +145,42 @@ def a_refusal_names_its_limit(subject: Subject) -> None:
 def one_limit_twice_counts_twice(subject: Subject) -> None:
     """A decision that names the same limit and key twice takes two, and never one over the limit."""
     limit = subject.limit(3)
-    assert subject.passes((limit, b"k"), (limit, b"k"))
-    assert not subject.passes((limit, b"k"), (limit, b"k"))
-    assert subject.passes((limit, b"k"))
-    assert not subject.passes((limit, b"k"))
+    assert subject.passes((limit, b"k", 1), (limit, b"k", 1))
+    assert not subject.passes((limit, b"k", 1), (limit, b"k", 1))
+    assert subject.passes((limit, b"k", 1))
+    assert not subject.passes((limit, b"k", 1))
 
 
 def a_changed_rate_begins_anew(subject: Subject) -> None:
     """A limit of the same name with another rate is not read from the old one's counts."""
     for most, period in ((1, subject.period), (2, subject.period), (1, subject.period * 2)):
         limit = subject.limit(most, period=period)
-        assert [subject.passes((limit, b"k")) for _ in range(most + 1)] == [True] * most + [False]
+        assert [subject.passes((limit, b"k", 1)) for _ in range(most + 1)] == [True] * most + [False]
 
 
 def every_algorithm_passes_its_limit_at_once(subject: Subject) -> None:
     """Whatever the algorithm, so many pass, the next does not, and limits of different ones can be asked together."""
     limits = [subject.limit(3, algorithm, 60 * subject.period, algorithm) for algorithm in ALGORITHMS]
     for limit in limits:
-        assert [subject.hit((limit, b"k"))[0].remaining for _ in range(3)] == [2, 1, 0]
-        assert not subject.passes((limit, b"k"))
-    checks = [(limit, b"l") for limit in limits]
+        assert [subject.hit((limit, b"k", 1))[0].remaining for _ in range(3)] == [2, 1, 0]
+        assert not subject.passes((limit, b"k", 1))
+    checks = [(limit, b"l", 1) for limit in limits]
     assert [subject.passes(*checks) for _ in range(4)] == [True, True, True, False]
     for limit in limits:
-        assert subject.passes((limit, b"m"))
-        assert not subject.passes(*checks[1:], (limit, b"m"))
-        assert subject.hit((limit, b"m"))[0].remaining == 1
+        assert subject.passes((limit, b"m", 1))
+        assert not subject.passes(*checks[1:], (limit, b"m", 1))
+        assert subject.hit((limit, b"m", 1))[0].remaining == 1
 
 
 def what_is_refused_passes_when_it_was_said(subject: Subject) -> None:
     """Whatever the algorithm, a refused request passes after `reset_after`."""
     for algorithm in ALGORITHMS:
         limit = subject.limit(2, algorithm, algorithm=algorithm)
-        assert [subject.passes((limit, b"k")) for _ in range(2)] == [True, True]
-        refusal = subject.hit((limit, b"k"))[0]
+        assert [subject.passes((limit, b"k", 1)) for _ in range(2)] == [True, True]
+        refusal = subject.hit((limit, b"k", 1))[0]
         assert 0 < refusal.reset_after <= 2_000_000 * subject.period
         subject.advance(refusal.reset_after / 1_000_000)
-        assert subject.passes((limit, b"k"))
+        assert subject.passes((limit, b"k", 1))
 
 
 CONTRACT: tuple[Callable[[Subject], None], ...] = (

@@ -36,8 +36,9 @@ from headgate.errors import (
 from headgate.http1.request import RequestHead
 from headgate.http1.response import UNTIL_CLOSE, ResponseHead
 from headgate.http1.upgrade import allowed
-from headgate.limits.decision import Decision
+from headgate.limits.decision import Decision, Delayed
 from headgate.model.config import Timeouts
+from headgate.store.base import Check
 from headgate.wire.cells import ServerCell
 from headgate.worker.absent import Absent
 from headgate.worker.answers import limit_fields, longest_refusal
@@ -212,7 +213,9 @@ class Exchange:
                     client.deadline = self._until  # the store keeps its own
                     yield
                     decisions = self._event  # type: ignore[assignment]
-                self._admit(decisions, route)  # type: ignore[arg-type]
+                self._admit(asked, decisions, route)  # type: ignore[arg-type]
+                if route.delays:
+                    yield from self._hold(decisions)  # type: ignore[arg-type]
             if route.tried:
                 self._try(route)
             # choose and forward
@@ -260,15 +263,29 @@ class Exchange:
         if self.client.exchange is self:
             self.client.ended(not head.close)
 
-    def _admit(self, decisions: Sequence[Decision], route: LiveRoute) -> None:
+    def _admit(self, asked: Sequence[Check], decisions: Sequence[Decision], route: LiveRoute) -> None:
         """Goes on when every limit allows it."""
         refusals = self._worker.account.decided(decisions)
         if refusals:
             self.decisions = refusals
+            if route.bans:
+                self._worker.bans.refused(asked, refusals)
             longest = longest_refusal(refusals)
             raise StoreUnavailable("limit not known") if longest.unavailable else Limited(longest.limit.limit.name)
         if route.tells:
             self.decisions = decisions
+
+    def _hold(self, decisions: Sequence[Decision]) -> Story:
+        """Holds the request back for as long as the limits say that delay it; they have counted it already."""
+        wait = max((decision.wait for decision in decisions if isinstance(decision, Delayed)), default=0)
+        if not wait:
+            return
+        self.client.deadline = self._until
+        timer = self._worker.later(wait / 1_000_000, lambda: self.resume(None))
+        try:
+            yield
+        finally:
+            timer.cancel()
 
     def _try(self, route: LiveRoute) -> None:
         """Counts the request under the limits that are only tried, each for itself; nobody waits for them."""

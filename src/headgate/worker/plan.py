@@ -96,13 +96,16 @@ class LiveLimit(NamedTuple):
 class LiveRoute:
     """A route with what it needs to serve.
 
-    limits: those that decide; tried: those that are only tried. by_address: whether all that decide
+    limits: those that decide; tried: those that are only tried. bans, delays: whether any that decides bans clients or
+    holds requests back. by_address: whether all that decide
     count by the client's address alone. tells: whether every response says what is left of them. unwanted: the statuses
     with which a request goes to another server.
     """
 
     __slots__ = (
+        "bans",
         "by_address",
+        "delays",
         "group",
         "limits",
         "on_client_gone",
@@ -121,6 +124,8 @@ class LiveRoute:
         self.limits = tuple(limit for limit in live if not limit.state.limit.dry_run)
         self.tried = tuple(limit for limit in live if limit.state.limit.dry_run)
         self.by_address = all(limit.key.is_address for limit in self.limits)
+        self.bans = any(limit.state.limit.ban is not None for limit in self.limits)
+        self.delays = any(limit.state.limit.delay for limit in self.limits)
         self.tells = any(limit.state.limit.headers == "always" for limit in self.limits)
         self.timeouts: Timeouts = route.timeouts
         self.retry: Retry = route.retry
@@ -135,7 +140,11 @@ def checks(limits: Sequence[LiveLimit], client: str, head: RequestHead) -> list[
     client: the address that the request is for.
     """
     address = client_ip(client)
-    return [(limit.state, limit.key.read(head, address)) for limit in limits if client not in limit.exempt]
+    return [
+        (limit.state, limit.key.read(head, address), limit.state.limit.cost)
+        for limit in limits
+        if client not in limit.exempt
+    ]
 
 
 class Shared(NamedTuple):

@@ -26,6 +26,7 @@ from headgate.worker.absent import Absent
 from headgate.worker.access_log import LogWriter
 from headgate.worker.account import Account
 from headgate.worker.answers import answer
+from headgate.worker.bans import Bans
 from headgate.worker.downstream import Downstream
 from headgate.worker.exchange import Exchange
 from headgate.worker.guard import Guard
@@ -87,6 +88,7 @@ class Worker:
         self.now = clock()
         self.plan = Plan(Snapshot(0, (), (), ()), None, self._shared, self.now)
         self.store: Store = self._local
+        self.bans = Bans(lambda: self.store)
 
     # Its life.
 
@@ -293,6 +295,10 @@ class Worker:
     def soon(self, callback: Callable[[], None]) -> None:
         """Calls it in the next turn of the loop."""
         self._loop.call_soon(callback)
+
+    def later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Calls it after so many seconds."""
+        return self._loop.call_later(seconds, callback)
 
     def answer(
         self,

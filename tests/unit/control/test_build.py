@@ -146,6 +146,27 @@ REFUSED = {
         "limits.a.on_store_error",
         '(known: allow, deny, local); did you mean "allow"?',
     ),
+    "delay without a schedule": (
+        f'{WEB}[limits.a]\nrate = "1/s"\ndelay = "1s"\n[[routes]]\nupstream = "web"\nlimits = ["a"]',
+        "limits.a.delay",
+        'only with algorithm = "gcra", and this is "fixed_window"',
+    ),
+    "a cost that never passes": (
+        f'{WEB}[limits.a]\nrate = "9/s"\nalgorithm = "gcra"\nburst = 3\ncost = 4\n[[routes]]\nupstream = "web"',
+        "limits.a.cost",
+        "no request would ever pass: 4 (expected at most 3, what passes at once)",
+    ),
+    "a ban without its period": (
+        f'{WEB}[limits.a]\nrate = "9/s"\nban = {{ refusals = 3, within = "1m" }}\n[[routes]]\nupstream = "web"',
+        "limits.a.ban",
+        "period",
+    ),
+    "a ban after nothing": (
+        f'{WEB}[limits.a]\nrate = "9/s"\nban = {{ refusals = 0, within = "1m", period = "1h" }}\n'
+        '[[routes]]\nupstream = "web"',
+        "limits.a.ban.refusals",
+        "0 is out of range",
+    ),
     "limit twice in a route": (
         f'{WEB}[limits.a]\nrate = "1/s"\n[[routes]]\nupstream = "web"\nlimits = ["a", "a"]',
         "routes[0].limits[1]",

@@ -12,5 +12,18 @@ def limit(
     *,
     algorithm: str = "fixed_window",
     burst: int = 0,
+    delay: float = 0.0,
+    count_refused: bool = False,
 ) -> LimitState:
-    return LimitState(Limit(name, Rate(most, period), "client_ip", algorithm, burst, on_store_error), slot=0)
+    return LimitState(
+        Limit(
+            name,
+            Rate(most, period),
+            algorithm=algorithm,
+            burst=burst,
+            on_store_error=on_store_error,
+            delay=delay,
+            count_refused=count_refused,
+        ),
+        slot=0,
+    )

@@ -23,11 +23,11 @@ def test_a_full_store_forgets_what_is_over_first() -> None:
     store = MemoryStore(clock, room=16)
     short, long = limit(1, "short", 1.0), limit(1, "long", 60.0)
     for key in keys(8):
-        store.hit([(short, key)], never)
-        store.hit([(long, key)], never)
+        store.hit([(short, key, 1)], never)
+        store.hit([(long, key, 1)], never)
     clock.advance(1.0)
-    assert store.hit([(long, b"new")], never)[0].allowed
-    assert not any(store.hit([(long, key)], never)[0].allowed for key in keys(8))
+    assert store.hit([(long, b"new", 1)], never)[0].allowed
+    assert not any(store.hit([(long, key, 1)], never)[0].allowed for key in keys(8))
 
 
 def test_a_full_store_forgets_what_ends_soonest_and_lets_a_new_key_pass() -> None:
@@ -35,15 +35,15 @@ def test_a_full_store_forgets_what_ends_soonest_and_lets_a_new_key_pass() -> Non
     store = MemoryStore(clock, room=16)
     one = limit(1)
     for key in keys(17):
-        assert store.hit([(one, key)], never)[0].allowed
+        assert store.hit([(one, key, 1)], never)[0].allowed
         clock.advance(0.001)
-    assert not any(store.hit([(one, key)], never)[0].allowed for key in keys(10, first=7))
-    assert store.hit([(one, b"0")], never)[0].allowed
+    assert not any(store.hit([(one, key, 1)], never)[0].allowed for key in keys(10, first=7))
+    assert store.hit([(one, b"0", 1)], never)[0].allowed
 
 
 def test_a_closed_store_has_forgotten_everything() -> None:
     clock = ManualClock()
     store = MemoryStore(clock)
-    store.hit([(limit(1), b"k")], never)
+    store.hit([(limit(1), b"k", 1)], never)
     store.close()
-    assert store.hit([(limit(1), b"k")], never)[0].allowed
+    assert store.hit([(limit(1), b"k", 1)], never)[0].allowed

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from headgate import errors
-from headgate.limits.decision import Decision
+from headgate.limits.decision import Banned, Decision
 from headgate.model.config import Store as Settings
 from headgate.model.snapshot import LimitState
+from headgate.store import script
 from headgate.store.base import Check
 from headgate.store.memory import MemoryStore
 from headgate.store.redis import RedisStore, check
@@ -56,7 +57,7 @@ class Stage:
 
     async def opened(self) -> None:
         """Waits for the first connection."""
-        assert (await self.ask((limit(name="first"), K)))[0].allowed
+        assert (await self.ask((limit(name="first"), K, 1)))[0].allowed
         self.fake.commands.clear()
 
     def waits(self) -> int:
@@ -96,7 +97,7 @@ def text(decisions: Sequence[Decision]) -> list[str]:
 
 def test_a_check_is_answered_by_redis(play: Callable[..., None]) -> None:
     async def story(stage: Stage) -> None:
-        assert text(await stage.ask((limit(), K))) == ["<per_ip: allowed, 2 left, 60000000 us>"]
+        assert text(await stage.ask((limit(), K, 1))) == ["<per_ip: allowed, 2 left, 60000000 us>"]
         assert stage.fake.commands[0][0] == b"EVALSHA"
         assert not stage.changes
         assert not stage.errors
@@ -106,7 +107,7 @@ def test_a_check_is_answered_by_redis(play: Callable[..., None]) -> None:
 
 def test_the_first_requests_wait_for_the_connection(play: Callable[..., None]) -> None:
     async def story(stage: Stage) -> None:
-        answers = [stage.ask((limit(), K)) for _ in range(3)]
+        answers = [stage.ask((limit(), K, 1)) for _ in range(3)]
         assert not stage.fake.connections
         assert all([(await answer)[0].allowed for answer in answers])
         assert len(stage.fake.commands) == 3
@@ -118,8 +119,8 @@ def test_the_checks_of_one_turn_are_one_write(play: Callable[..., None]) -> None
     async def story(stage: Stage) -> None:
         await stage.opened()
         before = stage.fake.writes
-        answers = [stage.ask((limit(), b"%d" % number)) for number in range(50)]
-        answers.append(stage.ask((limit(2, "a"), K), (limit(2, "b"), K)))
+        answers = [stage.ask((limit(), b"%d" % number, 1)) for number in range(50)]
+        answers.append(stage.ask((limit(2, "a"), K, 1), (limit(2, "b"), K, 1)))
         stage.fake.answer = lambda command: ALLOWED if command[2] == b"1" else b"+1 60 1 60\r\n"
         await asyncio.gather(*answers)
         assert stage.fake.writes == before + 1
@@ -131,7 +132,7 @@ def test_the_checks_of_one_turn_are_one_write(play: Callable[..., None]) -> None
 def test_answers_belong_to_their_questions(play: Callable[..., None]) -> None:
     async def story(stage: Stage) -> None:
         stage.fake.answer = lambda command: b"+%b 60\r\n" % command[3].rpartition(b":")[2]
-        answers = [stage.ask((limit(1000), b"%d" % number)) for number in range(1, 50)]
+        answers = [stage.ask((limit(1000), b"%d" % number, 1)) for number in range(1, 50)]
         assert [(await answer)[0].remaining for answer in answers] == [1000 - number for number in range(1, 50)]
 
     play(story)
@@ -141,18 +142,18 @@ def test_a_client_over_its_limit_is_refused_without_asking_until_its_window_ends
     async def story(stage: Stage) -> None:
         stage.fake.answer = lambda command: REFUSED
         one = limit()
-        assert not (await stage.ask((one, K)))[0].allowed
+        assert not (await stage.ask((one, K, 1)))[0].allowed
         await asyncio.sleep(59.0)
-        (refusal,) = await stage.ask((one, K))
+        (refusal,) = await stage.ask((one, K, 1))
         assert not refusal.allowed
         assert refusal.limit is one
         assert refusal.reset_after == pytest.approx(999_000, abs=1000)
-        assert not (await stage.ask((one, K), (limit(name="b"), K)))[0].allowed
+        assert not (await stage.ask((one, K, 1), (limit(name="b"), K, 1)))[0].allowed
         assert len(stage.fake.commands) == 1
         stage.fake.answer = lambda command: ALLOWED
         await asyncio.sleep(1.0)
-        assert (await stage.ask((one, K)))[0].allowed
-        assert (await stage.ask((one, b"other")))[0].allowed
+        assert (await stage.ask((one, K, 1)))[0].allowed
+        assert (await stage.ask((one, b"other", 1)))[0].allowed
 
     play(story)
 
@@ -161,8 +162,8 @@ def test_the_last_allowed_request_says_enough(play: Callable[..., None]) -> None
     async def story(stage: Stage) -> None:
         stage.fake.answer = lambda command: b"+3 60000\r\n"
         one = limit()
-        assert (await stage.ask((one, K)))[0].allowed
-        assert not (await stage.ask((one, K)))[0].allowed
+        assert (await stage.ask((one, K, 1)))[0].allowed
+        assert not (await stage.ask((one, K, 1)))[0].allowed
         assert len(stage.fake.commands) == 1
 
     play(story)
@@ -177,7 +178,7 @@ def test_what_is_known_of_clients_is_bounded(play: Callable[..., None], monkeypa
         limits = [limit(name=name) for name in "abcdef"]
         for one in limits:
             for number in range(20):
-                assert not (await stage.ask((one, b"%d" % number)))[0].allowed
+                assert not (await stage.ask((one, b"%d" % number, 1)))[0].allowed
         assert len(stage.store._rules) <= 2
         assert all(len(rule.over) <= 4 for rule in stage.store._rules.values())
 
@@ -188,7 +189,7 @@ def test_a_script_that_redis_lost_is_sent_again(play: Callable[..., None]) -> No
     async def story(stage: Stage) -> None:
         await stage.opened()
         stage.fake.answer = lambda command: ALLOWED if command[0] == b"EVAL" else b"-NOSCRIPT No matching script.\r\n"
-        answers = [stage.ask((limit(), b"%d" % number)) for number in range(3)]
+        answers = [stage.ask((limit(), b"%d" % number, 1)) for number in range(3)]
         assert all([(await answer)[0].allowed for answer in answers])
         assert [command[0] for command in stage.fake.commands] == [b"EVALSHA"] * 3 + [b"EVAL"] * 3
         assert not stage.errors
@@ -200,7 +201,7 @@ def test_a_script_that_redis_cannot_keep_is_an_error(play: Callable[..., None]) 
     async def story(stage: Stage) -> None:
         await stage.opened()
         stage.fake.answer = lambda command: b"-NOSCRIPT No matching script.\r\n"
-        assert (await stage.ask((limit(), K)))[0].allowed
+        assert (await stage.ask((limit(), K, 1)))[0].allowed
         assert stage.changes == [True]
 
     play(story)
@@ -217,11 +218,11 @@ def test_a_silent_redis_costs_the_deadline_once(
         stage.fake.answer = lambda command: None
         two = limit(2, on_store_error=on_store_error)
         begin = stage.loop.time()
-        first = await stage.ask((two, K))
+        first = await stage.ask((two, K, 1))
         assert 0.05 <= stage.loop.time() - begin < 0.053
         assert stage.changes == [True]
         begin = stage.loop.time()
-        rest = [(await stage.ask((two, K)))[0] for _ in range(2)]
+        rest = [(await stage.ask((two, K, 1)))[0] for _ in range(2)]
         assert stage.loop.time() == begin
         decisions = [first[0], *rest]
         assert [decision.allowed for decision in decisions] == outcomes
@@ -238,7 +239,7 @@ def test_one_timer_stands_for_all(play: Callable[..., None]) -> None:
         begin = stage.loop.time()
         answers = []
         for number in range(4):
-            answers.append(stage.ask((limit(on_store_error="allow"), b"%d" % number)))
+            answers.append(stage.ask((limit(on_store_error="allow"), b"%d" % number, 1)))
             await asyncio.sleep(0.01)
         stage.fake.say(ALLOWED * 2)  # the first two are answered in time
         await answers[1]
@@ -255,7 +256,7 @@ def test_an_answer_that_lay_unread_while_the_process_was_late_counts(play: Calla
     async def story(stage: Stage) -> None:
         await stage.opened()
         stage.fake.answer = lambda command: None
-        answer = stage.ask((limit(), K))
+        answer = stage.ask((limit(), K, 1))
         await asyncio.sleep(0.049)
         # The clock jumps past the deadline before the loop reads, as when this process was held up.
         stage.loop._selector.now += 0.2  # type: ignore[attr-defined]
@@ -271,14 +272,14 @@ def test_a_late_answer_reaches_nobody(play: Callable[..., None]) -> None:
     async def story(stage: Stage) -> None:
         await stage.opened()
         stage.fake.answer = lambda command: None
-        await stage.ask((limit(on_store_error="allow"), K))
+        await stage.ask((limit(on_store_error="allow"), K, 1))
         old = stage.fake.connections[-1]
         stage.fake.answer = lambda command: b"+1 60\r\n"
         await asyncio.sleep(0.1)
         assert stage.changes == [True, False]
         assert len(stage.fake.connections) == 2
         old.write(REFUSED * 5)
-        assert (await stage.ask((limit(), b"new")))[0].remaining == 2
+        assert (await stage.ask((limit(), b"new", 1)))[0].remaining == 2
 
     play(story)
 
@@ -288,7 +289,7 @@ def test_a_lost_connection_decides_what_waits_at_once(play: Callable[..., None])
         await stage.opened()
         stage.fake.answer = lambda command: None
         begin = stage.loop.time()
-        answers = [stage.ask((limit(on_store_error="allow"), K)) for _ in range(3)]
+        answers = [stage.ask((limit(on_store_error="allow"), K, 1)) for _ in range(3)]
         await asyncio.sleep(0.001)
         stage.fake.drop()
         await asyncio.gather(*answers)
@@ -308,8 +309,8 @@ def test_an_error_in_one_waiting_request_does_not_reach_the_others(play: Callabl
         def fails(decisions: Sequence[Decision]) -> None:
             raise ZeroDivisionError
 
-        assert stage.store.hit([(limit(), K)], fails) is None
-        answer = stage.ask((limit(on_store_error="allow"), K))
+        assert stage.store.hit([(limit(), K, 1)], fails) is None
+        answer = stage.ask((limit(on_store_error="allow"), K, 1))
         assert (await answer)[0].allowed
         assert isinstance(seen[0], ZeroDivisionError)
 
@@ -338,7 +339,7 @@ def test_whatever_redis_says_instead_of_an_answer_opens_the_breaker(
     async def story(stage: Stage) -> None:
         await stage.opened()
         stage.fake.answer = lambda command: error
-        answers = [stage.ask((limit(on_store_error="allow"), b"%d" % number)) for number in range(3)]
+        answers = [stage.ask((limit(on_store_error="allow"), b"%d" % number, 1)) for number in range(3)]
         assert all([(await answer)[0].allowed for answer in answers])
         assert stage.changes == [True]
         assert len(stage.errors) == 3
@@ -358,7 +359,7 @@ def test_numbers_that_redis_cannot_mean_hold_nobody_up(play: Callable[..., None]
     async def story(stage: Stage) -> None:
         await stage.opened()
         stage.fake.answer = lambda command: b"+%b\r\n" % answer
-        decision = (await stage.ask((limit(on_store_error="deny"), K)))[0]
+        decision = (await stage.ask((limit(on_store_error="deny"), K, 1)))[0]
         assert decision.unavailable
         assert stage.changes == [True]
 
@@ -380,8 +381,8 @@ def test_somebody_elses_value_under_a_key_is_the_trouble_of_that_key(play: Calla
     async def story(stage: Stage) -> None:
         stage.fake.answer = answer
         one = limit(on_store_error="deny")
-        assert (await stage.ask((one, b"bad")))[0].unavailable
-        assert (await stage.ask((one, K)))[0].allowed
+        assert (await stage.ask((one, b"bad", 1)))[0].unavailable
+        assert (await stage.ask((one, K, 1)))[0].allowed
         assert not stage.changes
         assert stage.errors == [one]
 
@@ -402,14 +403,14 @@ def test_it_starts_without_redis_and_finds_it_later(
     play: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story(stage: Stage) -> None:
-        assert (await stage.ask((limit(1), K)))[0].allowed
-        assert not (await stage.ask((limit(1), K)))[0].allowed
+        assert (await stage.ask((limit(1), K, 1)))[0].allowed
+        assert not (await stage.ask((limit(1), K, 1)))[0].allowed
         assert stage.changes == [True]
         await asyncio.sleep(30)
         await stage.fake.start()
         await asyncio.sleep(2.0)
         assert stage.changes == [True, False]
-        assert (await stage.ask((limit(3), K)))[0].remaining == 2
+        assert (await stage.ask((limit(3), K, 1)))[0].remaining == 2
 
     caplog.set_level(logging.INFO, "headgate.store")
     play(story, started=False)
@@ -436,7 +437,7 @@ def test_a_redis_that_never_finishes_the_opening_is_given_up(
         stage.fake.opens = False
         stage.fake.answer = lambda command: None
         begin = stage.loop.time()
-        assert (await stage.ask((limit(), K)))[0].allowed
+        assert (await stage.ask((limit(), K, 1)))[0].allowed
         assert stage.loop.time() - begin < 0.053
         await asyncio.sleep(2.5)
         assert len(stage.fake.connections) == 2
@@ -471,11 +472,11 @@ def test_closing_decides_what_waits_and_what_comes(play: Callable[..., None]) ->
     async def story(stage: Stage) -> None:
         await stage.opened()
         stage.fake.answer = lambda command: None
-        answer = stage.ask((limit(on_store_error="deny"), K))
+        answer = stage.ask((limit(on_store_error="deny"), K, 1))
         stage.store.close()
         stage.store.close()
         assert (await answer)[0].unavailable
-        assert (await stage.ask((limit(on_store_error="deny"), K)))[0].unavailable
+        assert (await stage.ask((limit(on_store_error="deny"), K, 1)))[0].unavailable
         await asyncio.sleep(10)
         assert len(stage.fake.openings) == 1
         assert stage.changes == []
@@ -485,7 +486,7 @@ def test_closing_decides_what_waits_and_what_comes(play: Callable[..., None]) ->
 
 def test_closing_before_the_connection_stands(play: Callable[..., None]) -> None:
     async def story(stage: Stage) -> None:
-        answer = stage.ask((limit(), K))
+        answer = stage.ask((limit(), K, 1))
         stage.store.close()
         assert (await answer)[0].allowed
         await asyncio.sleep(10)
@@ -501,10 +502,12 @@ def test_limits_that_disagree_about_a_lost_store_deny_together(play: Callable[..
         stage.fake.drop()
         await asyncio.sleep(1)
         assert stage.changes == [True]
-        assert [decision.allowed for decision in await stage.ask((local, K), (deny, K))] == [True, False]
-        first = await stage.ask((allow, K), (local, K))  # nothing was taken on this machine by the refused request
+        assert [decision.allowed for decision in await stage.ask((local, K, 1), (deny, K, 1))] == [True, False]
+        first = await stage.ask(
+            (allow, K, 1), (local, K, 1)
+        )  # nothing was taken on this machine by the refused request
         assert [decision.allowed for decision in first] == [True, True]
-        second = await stage.ask((allow, K), (local, K))
+        second = await stage.ask((allow, K, 1), (local, K, 1))
         assert [decision.limit for decision in second] == [allow, local]
         assert [decision.allowed for decision in second] == [True, False]
 
@@ -586,3 +589,60 @@ def test_a_place_that_cannot_be_is_a_warning_and_no_crash(tmp_path: Path, url: s
 def test_the_check_refuses_what_is_no_url(tmp_path: Path) -> None:
     with pytest.raises(errors.StoreRefused, match="expected redis://"):
         run_check(tmp_path, lambda command: ALLOWED, url="http://h")
+
+
+def test_a_ban_goes_to_redis_and_is_known_at_once(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: b"+OK\r\n" if command[0] == b"SET" else ALLOWED
+        one = limit()
+        stage.store.ban(one, K, 2.0)
+        (refusal,) = await stage.ask((one, K, 1))
+        assert isinstance(refusal, Banned)
+        assert refusal.reset_after == 2_000_000
+        assert (await stage.ask((one, b"other", 1)))[0].allowed
+        assert stage.fake.commands[0][2:] == [b"ban", b"PX", b"2000"]
+        assert not stage.errors
+        await asyncio.sleep(2.0)
+        assert (await stage.ask((one, K, 1)))[0].allowed
+
+    play(story)
+
+
+def test_a_ban_that_redis_cannot_take_is_no_request_that_waits(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: b"-OOM too much\r\n"
+        stage.store.ban(limit(), K, 2.0)
+        await asyncio.sleep(0.01)
+        assert stage.changes == [True]
+        assert not stage.errors
+
+    play(story)
+
+
+def test_a_ban_is_made_on_this_machine_while_redis_is_down(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        one = limit()
+        await stage.ask((one, K, 1))
+        assert stage.changes == [True]
+        stage.store.ban(one, K, 2.0)
+        assert isinstance((await stage.ask((one, K, 1)))[0], Banned)
+        assert (await stage.ask((one, b"other", 1)))[0].allowed
+
+    play(story, started=False)
+
+
+def test_a_value_that_only_the_other_script_knows_is_asked_for_by_it(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        general = script._GENERAL[0].split(b"\r\n")[3]
+        answers = {general: b"+3 0 7000000\r\n"}
+        stage.fake.answer = lambda command: answers.get(command[1], b"-ERR value is not an integer\r\n")
+        (refusal,) = await stage.ask((limit(), K, 1))
+        assert isinstance(refusal, Banned)
+        assert refusal.reset_after == 7_000_000
+        assert [len(command) for command in stage.fake.commands] == [6, 12]
+        assert not stage.errors
+
+    play(story)

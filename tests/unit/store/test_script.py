@@ -28,17 +28,17 @@ def test_several_limits_are_asked_for_at_once() -> None:
     rules = [Rule(limit(2, "a", 1.0), "p"), Rule(limit(3, "b", 2.0), "p")]
     keys = [b"p:a:client_ip:fixed_window:2/1000000:x\r\n", b"p:b:client_ip:fixed_window:3/2000000:"]
     expected = [b"EVALSHA", SHA, b"2", *keys, b"2", b"1000", b"3", b"2000"]
-    assert parts(script.ask(rules, [b"x\r\n", b""])) == expected
+    assert parts(script.ask(rules, [(rules[0].limit, b"x\r\n", 1), (rules[1].limit, b"", 1)])) == expected
 
 
 def test_the_two_forms_of_one_question_are_the_same() -> None:
     rule = Rule(limit(), "p")
-    assert rule.ask(b"k") == script.ask([rule], [b"k"])
+    assert rule.ask(b"k") == script.ask([rule], [(rule.limit, b"k", 1)])
 
 
 def test_the_script_itself_goes_along_when_asked_to() -> None:
     rule = Rule(limit(), "p")
-    in_full = parts(script.ask([rule], [b"k"], in_full=True))
+    in_full = parts(script.ask([rule], [(rule.limit, b"k", 1)], script.WITH_TEXT))
     assert in_full[:2] == [b"EVAL", script.SOURCE]
     assert in_full[2:] == parts(rule.ask(b"k"))[2:]
 
@@ -50,13 +50,13 @@ def test_the_probe_runs_the_script() -> None:
 def test_the_answer_on_one_limit() -> None:
     one = limit(3)
     for line, expected in ((b"1 60000", "allowed, 2"), (b"3 60000", "allowed, 0"), (b"4 60000", "refused, 0")):
-        (decision,) = script.decisions(line, [(one, b"k")])
+        (decision,) = script.decisions(line, [(one, b"k", 1)])
         assert repr(decision) == f"<per_ip: {expected} left, 60000000 us>"
         assert decision.limit is one
 
 
 def test_the_answer_on_several_limits() -> None:
-    checks = [(limit(5, "a"), b"k"), (limit(1, "b"), b"k")]
+    checks = [(limit(5, "a"), b"k", 1), (limit(1, "b"), b"k", 1)]
     decisions = script.decisions(b"1 60 2 59", checks)
     assert [repr(decision) for decision in decisions] == [
         "<a: allowed, 5 left, 60000 us>",
@@ -66,12 +66,12 @@ def test_the_answer_on_several_limits() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"OK", b"1", b"1 x", b"2 2 3", b"1 2 3 x", b"1 0", b"1 -5", b"1 %b" % (b"9" * 400), b"%b 60" % (b"9" * 400)],
+    [b"", b"OK", b"1", b"1 x", b"4 2 3", b"1 2 3 x", b"1 0", b"1 -5", b"1 %b" % (b"9" * 400), b"%b 60" % (b"9" * 400)],
 )
 @pytest.mark.parametrize("count", [1, 2])
 def test_what_is_no_answer_is_refused(line: bytes, count: int) -> None:
     with pytest.raises(ValueError):
-        script.decisions(line, [(limit(), b"k")] * count)
+        script.decisions(line, [(limit(), b"k", 1)] * count)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headgate.store.base import Check
+from headgate.limits.decision import Banned
+from headgate.limits.meter import ALGORITHMS
+from headgate.store.base import Check, LocalStore
 from headgate.store.memory import MemoryStore
 from headgate.store.shared import SharedStore, monotonic_us
 from headgate.testing.clock import ManualClock
@@ -54,8 +56,16 @@ LIMITS = [
     limit(7, "e", 0.0001, algorithm="gcra", burst=2),
     limit(3, "f", 0.00002, algorithm="sliding_window"),
     limit(10**9, "g", 86400.0 * 365, algorithm="gcra", burst=2),
+    limit(3, "h", 0.00002, count_refused=True),
+    limit(3, "i", 0.00002, algorithm="gcra", burst=2, count_refused=True),
+    limit(3, "j", 0.00002, algorithm="gcra", burst=2, delay=0.00003),
+    limit(3, "k", 0.00002, algorithm="sliding_window", count_refused=True),
 ]
-CHECKS = st.lists(st.tuples(st.sampled_from(LIMITS), st.sampled_from([b"x", b"y"])), min_size=1, max_size=4)
+CHECKS = st.lists(
+    st.tuples(st.sampled_from(LIMITS), st.sampled_from([b"x", b"y"]), st.sampled_from([1, 1, 1, 0, 2, 4])),
+    min_size=1,
+    max_size=4,
+)
 
 
 @settings(max_examples=200, deadline=None)
@@ -70,6 +80,26 @@ def test_every_decision_is_that_of_the_reference(trace: list[tuple[int, list[Che
             assert [repr(decision) for decision in store.hit(checks)] == [repr(decision) for decision in expected]
 
 
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("kind", ["memory", "shared"])
+def test_a_banned_key_is_refused_until_the_ban_is_over(kind: str, algorithm: str) -> None:
+    clock = ManualClock()
+    one, other = limit(5, "one", algorithm=algorithm), limit(5, "other")
+    with shared(clock) as mapped:
+        store: LocalStore = MemoryStore(clock) if kind == "memory" else mapped
+        assert store.hit([(one, b"k", 1)], never)[0].allowed
+        store.ban(one, b"k", 2.0)
+        for _ in range(6):
+            assert isinstance(store.hit([(one, b"k", 1)], never)[0], Banned)
+        both = store.hit([(other, b"k", 1), (one, b"k", 1)], never)
+        assert [(decision.allowed, decision.remaining) for decision in both] == [(True, 5), (False, 0)]
+        assert store.hit([(one, b"l", 1)], never)[0].allowed
+        clock.now += 1_999_999
+        assert store.hit([(one, b"k", 1)], never)[0].reset_after == 1
+        clock.now += 1
+        assert store.hit([(one, b"k", 1)], never)[0].remaining == 4
+
+
 def keys(count: int, first: int = 0) -> list[bytes]:
     return [str(number).encode() for number in range(first, first + count)]
 
@@ -78,12 +108,12 @@ def test_a_full_bucket_gives_a_new_key_the_slot_that_is_over() -> None:
     clock = ManualClock()
     with shared(clock, room=8) as store:
         short, long = limit(1, "short", 1.0), limit(1, "long", 60.0)
-        store.hit([(short, b"k")])
+        store.hit([(short, b"k", 1)])
         for key in keys(7):
-            store.hit([(long, key)])
+            store.hit([(long, key, 1)])
         clock.advance(1.0)
-        assert store.hit([(long, b"new")])[0].allowed
-        assert not any(store.hit([(long, key)])[0].allowed for key in [*keys(7), b"new"])
+        assert store.hit([(long, b"new", 1)])[0].allowed
+        assert not any(store.hit([(long, key, 1)])[0].allowed for key in [*keys(7), b"new"])
 
 
 def test_a_full_bucket_gives_a_new_key_the_slot_that_ends_soonest() -> None:
@@ -91,22 +121,22 @@ def test_a_full_bucket_gives_a_new_key_the_slot_that_ends_soonest() -> None:
     with shared(clock, room=8) as store:
         one = limit(1)
         for key in keys(9):
-            assert store.hit([(one, key)])[0].allowed
+            assert store.hit([(one, key, 1)])[0].allowed
             clock.advance(0.001)
-        assert not any(store.hit([(one, key)])[0].allowed for key in keys(8, first=1))
-        assert store.hit([(one, b"0")])[0].allowed
+        assert not any(store.hit([(one, key, 1)])[0].allowed for key in keys(8, first=1))
+        assert store.hit([(one, b"0", 1)])[0].allowed
 
 
 def test_new_keys_of_one_decision_take_different_slots() -> None:
     with shared(ManualClock(), room=8) as store:
-        checks = [(limit(1, "one"), key) for key in keys(8)]
+        checks = [(limit(1, "one"), key, 1) for key in keys(8)]
         assert all(decision.allowed for decision in store.hit(checks))
         assert not any(store.hit([check])[0].allowed for check in checks)
 
 
 def test_more_new_keys_than_a_bucket_holds_pass_in_one_decision() -> None:
     with shared(ManualClock(), room=8) as store:
-        assert all(decision.allowed for decision in store.hit([(limit(1), key) for key in keys(20)]))
+        assert all(decision.allowed for decision in store.hit([(limit(1), key, 1) for key in keys(20)]))
 
 
 def test_a_key_that_was_evicted_and_came_back_is_found_in_its_new_slot() -> None:
@@ -114,9 +144,9 @@ def test_a_key_that_was_evicted_and_came_back_is_found_in_its_new_slot() -> None
     with shared(clock, room=8) as store:
         two = limit(2)
         for key in keys(9):
-            store.hit([(two, key)])
+            store.hit([(two, key, 1)])
             clock.advance(0.001)
-        assert [store.hit([(two, b"0")])[0].allowed for _ in range(3)] == [True, True, False]
+        assert [store.hit([(two, b"0", 1)])[0].allowed for _ in range(3)] == [True, True, False]
 
 
 def test_another_process_may_have_moved_the_key() -> None:
@@ -125,35 +155,35 @@ def test_another_process_may_have_moved_the_key() -> None:
     here, there = SharedStore(fd, clock), SharedStore(fd, clock)
     os.close(fd)
     two = limit(2)
-    assert here.hit([(two, b"k")])[0].remaining == 1
+    assert here.hit([(two, b"k", 1)])[0].remaining == 1
     for key in keys(8):  # pushes b"k" out and takes its slot
         clock.advance(0.001)
-        there.hit([(two, key)])
+        there.hit([(two, key, 1)])
     clock.advance(0.001)
-    assert there.hit([(two, b"k")])[0].remaining == 1
-    assert here.hit([(two, b"k")])[0].remaining == 0
-    assert not there.hit([(two, b"k")])[0].allowed
+    assert there.hit([(two, b"k", 1)])[0].remaining == 1
+    assert here.hit([(two, b"k", 1)])[0].remaining == 0
+    assert not there.hit([(two, b"k", 1)])[0].allowed
     here.close()
     there.close()
 
 
 def test_a_limit_of_none_refuses_and_takes_no_slot() -> None:
     with shared(ManualClock(), room=8) as store:
-        assert not store.hit([(limit(0), b"k")])[0].allowed
+        assert not store.hit([(limit(0), b"k", 1)])[0].allowed
         for key in keys(8):
-            store.hit([(limit(1), key)])
-        assert not store.hit([(limit(0), b"k")])[0].allowed
-        assert not any(store.hit([(limit(1), key)])[0].allowed for key in keys(8))
+            store.hit([(limit(1), key, 1)])
+        assert not store.hit([(limit(0), b"k", 1)])[0].allowed
+        assert not any(store.hit([(limit(1), key, 1)])[0].allowed for key in keys(8))
 
 
 def test_what_a_process_remembers_of_keys_and_limits_is_bounded() -> None:
     with shared(ManualClock(), room=1 << 16) as store:
         one = limit(1)
         for key in keys(20_000):
-            store.hit([(one, key)])
-        assert not store.hit([(one, b"0")])[0].allowed
+            store.hit([(one, key, 1)])
+        assert not store.hit([(one, b"0", 1)])[0].allowed
         for _ in range(3000):
-            store.hit([(limit(1, "other"), b"k")])
+            store.hit([(limit(1, "other"), b"k", 1)])
         assert len(store._entries) <= 1024
         assert max(len(entry.places) for entry in store._entries.values()) <= 16384
 
@@ -189,19 +219,19 @@ def test_a_slot_torn_by_a_kill_never_refuses(
         three = limit(3)
         for key in keys(8):
             for _ in range(4):
-                store.hit([(three, key)])
+                store.hit([(three, key, 1)])
         if second_window:
             clock.advance(60.0)
         key = b"0" if second_window else b"new"
         monkeypatch.setattr(store, "_cells", Dying(store._cells, 4096 // 8 + 64 * 8))
         try:
-            store.hit([(three, key)])
+            store.hit([(three, key, 1)])
         except Killed:
             survives = True
         else:
             survives = False  # the writes were all done
         monkeypatch.undo()
-        passed = [store.hit([(three, key)])[0].allowed for _ in range(4)]
+        passed = [store.hit([(three, key, 1)])[0].allowed for _ in range(4)]
         assert passed == [True, True, survives or passed[2], False]
 
 
@@ -230,9 +260,9 @@ print("ready", flush=True)
 sys.stdin.readline()
 passed = both = 0
 for number in range(50_000):
-    passed += store.hit([(wide, b"k")])[0].allowed
+    passed += store.hit([(wide, b"k", 1)])[0].allowed
     if number % 8 == 0:
-        checks = [(wide, b"k"), (narrow, b"k")] if number % 16 else [(narrow, b"k"), (wide, b"k")]
+        checks = [(wide, b"k", 1), (narrow, b"k", 1)] if number % 16 else [(narrow, b"k", 1), (wide, b"k", 1)]
         both += all(decision.allowed for decision in store.hit(checks))
 print(passed, both)
 """
@@ -258,9 +288,9 @@ def test_real_processes_together_pass_exactly_the_limit() -> None:
     assert passed + both == 100_000
     assert both <= 10_000
     store = SharedStore(fd)
-    assert not store.hit([(limit(100_000, "wide", 3600.0), b"k")])[0].allowed
+    assert not store.hit([(limit(100_000, "wide", 3600.0), b"k", 1)])[0].allowed
     # What was refused as a pair took nothing from the other limit.
-    narrow = [(limit(10_000, "narrow", 3600.0), b"k")]
+    narrow = [(limit(10_000, "narrow", 3600.0), b"k", 1)]
     assert sum(store.hit(narrow)[0].allowed for _ in range(10_001)) == 10_000 - both
     store.close()
     os.close(fd)

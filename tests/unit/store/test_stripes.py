@@ -65,7 +65,7 @@ def test_others_go_on_when_a_holder_is_killed(memory: int, reaped: bool) -> None
         stores = [SharedStore(memory), SharedStore(memory)]
         three = limit(3)
         begin = time.monotonic()
-        passed = [stores[turn % 2].hit([(three, b"k")])[0].allowed for turn in range(6)]
+        passed = [stores[turn % 2].hit([(three, b"k", 1)])[0].allowed for turn in range(6)]
         assert passed == [True] * 3 + [False] * 3
         assert time.monotonic() - begin < 5.0
         for store in stores:
@@ -76,7 +76,7 @@ def test_a_decision_over_several_limits_goes_on_when_a_holder_is_killed(memory: 
     with Holder(memory) as holder:
         holder.kill()
         store = SharedStore(memory)
-        checks = [(limit(1, name), b"k") for name in "abcdefgh"]
+        checks = [(limit(1, name), b"k", 1) for name in "abcdefgh"]
         assert all(decision.allowed for decision in store.hit(checks))
         assert not any(decision.allowed for decision in store.hit(checks))
         store.close()
@@ -86,7 +86,7 @@ def test_others_go_on_when_one_is_killed_before_it_left_its_name(memory: int) ->
     with Holder(memory, take="stripe.acquire(False)") as holder:
         holder.kill()
         store = SharedStore(memory)
-        assert [store.hit([(limit(1), b"k")])[0].allowed for _ in range(2)] == [True, False]
+        assert [store.hit([(limit(1), b"k", 1)])[0].allowed for _ in range(2)] == [True, False]
         store.close()
 
 
@@ -110,7 +110,7 @@ import sys
 from headgate.store.shared import SharedStore
 from tests.unit.store.limits import limit
 store = SharedStore(int(sys.argv[1]))
-print(sum(store.hit([(limit(500), b"k")])[0].allowed for _ in range(400)))
+print(sum(store.hit([(limit(500), b"k", 1)])[0].allowed for _ in range(400)))
 """
     with Holder(memory) as holder:
         holder.kill()
@@ -126,14 +126,14 @@ def test_a_stopped_holder_is_waited_for_once_and_then_done_without(memory: int) 
         for stripe in store._stripes:
             stripe.patience = 0.02
         allow, deny = limit(1, "a", on_store_error="allow"), limit(1, "a", on_store_error="deny")
-        assert store.hit([(allow, b"k")])[0].allowed
+        assert store.hit([(allow, b"k", 1)])[0].allowed
         begin = time.monotonic()
         for _ in range(100):  # stuck: nobody waits any more
-            refusal = store.hit([(deny, b"k")])[0]
+            refusal = store.hit([(deny, b"k", 1)])[0]
             assert not refusal.allowed
             assert refusal.unavailable
         assert time.monotonic() - begin < 0.5
-        both = store.hit([(allow, b"k"), (deny, b"k")])
+        both = store.hit([(allow, b"k", 1), (deny, b"k", 1)])
         assert [decision.allowed for decision in both] == [True, False]
         store.close()
 

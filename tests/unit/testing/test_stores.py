@@ -16,12 +16,12 @@ from headgate.testing.stores import CONTRACT, Subject, never
 
 class AllowsAll:
     def hit(self, checks: Sequence[Check], resume: Resume) -> Sequence[Decision]:
-        return [Decision(True, limit, limit.limit.rate.limit - 1, 60_000_000) for limit, _ in checks]
+        return [Decision(True, limit, limit.limit.rate.limit - 1, 60_000_000) for limit, _, _ in checks]
 
 
 class RefusesAll:
     def hit(self, checks: Sequence[Check], resume: Resume) -> Sequence[Decision]:
-        return [Decision(False, limit, 0, 60_000_000) for limit, _ in checks]
+        return [Decision(False, limit, 0, 60_000_000) for limit, _, _ in checks]
 
 
 class OneByOne:
@@ -42,10 +42,10 @@ class CountsRefused:
     def hit(self, checks: Sequence[Check], resume: Resume) -> Sequence[Decision]:
         return [self.one(*check) for check in checks]
 
-    def one(self, limit: LimitState, key: bytes) -> Decision:
+    def one(self, limit: LimitState, key: bytes, cost: int) -> Decision:
         rate = limit.limit.rate
-        taken, _ = self.states.get((limit, key), (0, 0))
-        self.states[limit, key] = taken + 1, self.clock() + rate.period * 1_000_000
+        taken, _ = self.states.get((limit, key, 1), (0, 0))
+        self.states[limit, key, 1] = taken + 1, self.clock() + rate.period * 1_000_000
         return Decision(taken < rate.limit, limit, max(0, rate.limit - taken - 1), round(rate.period * 1_000_000))
 
 

@@ -1,0 +1,67 @@
+"""Bans: a client that goes on although it is refused is refused everything for a time.
+
+Refusals are counted by a limit of their own, in the same store and by the same keys, so all workers and machines count
+together. Only refused requests come here; the others pay nothing for it.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from headgate.limits.decision import Banned, Decision
+from headgate.model.config import Ban, Limit, Rate
+from headgate.model.snapshot import LimitState
+from headgate.store.base import Check, Store
+
+logger = logging.getLogger("headgate.worker")
+
+_LIMITS = 1024  # that are remembered
+
+
+class Bans:
+    """What a worker knows of bans."""
+
+    def __init__(self, store: Callable[[], Store]) -> None:
+        """store: gives the one that is used now."""
+        self._store = store
+        self._refusals: dict[LimitState, LimitState] = {}
+
+    def refused(self, checks: Sequence[Check], decisions: Sequence[Decision]) -> None:
+        """A request was refused. decisions: of these checks, or of those of them that refuse."""
+        keys = {id(limit): key for limit, key, _ in checks}
+        for decision in decisions:
+            limit = decision.limit
+            ban = limit.limit.ban
+            if ban is None or decision.allowed or decision.unavailable or isinstance(decision, Banned):
+                continue
+            key = keys[id(limit)]
+            counted = partial(self._counted, limit, key, ban)
+            now = self._store().hit([(self._of(limit, ban), key, 1)], counted)
+            if now is not None:
+                counted(now)
+
+    def _counted(self, limit: LimitState, key: bytes, ban: Ban, decisions: Sequence[Decision]) -> None:
+        refusals = decisions[0]
+        if refusals.unavailable or refusals.remaining:
+            return
+        if refusals.allowed:  # the last one that is borne, told once
+            logger.info(
+                "limit %s: %s is banned for %g s after %d refusals",
+                limit.limit.name,
+                ascii(key.decode("utf-8", "replace")),
+                ban.period,
+                ban.refusals,
+            )
+        self._store().ban(limit, key, ban.period)
+
+    def _of(self, limit: LimitState, ban: Ban) -> LimitState:
+        """The limit of the refusals of a limit."""
+        found = self._refusals.get(limit)
+        if found is None:
+            if len(self._refusals) >= _LIMITS:
+                self._refusals.clear()
+            one = limit.limit
+            rate = Rate(ban.refusals, ban.within)
+            refusals = Limit(f"{one.name}!refusals", rate, one.key, on_store_error=one.on_store_error)
+            found = self._refusals[limit] = LimitState(refusals, limit.slot)
+        return found
