@@ -43,9 +43,23 @@ _Place = tuple[int, int, Callable[..., bool], Stripe]  # hash, the slot's cell w
 
 
 class _Entry:
-    """A limit, ready for use. It holds the limit, so that its id() stays its own."""
+    """A limit, ready for use. It holds the limit, so that its id() stays its own.
 
-    __slots__ = ("counts_refused", "decide", "hash_key", "is_plain_window", "limit", "most", "places")
+    short: for the algorithms that have one, the short way of a request that passes.
+    """
+
+    __slots__ = (
+        "burst",
+        "counts_refused",
+        "decide",
+        "hash_key",
+        "is_plain_window",
+        "limit",
+        "most",
+        "period",
+        "places",
+        "short",
+    )
 
     def __init__(self, limit: LimitState, seed: bytes) -> None:
         self.limit = limit
@@ -54,8 +68,41 @@ class _Entry:
         self.decide = meter.decide
         self.counts_refused = meter.counts_refused
         self.is_plain_window = meter.is_window and meter.is_plain
+        self.period = meter.period
+        self.burst = meter.burst * meter.period
+        is_plain = meter.is_plain and meter.unit == 1 and meter.most > 0
+        self.short = _SHORT.get(limit.limit.algorithm) if is_plain else None
         self.hash_key = blake2b(limit_identity(limit.limit).encode(), key=seed).digest()
         self.places: dict[bytes, _Place] = {}
+
+
+def _short_gcra(entry: _Entry, cells: memoryview, at: int, now: int) -> Decision | None:
+    """What `gcra.step` says to a request that passes, and writes it; None for all others, and they change nothing."""
+    most, value = entry.most, cells[at + 2]
+    wanted = (cells[at + 1] - now) * most - value
+    wanted = wanted + entry.period if wanted > 0 else entry.period
+    if wanted > entry.burst or value == BANNED:
+        return None
+    until = -(-wanted // most)
+    cells[at + 2] = until * most - wanted
+    cells[at + 1] = now + until
+    return Decision(True, entry.limit, (entry.burst - wanted) // entry.period, until)
+
+
+def _short_sliding_window(entry: _Entry, cells: memoryview, at: int, now: int) -> Decision | None:
+    """The same of `sliding_window.step`, for a request in the window of the one before it."""
+    value, period = cells[at + 2], entry.period
+    left = cells[at + 1] - now  # of two periods
+    if not period < left <= 2 * period or value == BANNED:
+        return None
+    room = (entry.most - (value >> 32)) * period - (value & 0xFFFFFFFF) * (left - period)
+    if room < period:
+        return None
+    cells[at + 2] = value + (1 << 32)
+    return Decision(True, entry.limit, room // period - 1, left)
+
+
+_SHORT = {"gcra": _short_gcra, "sliding_window": _short_sliding_window}
 
 
 def monotonic_us() -> int:
@@ -119,7 +166,11 @@ class SharedStore:
         try:
             # The clock is read under the lock: a window then never seems to begin in another process's future.
             now = self._clock()
-            if cells[at] != hash_ or not entry.is_plain_window or cost != 1:
+            if cells[at] != hash_ or cost != 1:
+                return [self._hit_in_full(entry, key, now, cost)]
+            if entry.short is not None and (passed := entry.short(entry, cells, at, now)) is not None:
+                return [passed]
+            if not entry.is_plain_window:
                 return [self._hit_in_full(entry, key, now, cost)]
             left = cells[at + 1] - now
             if left <= 0:

@@ -81,6 +81,27 @@ def test_every_decision_is_that_of_the_reference(trace: list[tuple[int, list[Che
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
+@settings(max_examples=150, deadline=None)
+@given(
+    gaps=st.lists(st.sampled_from([0, 0, 1, 2, 3, 7, 20, 45]), min_size=10, max_size=80),
+    most=st.integers(1, 7),
+    period=st.integers(1, 40),
+    burst=st.integers(1, 5),
+)
+def test_the_usual_request_takes_a_shorter_way_to_the_same_decision(
+    algorithm: str, gaps: list[int], most: int, period: int, burst: int
+) -> None:
+    clock = ManualClock()
+    one = limit(most, "one", period / 1e6, algorithm=algorithm, burst=burst if algorithm == "gcra" else 0)
+    reference = MemoryStore(clock)
+    with shared(clock) as store:
+        for gap in gaps:
+            clock.now += gap
+            (expected,), (decision,) = reference.hit([(one, b"k", 1)], never), store.hit([(one, b"k", 1)])
+            assert repr(decision) == repr(expected)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("kind", ["memory", "shared"])
 def test_a_banned_key_is_refused_until_the_ban_is_over(kind: str, algorithm: str) -> None:
     clock = ManualClock()
@@ -294,3 +315,37 @@ def test_real_processes_together_pass_exactly_the_limit() -> None:
     assert sum(store.hit(narrow)[0].allowed for _ in range(10_001)) == 10_000 - both
     store.close()
     os.close(fd)
+
+
+HAMMER_ONE = """
+import sys
+from headgate.store.shared import SharedStore
+from tests.unit.store.limits import limit
+store = SharedStore(int(sys.argv[1]))
+one = limit(int(sys.argv[3]), "one", 36_000.0, algorithm=sys.argv[2], burst=int(sys.argv[4]))
+print("ready", flush=True)
+sys.stdin.readline()
+print(sum(store.hit([(one, b"k", 1)])[0].allowed for _ in range(4000)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "most", "burst"),
+    [("fixed_window", 20_000, 0), ("sliding_window", 20_000, 0), ("gcra", 1, 20_000)],
+)
+def test_eight_processes_pass_exactly_the_limit_of_each_algorithm(algorithm: str, most: int, burst: int) -> None:
+    fd = SharedStore.create()
+    command = [sys.executable, "-c", HAMMER_ONE, str(fd), algorithm, str(most), str(burst)]
+    processes = [
+        subprocess.Popen(command, pass_fds=[fd], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(8)
+    ]
+    os.close(fd)
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    assert sum(int(process.communicate(timeout=60)[0]) for process in processes) == 20_000
