@@ -52,6 +52,7 @@ SERVER: Kinds = {
     "weight": values.number(0, 256),
     "max_requests": values.number(0, 1_000_000),
 }
+_LONGEST = 10 * 365 * 86400  # seconds in which a burst must be there again: stores keep times in 64 bits
 BAN: Kinds = {
     "refusals": values.number(1, 1_000_000_000),
     "within": values.duration(),
@@ -161,6 +162,9 @@ def read_limit(place: Place, value: object, name: str) -> config.Limit:
     limit = config.Limit(name, **table(place, value, LIMIT, "a setting of a limit", ["rate"]))  # type: ignore[arg-type]
     if limit.burst and limit.algorithm != "gcra":
         (place / "burst").say(f'only with algorithm = "gcra", and this is "{limit.algorithm}"')
+    if limit.burst * limit.rate.period > _LONGEST * limit.rate.limit:
+        years = limit.burst * limit.rate.period / limit.rate.limit / (365 * 86400)
+        (place / "burst").say(f"all of it is there again after {years:.0f} years (expected at most 10)")
     if limit.delay and limit.algorithm != "gcra":
         (place / "delay").say(f'only with algorithm = "gcra", and this is "{limit.algorithm}"')
     most = limit.burst or limit.rate.limit

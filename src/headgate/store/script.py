@@ -188,7 +188,7 @@ def _in_general(fields: list[bytes], checks: Sequence[Check]) -> list[Decision]:
     found: list[Decision] = []
     for (limit, _, _), verdict, remaining, left in zip(checks, fields[::3], fields[1::3], fields[2::3], strict=True):
         number = int(remaining)
-        if verdict not in _VERDICTS or not 0 <= number <= _MOST or not 0 <= int(left) <= _LONGEST * 1000:
+        if verdict not in _VERDICTS or not 0 <= number <= _MOST or not 0 <= int(left) <= 2**53:
             raise ValueError("not a decision")
         if verdict == b"2":
             delayed = Delayed(True, limit, 0, int(left))

@@ -151,6 +151,11 @@ REFUSED = {
         "limits.a.delay",
         'only with algorithm = "gcra", and this is "fixed_window"',
     ),
+    "a burst for a century": (
+        f'{WEB}[limits.a]\nrate = "1/day"\nalgorithm = "gcra"\nburst = 36500\n[[routes]]\nupstream = "web"',
+        "limits.a.burst",
+        "all of it is there again after 100 years (expected at most 10)",
+    ),
     "a cost that never passes": (
         f'{WEB}[limits.a]\nrate = "9/s"\nalgorithm = "gcra"\nburst = 3\ncost = 4\n[[routes]]\nupstream = "web"',
         "limits.a.cost",
