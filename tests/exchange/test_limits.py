@@ -145,6 +145,7 @@ def test_a_delayed_request_is_forwarded_when_its_time_has_come(make: Make) -> No
     world = make(limits=states(Limit("slow", Rate(1, 2.0), algorithm="gcra", delay=2.0)))
     on_the_loops_clock(world)
     asked(world)
+    assert world.limit_cell(LimitCell.NEAR) == 1
     held, refused = world.client(), world.client()
     held.sends(get())
     refused.sends(get())
@@ -155,6 +156,7 @@ def test_a_delayed_request_is_forwarded_when_its_time_has_come(make: Make) -> No
     world.advance(0.2)
     world.accepted().sends(ok())
     held.sees(ok())
+    assert world.limit_cell(LimitCell.DELAYED) == 1
 
 
 def test_a_client_that_goes_while_its_request_is_held_back_leaves_nothing(make: Make) -> None:
@@ -194,6 +196,7 @@ def test_a_client_that_goes_on_although_it_is_refused_is_banned(make: Make) -> N
     refused = asked(world)
     assert refused[9:12] == b"429"
     assert b"Retry-After: 599" in refused
+    assert world.limit_cell(LimitCell.BANNED) == 1
     world.advance(599)
     assert asked(world)[9:12] == b"200"
 
@@ -223,3 +226,12 @@ def test_a_ban_is_decided_by_a_store_elsewhere_too(make: Make) -> None:
     store.decide(False, unavailable=True)
     assert client.new()[9:12] == b"503"
     assert not store.asked
+
+
+def test_it_is_counted_when_a_limit_is_nearly_used_up(make: Make) -> None:
+    world = make(limits=states(Limit("per_ip", Rate(10, 60.0))))
+    near = []
+    for _ in range(11):
+        asked(world)
+        near.append(world.limit_cell(LimitCell.NEAR))
+    assert near == [0] * 7 + [1, 2, 3, 3]

@@ -187,6 +187,13 @@ def _limits(plane: Plane) -> Iterator[str]:
             for word, cell in decisions
         ],
     )
+    for name, meaning, cell in (
+        ("near", "Requests that a limit let pass, after which a fifth of it or less was left.", LimitCell.NEAR),
+        ("delayed", "Requests that a limit held back.", LimitCell.DELAYED),
+        ("banned", "Requests that a limit refused because of a ban.", LimitCell.BANNED),
+    ):
+        samples = [(_labels(limit=state.limit.name), plane.cells.limit_total(state.slot, cell)) for state in limits]
+        yield from _family(f"headgate_limit_{name}_total", "counter", meaning, samples)
     yield from _family(
         "headgate_limit_store_errors_total",
         "counter",

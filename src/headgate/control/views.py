@@ -138,6 +138,9 @@ def _limits(plane: Plane) -> list[Json]:
             "allowed": plane.cells.limit_total(state.slot, LimitCell.ALLOWED),
             "refused": plane.cells.limit_total(state.slot, LimitCell.REFUSED),
             "dry_run_refused": plane.cells.limit_total(state.slot, LimitCell.DRY_REFUSED),
+            "near": plane.cells.limit_total(state.slot, LimitCell.NEAR),
+            "delayed": plane.cells.limit_total(state.slot, LimitCell.DELAYED),
+            "banned": plane.cells.limit_total(state.slot, LimitCell.BANNED),
         }
         for state in plane.fleet.snapshot.limits
     ]

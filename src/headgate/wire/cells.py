@@ -63,6 +63,9 @@ class LimitCell(_Counting):
     REFUSED = auto()
     STORE_ERRORS = auto()  # decisions that `on_store_error` made
     DRY_REFUSED = auto()  # what a limit that is only tried would have refused
+    NEAR = auto()  # allowed, and then a fifth or less was left
+    DELAYED = auto()  # allowed, and held back
+    BANNED = auto()  # refused because of a ban
 
 
 class ServerCell(_Counting):
@@ -84,7 +87,7 @@ class ServerCell(_Counting):
 
 
 WORKER_CELLS = 32
-LIMIT_CELLS = 4
+LIMIT_CELLS = 8
 SERVER_CELLS = 40
 ROW_CELLS = WORKER_CELLS + LIMITS * LIMIT_CELLS + SERVERS * SERVER_CELLS
 _WORKER_GAUGES = (

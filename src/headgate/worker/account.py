@@ -5,7 +5,7 @@ from time import gmtime, perf_counter, strftime, time
 from typing import TYPE_CHECKING
 
 from headgate.errors import ExchangeError
-from headgate.limits.decision import Decision
+from headgate.limits.decision import Banned, Decision
 from headgate.model.config import AccessLog
 from headgate.model.snapshot import LimitState
 from headgate.wire.cells import FLAGS, LATENCY_BUCKETS, LATENCY_SHIFT, Cells, LimitCell, ServerCell, WorkerCell
@@ -131,12 +131,21 @@ class Account:
             cells = self._limits.get(limit.slot) or self._limit(limit)
             if decision.allowed:
                 cells[_ALLOWED] += 1
+                config = limit.limit
+                if decision.remaining * 5 <= (config.burst or config.rate.limit):
+                    cells[_NEAR] += 1
             elif limit.limit.dry_run:
                 cells[LimitCell.DRY_REFUSED] += 1
             else:
                 cells[_REFUSED] += 1
+                if isinstance(decision, Banned):
+                    cells[LimitCell.BANNED] += 1
                 refusals = [*(refusals or ()), decision]
         return refusals or ()
+
+    def delayed(self, limit: LimitState) -> None:
+        """A limit holds a request back."""
+        self._limit(limit)[LimitCell.DELAYED] += 1
 
     def store_failed(self, limit: LimitState) -> None:
         """The store could not be asked: the limit's `on_store_error` decides."""
@@ -162,3 +171,4 @@ class Account:
 
 _ALLOWED = int(LimitCell.ALLOWED)
 _REFUSED = int(LimitCell.REFUSED)
+_NEAR = int(LimitCell.NEAR)

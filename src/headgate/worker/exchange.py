@@ -277,9 +277,12 @@ class Exchange:
 
     def _hold(self, decisions: Sequence[Decision]) -> Story:
         """Holds the request back for as long as the limits say that delay it; they have counted it already."""
-        wait = max((decision.wait for decision in decisions if isinstance(decision, Delayed)), default=0)
-        if not wait:
+        delayed = [decision for decision in decisions if isinstance(decision, Delayed)]
+        if not delayed:
             return
+        for decision in delayed:
+            self._worker.account.delayed(decision.limit)
+        wait = max(decision.wait for decision in delayed)
         self.client.deadline = self._until
         timer = self._worker.later(wait / 1_000_000, lambda: self.resume(None))
         try:

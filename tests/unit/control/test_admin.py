@@ -82,6 +82,9 @@ def test_the_status_has_everything() -> None:
                 "allowed": 0,
                 "refused": 0,
                 "dry_run_refused": 0,
+                "near": 0,
+                "delayed": 0,
+                "banned": 0,
             }
         ]
         workers = cast("list[dict[str, object]]", status["workers"])

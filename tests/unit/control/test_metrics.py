@@ -147,11 +147,18 @@ def test_limits_are_counted_by_decision() -> None:
         the.cells.limit(0, state.slot)[LimitCell.ALLOWED] = 7
         the.cells.limit(1, state.slot)[LimitCell.REFUSED] = 8
         the.cells.limit(1, state.slot)[LimitCell.STORE_ERRORS] = 9
+        the.cells.limit(0, state.slot)[LimitCell.NEAR] = 10
+        the.cells.limit(1, state.slot)[LimitCell.NEAR] = 1
+        the.cells.limit(0, state.slot)[LimitCell.DELAYED] = 12
+        the.cells.limit(0, state.slot)[LimitCell.BANNED] = 13
 
     found = change(config(limits=("per_ip",)), prepare)
     assert value(found, "headgate_limit_decisions_total", limit="per_ip", decision="allowed") == 7
     assert value(found, "headgate_limit_decisions_total", limit="per_ip", decision="refused") == 8
     assert value(found, "headgate_limit_store_errors_total", limit="per_ip") == 9
+    assert value(found, "headgate_limit_near_total", limit="per_ip") == 11
+    assert value(found, "headgate_limit_delayed_total", limit="per_ip") == 12
+    assert value(found, "headgate_limit_banned_total", limit="per_ip") == 13
 
 
 def test_what_is_known_of_a_server_is_shown() -> None:
