@@ -340,8 +340,30 @@ def test_redis_goes_and_comes_back_empty(
     assert len(bench.errors) == 3
     redis_server.start()
     bench.await_change(down=False)
-    assert [bench.allows(one, b"other") for _ in range(3)] == [True, True, False]  # counted in the new Redis
+    assert not bench.allows(one, b"other")  # what was counted here counts in the new Redis
+    assert [bench.allows(one, b"new") for _ in range(3)] == [True, True, False]
     assert len(bench.errors) == 3
+
+
+def test_two_headgates_share_a_limit_without_redis_and_none_has_it_anew_afterwards(redis_server: RedisServer) -> None:
+    one = limit(10, period=3600.0)
+    benches = [Bench(redis_server.url, uvloop.new_event_loop) for _ in range(2)]
+    for bench in (*benches, benches[0]):  # the first hears of the second with its next sign of life
+        assert bench.allows(one, b"first")
+        bench.store._send(bench.store._peers.sign, script.SIGN)
+        assert bench.allows(one, b"first")
+    redis_server.kill()
+    for bench in benches:
+        bench.await_change(down=True)
+    assert [sum(bench.allows(one) for _ in range(12)) for bench in benches] == [5, 5]
+    redis_server.start()
+    for bench in benches:
+        bench.await_change(down=False)
+        bench.hit([(one, b"last", 1)])  # behind what it is charged with
+    assert not any(bench.allows(one) for bench in benches)
+    assert bench.hit([(one, b"last", 0)])[0].remaining == 8
+    for bench in benches:
+        bench.close()
 
 
 @pytest.mark.parametrize("loop_factory", LOOPS, ids=["asyncio", "uvloop"])

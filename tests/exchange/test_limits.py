@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
+from headgate.limits.decision import Decision
 from headgate.model.config import Ban, Limit, Rate
 from headgate.model.snapshot import LimitState
 from headgate.wire.cells import LimitCell
@@ -235,3 +236,16 @@ def test_it_is_counted_when_a_limit_is_nearly_used_up(make: Make) -> None:
         asked(world)
         near.append(world.limit_cell(LimitCell.NEAR))
     assert near == [0] * 7 + [1, 2, 3, 3]
+
+
+def test_a_part_of_a_limit_that_stands_in_for_it_bans_by_the_limit(make: Make) -> None:
+    world = make(limits=states(Limit("per_ip", Rate(4, 60.0), ban=Ban(refusals=1, within=10.0, period=600.0))))
+    world.worker.store = store = SlowStore(world.loop)
+    client = world.client()
+    client.sends(get())
+    ((limit, _, _),), resume = store.asked.popleft()
+    resume([Decision(False, LimitState(replace(limit.limit, rate=Rate(2, 60.0)), limit.slot), 0, 1)])
+    ((refusals, _, _),), resume = store.asked.popleft()
+    assert refusals.limit.rate == Rate(1, 10.0)
+    resume([Decision(True, refusals, 0, 1)])
+    assert store.banned == [("per_ip", b"192.0.2.1", 600.0)]

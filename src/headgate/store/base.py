@@ -62,14 +62,16 @@ class LocalStore(Store, Protocol):
         """The decisions, in the order of the checks."""
 
 
-def decide_without(checks: Sequence[Check], local: LocalStore) -> Sequence[Decision]:
+def decide_without(
+    checks: Sequence[Check], local: LocalStore, share: Callable[[LimitState], LimitState] = lambda limit: limit
+) -> Sequence[Decision]:
     """The decisions on a request whose store cannot be asked: each limit's `on_store_error` speaks for it.
 
-    When one denies, nothing is taken on this machine either.
+    When one denies, nothing is taken on this machine either. share: the limit that counts here instead.
     """
     if any(limit.limit.on_store_error == "deny" for limit, _, _ in checks):
         return [undecided(limit) for limit, _, _ in checks]
-    counted = [check for check in checks if check[0].limit.on_store_error == "local"]
+    counted = [(share(limit), key, cost) for limit, key, cost in checks if limit.limit.on_store_error == "local"]
     decisions = iter(local.hit(counted, _never) if counted else ())
     return [next(decisions) if limit.limit.on_store_error == "local" else undecided(limit) for limit, _, _ in checks]
 

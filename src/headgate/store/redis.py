@@ -12,7 +12,9 @@ One timer stands for the oldest waiting check; there is none per request.
 """
 
 import asyncio
+import contextlib
 import logging
+import os
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -21,10 +23,11 @@ from headgate.errors import StoreRefused
 from headgate.limits.decision import Banned, Decision
 from headgate.model import config
 from headgate.model.snapshot import LimitState
-from headgate.store import script
+from headgate.store import peers, script
 from headgate.store.base import Check, LocalStore, Resume, decide_without
 from headgate.store.breaker import Breaker, Event, State
 from headgate.store.link import Link, LinkFailed, brief, open_link
+from headgate.store.peers import Peers
 from headgate.store.resp import ErrorReply, Reply
 from headgate.store.script import Rule
 from headgate.store.url import Endpoint
@@ -55,11 +58,13 @@ class RedisStore:
         on_change: Callable[[bool], None] = lambda down: None,
         on_error: Callable[[LimitState], None] = lambda limit: None,
         chance: Callable[[], float] = random.random,
+        name: bytes = b"",
     ) -> None:
         """local: decides while Redis cannot, for limits that say so.
 
         on_change: called with whether Redis is down, at each change. on_error: called with each limit that
         `on_store_error` decides, once for each request. chance: from 0 to 1, spreads the attempts to reconnect.
+        name: of this Headgate among those on the same Redis, the same in all of its workers; a random one if empty.
         Raises ValueError when the URL is none.
         """
         self._endpoint = Endpoint.parse(store.url)
@@ -70,6 +75,7 @@ class RedisStore:
         self._on_change = on_change
         self._on_error = on_error
         self._chance = chance
+        self._peers = Peers(store.prefix, name or os.urandom(8).hex().encode(), lambda: int(loop.time() * 1_000_000))
         self._breaker = Breaker()
         self._accepts = True  # the breaker's, kept here for the way of each request
         self._reason = ""
@@ -110,12 +116,9 @@ class RedisStore:
         rule = self._rules.get(id(limit)) or self._enter(limit)
         self._note(rule, key, self._loop.time() + seconds, is_ban=True)
         if not self._accepts:
-            self._local.ban(limit, key, seconds)
+            self._local.ban(self._peers.share(limit), key, seconds)
             return
-        if not self._flushing:
-            self._begin()
-        self._waiting.append(((), _done, self._now, script.BY_HASH))
-        self._out.append(rule.ban(key, seconds))
+        self._send(rule.ban(key, seconds))
 
     def close(self) -> None:
         """Gives up the connection. What waits, and whatever still comes, is decided by `on_store_error`."""
@@ -155,7 +158,7 @@ class RedisStore:
                 self._fail("it answered what was not asked")
                 return
             waiting = self._waiting.popleft()
-            if not waiting[0] and reply == b"OK":
+            if not waiting[0] and self._told(waiting, reply):
                 continue
             if not isinstance(reply, bytes):
                 self._refused(waiting, reply)
@@ -170,6 +173,15 @@ class RedisStore:
                     self._remember(waiting, decisions)
                     break
             waiting[1](decisions)
+
+    def _told(self, waiting: _Waiting, reply: Reply) -> bool:
+        """An answer for which nobody waits. Whether it is all right."""
+        if waiting[3] == script.SIGN:
+            # One that is refused (by an ACL, say) is no reason to leave Redis.
+            if isinstance(reply, bytes):
+                self._peers.heard(reply)
+            return True
+        return isinstance(reply, bytes)
 
     def _refused(self, waiting: _Waiting, reply: Reply) -> None:
         """Redis does not decide this check."""
@@ -199,7 +211,12 @@ class RedisStore:
     def _without(self, checks: Sequence[Check]) -> Sequence[Decision]:
         for limit, _, _ in checks:
             self._on_error(limit)
-        return decide_without(checks, self._local)
+        decisions = decide_without(checks, self._local, self._peers.share)
+        if all(decision.allowed for decision in decisions):
+            for check in checks:
+                if check[0].limit.on_store_error == "local":
+                    self._peers.passed(check)
+        return decisions
 
     # What is known without asking.
 
@@ -251,7 +268,9 @@ class RedisStore:
         self._timer = None
         if not self._waiting:
             return
-        oldest = min(asked for _, _, asked, _ in self._waiting)
+        oldest = min((asked for _, _, asked, form in self._waiting if form != script.SIGN), default=None)
+        if oldest is None:
+            return
         if self._loop.time() < oldest + self._deadline:
             self._timer = self._loop.call_at(oldest + self._deadline, self._look)
         elif oldest > self._overdue:
@@ -274,8 +293,31 @@ class RedisStore:
                 self._fail(f"no answer within {_CONNECT:g} s")
             else:
                 self._opened(link)
-                await self._lost.wait()
+                await self._live()
             await asyncio.sleep(self._breaker.delay(self._chance()))
+
+    async def _live(self) -> None:
+        """Says now and then that this Headgate lives, until the connection is lost."""
+        while not self._lost.is_set():
+            self._send(self._peers.sign, script.SIGN)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(peers.EVERY):
+                    await self._lost.wait()
+
+    def _send(self, command: bytes, form: int = script.BY_HASH) -> None:
+        """Sends a command for whose answer nobody waits."""
+        if not self._flushing:
+            self._begin()
+        self._waiting.append(((), _done, self._now, form))
+        self._out.append(command)
+
+    def _charge(self) -> None:
+        """Tells Redis what was let pass without it."""
+        form = script.IN_GENERAL_WITH_TEXT  # the first brings the script along
+        for limit, key, used in self._peers.settle():
+            rule = self._rules.get(id(limit)) or self._enter(limit)
+            self._send(script.charge(rule, key, used, form))
+            form = script.IN_GENERAL
 
     def _opened(self, link: Link) -> None:
         was_down = self._breaker.state is State.DOWN
@@ -288,6 +330,7 @@ class RedisStore:
         link.on_lost = self._fail
         self._flush()
         if was_down:
+            self._charge()
             logger.info("limit store %s is back", self._endpoint)
             self._on_change(False)
 
@@ -319,7 +362,7 @@ class RedisStore:
 
 
 def _done(decisions: Sequence[Decision]) -> None:
-    """What waits for a ban."""
+    """What waits for answers that concern no request."""
 
 
 async def check(store: config.Store, timeout: float = 2.0) -> str | None:  # noqa: ASYNC109

@@ -129,6 +129,7 @@ class Rule:
 
 
 BY_HASH, WITH_TEXT, IN_GENERAL, IN_GENERAL_WITH_TEXT = range(4)
+SIGN = 4  # no form: a sign of life, which is no check
 
 
 def with_text(form: int) -> int | None:
@@ -160,6 +161,23 @@ def ask(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH) -> 
             b"$%d\r\n%b\r\n" % (len(count), count),
             *[rule.key(key) for rule, (_, key, _) in zip(rules, checks, strict=True)],
             *arguments,
+        )
+    )
+
+
+def charge(rule: Rule, key: bytes, cost: int, form: int) -> bytes:
+    """The command that takes without asking: as if refused requests counted, and whatever the answer says."""
+    number = b"%d" % cost
+    mode = b"$1\r\nr\r\n"
+    return b"".join(
+        (
+            b"*12\r\n",
+            _GENERAL[form & WITH_TEXT],
+            b"$1\r\n1\r\n",
+            rule.key(key),
+            rule.in_general.removesuffix(b"$1\r\n-\r\n").removesuffix(mode),
+            mode,
+            b"$%d\r\n%b\r\n" % (len(number), number),
         )
     )
 

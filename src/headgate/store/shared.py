@@ -113,7 +113,8 @@ def monotonic_us() -> int:
 class SharedStore:
     """A store in memory shared by the processes of this machine. An object belongs to the process that made it.
 
-    spare_lock: one that the store does not use itself, for what else the same processes share.
+    spare_lock: one that the store does not use itself, for what else the same processes share. name: a random one of
+    this memory, so of all the processes that share it.
     """
 
     def __init__(self, fd: int, clock: Callable[[], int] = monotonic_us) -> None:
@@ -125,6 +126,7 @@ class SharedStore:
             raise ValueError("not the memory of a limit store")
         self._buckets = self._cells[1]
         self._seed = self._map[_SEED]
+        self.name = blake2b(b"name", key=self._seed, digest_size=8).hexdigest().encode()
         *self._stripes, self.spare_lock = stripes.attach(self._map, _HEADER, _STRIPES + 1, self._fd)
         self._me = self._stripes[0].me
         self._clock = clock

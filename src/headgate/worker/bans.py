@@ -28,13 +28,13 @@ class Bans:
 
     def refused(self, checks: Sequence[Check], decisions: Sequence[Decision]) -> None:
         """A request was refused. decisions: of these checks, or of those of them that refuse."""
-        keys = {id(limit): key for limit, key, _ in checks}
+        # By slot: what a store elsewhere could not decide was decided by a part of the limit.
+        asked = {limit.slot: (limit, key) for limit, key, _ in checks}
         for decision in decisions:
-            limit = decision.limit
+            limit, key = asked[decision.limit.slot]
             ban = limit.limit.ban
             if ban is None or decision.allowed or decision.unavailable or isinstance(decision, Banned):
                 continue
-            key = keys[id(limit)]
             counted = partial(self._counted, limit, key, ban)
             now = self._store().hit([(self._of(limit, ban), key, 1)], counted)
             if now is not None:

@@ -240,7 +240,12 @@ class Worker:
 
         changed(False)
         return build_store(
-            snapshot.store, self._local, self._loop, on_change=changed, on_error=self.account.store_failed
+            snapshot.store,
+            self._local,
+            self._loop,
+            on_change=changed,
+            on_error=self.account.store_failed,
+            name=self._local.name,
         )
 
     # What connections and exchanges ask of it.

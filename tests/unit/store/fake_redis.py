@@ -15,6 +15,10 @@ def is_probe(command: Command) -> bool:
     return command[0] == b"EVAL" and command[3].endswith(b":probe")
 
 
+def is_sign(command: Command) -> bool:
+    return command[0] == b"EVAL" and command[3].endswith(b":alive")
+
+
 class FakeRedis:
     """answer: the bytes for a command; None keeps silent. It is not asked about the opening while `opens` is set."""
 
@@ -24,6 +28,8 @@ class FakeRedis:
         self.opens = True
         self.commands: list[Command] = []  # without those of the openings
         self.openings: list[Command] = []
+        self.signs: list[Command] = []  # signs of life, which are answered with `alive`
+        self.alive = b"+1\r\n"
         self.writes = 0  # reads in which commands after the opening came
         self.connections: list[asyncio.Transport] = []
         self._server: asyncio.Server | None = None
@@ -62,7 +68,14 @@ class _Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         fake = self.fake
         fake.writes += self.is_open
-        for command in cast("list[Command]", self.reader.feed(data)):
+        commands = cast("list[Command]", self.reader.feed(data))
+        signs = [command for command in commands if is_sign(command)]
+        fake.signs += signs
+        fake.writes -= self.is_open and signs == commands
+        for command in commands:
+            if command in signs:
+                self.transport.write(fake.alive)
+                continue
             (fake.commands if self.is_open else fake.openings).append(command)
             if not self.is_open and fake.opens:
                 self.is_open = is_probe(command)

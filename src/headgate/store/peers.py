@@ -1,0 +1,84 @@
+"""What a Headgate knows of the others on the same Redis, for the time in which it cannot be asked.
+
+While Redis is up each worker says now and then that its Headgate lives, and is told how many do. While Redis is down a
+limit that counts on this machine instead lets its share pass, the limit divided by that number. What was let pass
+is remembered, and charged to Redis when it is back: so nobody who used up his share has the whole limit once more.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from headgate.limits.meter import Meter
+from headgate.model.config import Rate
+from headgate.model.snapshot import LimitState
+from headgate.store.base import Check
+from headgate.store.resp import command
+
+EVERY = 5.0  # seconds between two signs of life
+_LIVES = 15_000  # milliseconds that one counts
+_KEYS = 65536  # whose use is remembered
+_LIMITS = 1024
+
+_SOURCE = b"""\
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+redis.call('ZADD', KEYS[1], string.format('%.0f', now), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now - ARGV[2]))
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return redis.status_reply(tostring(redis.call('ZCARD', KEYS[1])))
+"""
+
+
+class Peers:
+    """The Headgates on one Redis, and what this worker let pass without it."""
+
+    def __init__(self, prefix: str, name: bytes, clock: Callable[[], int]) -> None:
+        """name: of this Headgate, the same in all of its workers. clock: microseconds, monotonic."""
+        self.sign = command(b"EVAL", _SOURCE, 1, f"{prefix}:alive", name, _LIVES)
+        self.count = 1
+        self._clock = clock
+        self._shares: dict[int, tuple[LimitState, LimitState]] = {}
+        self._used: dict[tuple[int, bytes], tuple[LimitState, Meter, int, int]] = {}
+
+    def heard(self, answer: bytes) -> None:
+        """Redis answered a sign of life. What is no number is no news."""
+        if answer.isdigit() and 0 < int(answer) < 1_000_000 and int(answer) != self.count:
+            self.count = int(answer)
+            self._shares.clear()
+
+    def share(self, limit: LimitState) -> LimitState:
+        """The part of the limit that this Headgate lets pass alone: the whole when there is no other, at least one."""
+        if self.count == 1:
+            return limit
+        known = self._shares.get(id(limit))
+        if known is None:
+            if len(self._shares) >= _LIMITS:
+                self._shares.clear()
+            one = limit.limit
+            rate = Rate(max(1, one.rate.limit // self.count), one.rate.period)
+            burst = one.burst and max(1, one.burst // self.count)
+            # The limit itself is held, too, so that its id() stays its own.
+            known = self._shares[id(limit)] = limit, LimitState(replace(one, rate=rate, burst=burst), limit.slot)
+        return known[1]
+
+    def passed(self, check: Check) -> None:
+        """This was let pass without Redis."""
+        limit, key, cost = check
+        entry = self._used.get((id(limit), key))
+        if entry is None:
+            if len(self._used) >= _KEYS:
+                return
+            entry = limit, Meter(limit.limit), 0, 0
+        _, meter, value, ends = entry
+        self._used[id(limit), key] = limit, meter, *meter.charge(value, ends, self._clock(), cost)
+
+    def settle(self) -> list[Check]:
+        """What Redis is to be charged with, because it counts still; from here on it is forgotten."""
+        now = self._clock()
+        owed = []
+        for (_, key), (limit, meter, value, ends) in self._used.items():
+            all_of_it = meter.burst
+            if now < ends and (used := all_of_it - meter.decide(value, ends, now, 0).remaining) > 0:
+                owed.append((limit, key, used))
+        self._used.clear()
+        return owed

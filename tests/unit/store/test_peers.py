@@ -1,0 +1,61 @@
+from headgate.store.peers import Peers
+from headgate.testing.clock import ManualClock
+from tests.unit.store.limits import limit
+
+K = b"192.0.2.1"
+
+
+def test_alone_a_headgate_has_the_whole_limit() -> None:
+    one = limit(100)
+    assert Peers("p", b"me", ManualClock()).share(one) is one
+
+
+def test_each_has_its_share_and_at_least_one() -> None:
+    peers = Peers("p", b"me", ManualClock())
+    wide, narrow, bursts = limit(100), limit(2, "narrow"), limit(100, "bursts", algorithm="gcra", burst=10)
+    peers.heard(b"3")
+    assert peers.share(wide).limit.rate.limit == 33
+    assert peers.share(wide) is peers.share(wide), "a store knows a limit by its identity"
+    assert peers.share(narrow).limit.rate.limit == 1
+    assert (peers.share(bursts).limit.rate.limit, peers.share(bursts).limit.burst) == (33, 3)
+    peers.heard(b"2")
+    assert peers.share(wide).limit.rate.limit == 50
+
+
+def test_what_is_no_number_of_headgates_is_no_news() -> None:
+    peers = Peers("p", b"me", ManualClock())
+    peers.heard(b"2")
+    for answer in (b"", b"OK", b"0", b"-1", b"1000000", b"2.5"):
+        peers.heard(answer)
+    assert peers.count == 2
+
+
+def test_what_was_let_pass_is_owed_as_far_as_it_still_counts() -> None:
+    clock = ManualClock()
+    peers = Peers("p", b"me", clock)
+    window, steady = limit(10), limit(10, "steady", 60.0, algorithm="gcra")
+    for _ in range(4):
+        peers.passed((window, K, 1))
+        peers.passed((steady, K, 1))
+    peers.passed((window, b"other", 3))
+    clock.advance(12)  # two of the steady one have come back
+    assert peers.settle() == [(window, K, 4), (steady, K, 2), (window, b"other", 3)]
+    assert peers.settle() == []
+    peers.passed((window, K, 1))
+    clock.advance(60)
+    assert peers.settle() == []
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    peers = Peers("p", b"me", ManualClock())
+    one = limit(10)
+    for number in range(65537):
+        peers.passed((one, b"%d" % number, 1))
+    peers.passed((one, b"0", 1))
+    owed = peers.settle()
+    assert len(owed) == 65536
+    assert owed[0] == (one, b"0", 2)
+    peers.heard(b"2")
+    limits = [limit(10) for _ in range(1025)]
+    assert {peers.share(one).limit.rate.limit for one in limits} == {5}
+    assert len(peers._shares) == 1
