@@ -47,7 +47,9 @@ class Peers:
             self._shares.clear()
 
     def share(self, limit: LimitState) -> LimitState:
-        """The part of the limit that this Headgate lets pass alone: the whole when there is no other, at least one."""
+        """The part of the limit that this Headgate lets pass alone: the whole when there is no other, and in any case
+        enough for one request.
+        """
         if self.count == 1:
             return limit
         known = self._shares.get(id(limit))
@@ -55,8 +57,8 @@ class Peers:
             if len(self._shares) >= _LIMITS:
                 self._shares.clear()
             one = limit.limit
-            rate = Rate(max(1, one.rate.limit // self.count), one.rate.period)
-            burst = one.burst and max(1, one.burst // self.count)
+            rate = Rate(max(one.cost, one.rate.limit // self.count), one.rate.period)
+            burst = one.burst and max(one.cost, one.burst // self.count)
             # The limit itself is held, too, so that its id() stays its own.
             known = self._shares[id(limit)] = limit, LimitState(replace(one, rate=rate, burst=burst), limit.slot)
         return known[1]

@@ -1,3 +1,6 @@
+from dataclasses import replace
+
+from headgate.model.snapshot import LimitState
 from headgate.store.peers import Peers
 from headgate.testing.clock import ManualClock
 from tests.unit.store.limits import limit
@@ -18,6 +21,8 @@ def test_each_has_its_share_and_at_least_one() -> None:
     assert peers.share(wide) is peers.share(wide), "a store knows a limit by its identity"
     assert peers.share(narrow).limit.rate.limit == 1
     assert (peers.share(bursts).limit.rate.limit, peers.share(bursts).limit.burst) == (33, 3)
+    dear = LimitState(replace(wide.limit, name="dear", cost=40), 0)
+    assert peers.share(dear).limit.rate.limit == 40, "or no request would ever pass"
     peers.heard(b"2")
     assert peers.share(wide).limit.rate.limit == 50
 
