@@ -15,13 +15,12 @@ from pathlib import Path
 
 from benchmarks import cpu, idle, nginx, proxies, report
 from benchmarks.load import LoadFailed
-from benchmarks.measure import NotAlike, Plan, measure
+from benchmarks.measure import NotAlike, Plan, Redis, measure
 from benchmarks.proxies import PROXIES, Proxy
-from benchmarks.scenarios import IDLE, NAMES, SCENARIOS, Scenario
+from benchmarks.scenarios import GROUPS, IDLE, NAMES, SCENARIOS, SERVERS, Scenario, chosen
 from benchmarks.stage import Stage, StartFailed, free_ports
 
 UNAVAILABLE = 69  # EX_UNAVAILABLE of sysexits.h
-SERVERS = 3
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 
 
@@ -71,8 +70,10 @@ def run(options: Options) -> report.Results:
         for scenario in (each for each in SCENARIOS if each.name in options.names):
             with _problems(results, scenario.title):
                 able = [proxy for proxy in options.proxies if scenario.name in proxy.scenarios]
-                if able and (store := _redis(stage, scenario)) is not None:
-                    results.scenarios.append((scenario, measure(stage, scenario, able, servers, store, plan)))
+                if able and _can(scenario):
+                    with Stage(cores) as own:
+                        store = _redis(own) if scenario.limit == "redis" else None
+                        results.scenarios.append((scenario, measure(own, scenario, able, servers, store, plan)))
         for proxy in (each for each in options.proxies if IDLE in each.scenarios and IDLE in options.names):
             plan.progress(f"  memory of {connections} idle connections: {proxy.title}")
             with _problems(results, f"memory of {proxy.title}"):
@@ -90,16 +91,18 @@ def _problems(results: report.Results, title: str) -> Iterator[None]:
         say(f"  {title}: {error}")
 
 
-def _redis(stage: Stage, scenario: Scenario) -> int | None:
-    """The port of a new Redis, 0 where the scenario needs none, None where there is none to have."""
-    if scenario.limit != "redis":
-        return 0
-    if missing := proxies.missing_for_redis():
+def _can(scenario: Scenario) -> bool:
+    """Whether what the scenario needs is there; says what is missing."""
+    missing = proxies.missing_for_redis() if scenario.limit == "redis" else []
+    if missing:
         say(f"skipped {scenario.title}: it needs {', '.join(missing)}")
-        return None
+    return not missing
+
+
+def _redis(stage: Stage) -> Redis:
+    """A new Redis."""
     (port,) = free_ports(1)
-    stage.start("redis", proxies.redis(stage, port), [port], cores=stage.cores.load)
-    return port
+    return Redis(port, stage.start("redis", proxies.redis(stage, port), [port], cores=stage.cores.load).pid)
 
 
 def ask() -> Options:
@@ -108,7 +111,8 @@ def ask() -> Options:
     parser.add_argument("--rounds", type=_positive, default=5, help="of each scenario (default: 5)")
     parser.add_argument("--seconds", type=_positive, default=2, help="of load for a proxy in a round (default: 2)")
     parser.add_argument("--quick", action="store_true", help="one round of one second: does everything work?")
-    parser.add_argument("--only", action="append", choices=NAMES, metavar="SCENARIO", help=", ".join(NAMES))
+    names = (*NAMES, *GROUPS)
+    parser.add_argument("--only", nargs="+", action="extend", choices=names, metavar="NAME", help=", ".join(names))
     known = {proxy.name: proxy for proxy in PROXIES}
     parser.add_argument("--proxies", default=",".join(known), help="default: %(default)s")
     parser.add_argument("--spike", type=Path, metavar="PATH", help="a yardstick in Python, measured as one more proxy")
@@ -118,11 +122,11 @@ def ask() -> Options:
     it = parser.parse_args()
     if unknown := set(it.proxies.split(",")) - set(known):
         parser.error(f"--proxies: {', '.join(sorted(unknown))} is not a proxy (known: {', '.join(known)})")
-    chosen = [known[name] for name in known if name in it.proxies.split(",")]
+    able = [known[name] for name in known if name in it.proxies.split(",")]
     if it.spike:
-        chosen.append(proxies.spike(it.spike.resolve(), it.spike_python))
+        able.append(proxies.spike(it.spike.resolve(), it.spike_python))
     plan = Plan(1, 1, say) if it.quick else Plan(it.rounds, it.seconds, say)
-    return Options(plan, it.only or NAMES, chosen, it.json, it.idle_connections)
+    return Options(plan, chosen(it.only or ()), able, it.json, it.idle_connections)
 
 
 def say(line: str) -> None:

@@ -53,14 +53,35 @@ function request()
     turn = turn %% %(variants)d + 1
     return requests[turn]
 end
+%(watch)s
 function done(summary, latency)
     local e = summary.errors
+    %(count)s
     io.write(string.format(
         '\\n{"requests": %%d, "seconds": %%f, "p50": %%f, "p99": %%f, "refused": %%d, "failed": %%d}\\n',
         summary.requests, summary.duration / 1e6, latency:percentile(50), latency:percentile(99),
-        e.status, e.connect + e.read + e.write + e.timeout))
+        wrong or e.status, e.connect + e.read + e.write + e.timeout))
 end
 """
+
+
+# Where 429 is the right answer, every other is counted instead of those of 400 and above.
+_WATCH = """
+local threads = {}
+passed = 0
+function setup(thread)
+    threads[#threads + 1] = thread
+end
+function response(status)
+    if status ~= 429 then
+        passed = passed + 1
+    end
+end
+"""
+_COUNT = """local wrong = 0
+    for _, thread in ipairs(threads) do
+        wrong = wrong + thread:get("passed")
+    end"""
 
 
 class LoadFailed(Exception):
@@ -71,7 +92,8 @@ class LoadFailed(Exception):
 class Answered:
     """What came of a load.
 
-    seconds: how long it lasted; p50, p99: latencies in microseconds; refused: answers of 400 and above; failed:
+    seconds: how long it lasted; p50, p99: latencies in microseconds; refused: answers of 400 and above, or,
+    in a scenario where all is to be refused, those that are not 429; failed:
     connections that could not be made, reads and writes that failed, and requests that were given up.
     """
 
@@ -90,6 +112,8 @@ def script(scenario: Scenario) -> str:
         "body": 10_000,
         "variants": VARIANTS // 16 if upload else VARIANTS,
         "request": _PARTS[scenario.load],
+        "watch": _WATCH if scenario.refused else "",
+        "count": _COUNT if scenario.refused else "local wrong",
     }
 
 

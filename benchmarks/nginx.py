@@ -5,12 +5,12 @@ buffered access log, and for large bodies the buffers that cost it least. What i
 adds to one.
 """
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.scenarios import Case
+from benchmarks import nginx_redis
+from benchmarks.scenarios import PROOF, Case
 from benchmarks.stage import Stage
 
 BODY = 100_000
@@ -109,36 +109,11 @@ _LOCAL = Limit(
     "limit_req_zone $binary_remote_addr zone=clients:10m rate=1000000r/s;",
     "limit_req zone=clients burst=1000000 nodelay;",
 )
-
-# The same counting as Headgate's: atomic, in the server, a key that expires by itself. By its digest, as one does.
-_SCRIPT = "local n = redis.call('INCR', KEYS[1]) if n == 1 then redis.call('EXPIRE', KEYS[1], ARGV[1]) end return n"
-_REDIS_ZONE = """init_by_lua_block {{
-        redis = require "nginx.redis"
-        script = "{script}"
-        digest = "{digest}"
-    }}"""
-_REDIS_LIMIT = """access_by_lua_block {{
-                local client = redis:new()
-                client:set_timeout(1000)
-                local connected, err = client:connect("127.0.0.1", {port})
-                if not connected then
-                    ngx.log(ngx.ERR, "redis: ", err)
-                    return ngx.exit(500)
-                end
-                local key = "limit:" .. ngx.var.remote_addr
-                local count, err = client:evalsha(digest, 1, key, 60)
-                if count == false then
-                    count, err = client:eval(script, 1, key, 60)
-                end
-                if not count then
-                    ngx.log(ngx.ERR, "redis: ", err)
-                    return ngx.exit(500)
-                end
-                client:set_keepalive(60000, 1024)
-                if count > 100000000 then
-                    return ngx.exit(429)
-                end
-            }}"""
+# Refused without a line in the error log for each: the access log has one.
+_REFUSE = Limit(
+    "limit_req_zone $binary_remote_addr zone=clients:10m rate=1r/m;",
+    f"limit_req zone=clients burst={PROOF - 1} nodelay; limit_req_status 429; limit_req_log_level info;",
+)
 
 
 def backend(stage: Stage, ports: Sequence[int]) -> list[str]:
@@ -155,9 +130,9 @@ def proxy(stage: Stage, case: Case, name: str = "nginx", *, tuned: bool = True) 
     """The command of nginx as the proxy. tuned: with buffers that suit the bodies, not those that it has by default."""
     limit, modules = _NONE, list[str]()
     if case.scenario.limit == "local":
-        limit = _LOCAL
+        limit = _REFUSE if case.scenario.refused else _LOCAL
     elif case.scenario.limit == "redis":
-        limit, modules = _redis(case.redis), LUA
+        limit, modules = Limit(*nginx_redis.directives(case.scenario, case.redis)), LUA
     text = _head(name, modules) + _PROXY.format(
         port=case.port,
         servers=" ".join(f"server 127.0.0.1:{port};" for port in case.servers),
@@ -166,11 +141,6 @@ def proxy(stage: Stage, case: Case, name: str = "nginx", *, tuned: bool = True) 
         bodies=_LARGE_BODIES if tuned and case.large else "",
     )
     return _command(stage, name, text)
-
-
-def _redis(port: int) -> Limit:
-    digest = hashlib.sha1(_SCRIPT.encode()).hexdigest()
-    return Limit(_REDIS_ZONE.format(script=_SCRIPT, digest=digest), _REDIS_LIMIT.format(port=port))
 
 
 def _head(name: str, modules: Sequence[str] = ()) -> str:

@@ -5,6 +5,7 @@ All are given the same work: keep-alive on both sides, round robin over the same
 """
 
 import importlib.util
+import json
 import re
 import shutil
 import subprocess
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import nginx
-from benchmarks.scenarios import NAMES, Case
+from benchmarks.scenarios import DEFAULT, NAMES, SCENARIOS, Case, Scenario
 from benchmarks.stage import Stage
 
 
@@ -61,9 +62,9 @@ backend servers
 """
 
 _HAPROXY_LIMIT = """\
-    stick-table type ip size 100k expire 60s store http_req_rate(60s)
+    stick-table type ip size 100k expire {period}s store http_req_rate({period}s)
     http-request track-sc0 src
-    http-request deny deny_status 429 if { sc_http_req_rate(0) gt 100000000 }"""
+    http-request deny deny_status 429 if {{ sc_http_req_rate(0) gt {quota} }}"""
 
 _HEADGATE = """
 workers = 1
@@ -86,9 +87,10 @@ upstream = "web"
 """
 
 _HEADGATE_LIMIT = """\
-[limits.per_ip]
+[limits.{name}]
 key = "client_ip"
-rate = "100000000/minute\""""
+algorithm = "{algorithm}"
+rate = "{rate}\""""
 
 
 def _nginx_defaults(stage: Stage, case: Case) -> list[str]:
@@ -98,28 +100,47 @@ def _nginx_defaults(stage: Stage, case: Case) -> list[str]:
 def _haproxy(stage: Stage, case: Case) -> list[str]:
     text = _HAPROXY.format(
         port=case.port,
-        limit=_HAPROXY_LIMIT if case.scenario.limit == "local" else "",
+        limit=_haproxy_limit(case.scenario) if case.scenario.limit == "local" else "",
         servers="\n".join(f"    server s{port} 127.0.0.1:{port}" for port in case.servers),
     )
     return ["haproxy", "-db", "-f", str(stage.write("haproxy.cfg", text))]
 
 
-def _headgate(stage: Stage, case: Case) -> list[str]:
+def _haproxy_limit(scenario: Scenario) -> str:
+    return _HAPROXY_LIMIT.format(period=scenario.period, quota=scenario.quotas[0])
+
+
+def _headgate(stage: Stage, case: Case, name: str = "headgate", *, limited: bool = True) -> list[str]:
+    scenario = case.scenario
+    quotas = scenario.quotas if limited and scenario.limit != "none" else []
+    period = {60: "minute", 3600: "hour"}[scenario.period]
+    names = [f"per_ip_{number}" for number in range(len(quotas))]
     text = _HEADGATE.format(
         port=case.port,
         servers=", ".join(f'"127.0.0.1:{port}"' for port in case.servers),
         store=f'[store]\nurl = "redis://127.0.0.1:{case.redis}/0"' if case.scenario.limit == "redis" else "",
-        limit=_HEADGATE_LIMIT if case.scenario.limit != "none" else "",
-        use='limits = ["per_ip"]' if case.scenario.limit != "none" else "",
+        limit="\n".join(
+            _HEADGATE_LIMIT.format(name=each, algorithm=scenario.algorithm, rate=f"{quota}/{period}")
+            for each, quota in zip(names, quotas, strict=True)
+        ),
+        use=f"limits = {json.dumps(names)}" if names else "",
     )
-    return [sys.executable, "-m", "headgate", "run", "--config", str(stage.write("headgate.toml", text))]
+    return [sys.executable, "-m", "headgate", "run", "--config", str(stage.write(f"{name}.toml", text))]
 
+
+def _headgate_unlimited(stage: Stage, case: Case) -> list[str]:
+    return _headgate(stage, case, "headgate-unlimited", limited=False)
+
+
+_HERE = frozenset(each.name for each in SCENARIOS if each.group == "limits" and each.limit == "local")
+_IN_REDIS = frozenset(each.name for each in SCENARIOS if each.limit == "redis")
 
 NGINX = Proxy("nginx", "nginx", nginx.proxy)
 NGINX_DEFAULTS = Proxy("nginx-defaults", "nginx, default buffers", _nginx_defaults, frozenset({"download", "upload"}))
-HAPROXY = Proxy("haproxy", "HAProxy", _haproxy, frozenset(NAMES) - {"redis"})
+HAPROXY = Proxy("haproxy", "HAProxy", _haproxy, frozenset(NAMES) - _IN_REDIS)
 HEADGATE = Proxy("headgate", "Headgate", _headgate)
-PROXIES = (NGINX, NGINX_DEFAULTS, HAPROXY, HEADGATE)
+UNLIMITED = Proxy("headgate-unlimited", "Headgate without limits", _headgate_unlimited, _HERE - {"refused-here"})
+PROXIES = (NGINX, NGINX_DEFAULTS, HAPROXY, HEADGATE, UNLIMITED)
 
 
 def spike(script: Path, interpreter: str) -> Proxy:
@@ -129,7 +150,7 @@ def spike(script: Path, interpreter: str) -> Proxy:
         store = ["--redis", f"127.0.0.1:{case.redis}"] if case.scenario.limit == "redis" else []
         return [interpreter, str(script), str(case.port), *(f"127.0.0.1:{port}" for port in case.servers), *store]
 
-    return Proxy("spike", "spike", command, frozenset(NAMES) - {"upload"})
+    return Proxy("spike", "spike", command, frozenset(DEFAULT) - {"upload"})
 
 
 def missing_programs(names: set[str]) -> list[str]:

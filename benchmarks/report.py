@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from benchmarks import limit_report
 from benchmarks.cpu import Cores
 from benchmarks.measure import Round
 from benchmarks.scenarios import Scenario
@@ -76,20 +77,31 @@ def summarise(rounds: Rounds, name: str) -> Summary:
 
 
 def markdown(results: Results) -> str:
-    """Both tables and the notes."""
+    """The tables and the notes."""
     lines = [*(f"NOT MEASURED: {problem}" for problem in results.problems), *results.notes]
-    return "\n\n".join([table(results), details(results), "\n".join(f"- {line}" for line in lines)])
+    tables = [table(results), limits(results), details(results)]
+    return "\n\n".join([*filter(None, tables), "\n".join(f"- {line}" for line in lines)])
 
 
 def table(results: Results) -> str:
-    """The table for the README: CPU per request, and in parentheses the ratio to nginx."""
-    rows = [["CPU microseconds per request (ratio to nginx)", *results.columns.values()]]
-    for scenario, rounds in results.scenarios:
-        rows.append([scenario.title, *(_cell(rounds, name) for name in results.columns)])
+    """The table for the README: CPU per request, and in parentheses the ratio to nginx. Empty without a row."""
+    main = [(scenario, rounds) for scenario, rounds in results.scenarios if scenario.group == "main"]
+    if not main and not results.idle:
+        return ""
+    names = [name for name in results.columns if name != "headgate-unlimited"]
+    rows = [["CPU microseconds per request (ratio to nginx)", *(results.columns[name] for name in names)]]
+    for scenario, rounds in main:
+        rows.append([scenario.title, *(_cell(rounds, name) for name in names)])
     if results.idle:
-        cells = (f"{results.idle[name] / 1024:.1f} KiB" if name in results.idle else "-" for name in results.columns)
+        cells = (f"{results.idle[name] / 1024:.1f} KiB" if name in results.idle else "-" for name in names)
         rows.append(["memory per idle connection", *cells])
     return _grid(rows)
+
+
+def limits(results: Results) -> str:
+    """The table of the group `limits`. Empty without a row."""
+    rows = [limit_report.row(scenario, rounds) for scenario, rounds in results.scenarios if scenario.group == "limits"]
+    return _grid([limit_report.head(), *rows]) if rows else ""
 
 
 def details(results: Results) -> str:
@@ -156,7 +168,8 @@ def notes(cores: Cores, rounds: int, seconds: int) -> list[str]:
         f"{it['cpu']}, {it['cores']} cores, Linux {it['kernel']}, CPython {it['python']}; medians of {rounds} "
         f"interleaved rounds of {seconds} s; only ratios carry over to another machine.",
         f"Each proxy, one worker, on {_cores(cores.proxy)}; {load}.",
-        "CPU: the kernel's account (nanoseconds) of the proxy's whole process tree; Redis is not counted.",
+        "CPU: the kernel's account (nanoseconds) of the proxy's whole process tree; Redis is counted in the "
+        "table of limits alone.",
         "All: keep-alive on both sides, round robin over three servers, X-Forwarded-For, -Proto, -Host, Via and a "
         "request id added, access log to /dev/null (nginx buffered; HAProxy one write a line, the cheapest it has).",
         "100 kB bodies: nginx with the buffers that cost it least (proxy_buffering off, proxy_buffer_size 64k, "

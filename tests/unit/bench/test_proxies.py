@@ -37,7 +37,7 @@ def test_every_proxy_gets_all_servers_and_the_limit_of_the_scenario_and_no_other
     assert all(f"127.0.0.1:{port}" in text for port in (8000, 5001, 5002, 5003))
     assert ("6379" in text) == (scenario.limit == "redis")
     limits = ("limit_req", "evalsha", "stick-table", "[limits.")
-    assert any(word in text for word in limits) == (scenario.limit != "none")
+    assert any(word in text for word in limits) == (scenario.limit != "none" and proxy is not proxies.UNLIMITED)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
@@ -45,7 +45,9 @@ def test_headgates_configuration_is_toml_with_one_worker_and_an_access_log(scena
     it = tomllib.loads(configuration(proxies.HEADGATE, scenario))
     assert it["workers"] == 1
     assert it["access_log"]["path"] == "/dev/null"
-    assert it["routes"][0].get("limits", []) == (["per_ip"] if scenario.limit != "none" else [])
+    assert it["routes"][0].get("limits", []) == list(it.get("limits", {}))
+    assert len(it.get("limits", {})) == (scenario.limits if scenario.limit != "none" else 0)
+    assert {each["algorithm"] for each in it.get("limits", {}).values()} <= {scenario.algorithm}
 
 
 def test_large_bodies_alone_change_nginxs_buffers() -> None:
@@ -86,4 +88,7 @@ def test_an_unknown_proxy_is_a_mistake_of_usage(
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--proxies", "nginx,apache"])
     with pytest.raises(SystemExit, match="2"):
         command.ask()
-    assert "apache is not a proxy (known: nginx, nginx-defaults, haproxy, headgate)" in capsys.readouterr().err
+    assert (
+        "apache is not a proxy (known: nginx, nginx-defaults, haproxy, headgate, headgate-unlimited)"
+        in capsys.readouterr().err
+    )
