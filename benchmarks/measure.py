@@ -106,7 +106,7 @@ def once(stage: Stage, scenario: Scenario, running: Running, seconds: int, redis
     asked = redis_calls(case.redis) - counted if case.redis else 0
     # A proxy that decided without Redis, because a breaker opened or a cache answered, has done another work.
     # A refusal may be known without asking: the table of limits shows how often Redis was asked.
-    if case.redis and not scenario.refused and asked < 0.99 * answered.requests:
+    if case.redis and not scenario.refused and not 0.99 <= asked / answered.requests <= 1.01:
         raise NotAlike(f"{running.proxy.title} asked Redis {asked} times for {answered.requests} requests")
     # limit_req has no slower rate than one a minute: where all is to be refused, that one may pass.
     return Round(

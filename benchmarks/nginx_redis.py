@@ -77,7 +77,7 @@ _USE = """access_by_lua_block {{
 
 def directives(scenario: Scenario, port: int) -> tuple[str, str]:
     """What nginx is told of the scenario's limits: for the whole, and for the location."""
-    script = _SCRIPTS[scenario.algorithm]
+    script = _SCRIPTS[scenario.algorithm].strip()  # Lua drops a line end at the start: the digest would be another's
     digest = hashlib.sha1(script.encode()).hexdigest()
     use = _USE.format(port=port, arguments=_arguments(scenario.quotas, scenario.period))
     return _ZONE.format(script=script, digest=digest), use

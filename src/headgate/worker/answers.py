@@ -2,13 +2,19 @@
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from http import HTTPStatus
 from math import ceil
 
 from headgate.errors import BadRequest, ExchangeError, Exhausted, Limited, NoServer, Overloaded, StoreUnavailable
 from headgate.limits.decision import Decision
 from headgate.model.config import Limit
+from headgate.model.snapshot import LimitState
+
+# What is said of limits is made once for each. The limits are held, so that their id() stays their own: hashing one
+# costs more than all else of an answer.
+_REMEMBERED = 1024
+_POLICIES: dict[int, tuple[LimitState, bytes]] = {}
+_PROBLEMS: dict[tuple[int, ...], tuple[list[LimitState], bytes, bytes]] = {}
 
 _RETRY_SOON = 1  # seconds; said where nobody can know when it will be better
 
@@ -56,7 +62,7 @@ def limit_fields(decisions: Sequence[Decision]) -> bytes:
     told = [decision for decision in decisions if _is_told(decision)]
     if not told:
         return b""
-    policies = b", ".join([_policy(one.limit.limit) for one in told])
+    policies = b", ".join([_policy(one.limit) for one in told])
     states = b", ".join([b'"%b";r=%d;t=%d' % (_name(one.limit.limit), one.remaining, _seconds(one)) for one in told])
     fields = b"RateLimit-Policy: %b\r\nRateLimit: %b\r\n" % (policies, states)
     if legacy := [one for one in told if one.limit.limit.legacy_headers]:
@@ -73,9 +79,15 @@ def _is_told(decision: Decision) -> bool:
     return not decision.unavailable and (headers == "always" or (headers == "refused" and not decision.allowed))
 
 
-@lru_cache(1024)
-def _policy(limit: Limit) -> bytes:
-    return b'"%b";q=%d;w=%d' % (_name(limit), limit.rate.limit, max(1, ceil(limit.rate.period)))
+def _policy(state: LimitState) -> bytes:
+    known = _POLICIES.get(id(state))
+    if known is None:
+        if len(_POLICIES) >= _REMEMBERED:
+            _POLICIES.clear()
+        limit = state.limit
+        text = b'"%b";q=%d;w=%d' % (_name(limit), limit.rate.limit, max(1, ceil(limit.rate.period)))
+        known = _POLICIES[id(state)] = state, text
+    return known[1]
 
 
 def _name(limit: Limit) -> bytes:
@@ -88,17 +100,30 @@ def _seconds(decision: Decision) -> int:
 
 def _problem(decisions: Sequence[Decision], seconds: int) -> bytes:
     """RFC 9457, with the problem type that draft-ietf-httpapi-ratelimit-headers registers."""
-    limits = [decision.limit.limit for decision in decisions if not decision.allowed]
+    states = [decision.limit for decision in decisions if not decision.allowed]
+    names = tuple(map(id, states))
+    known = _PROBLEMS.get(names)
+    if known is None:
+        if len(_PROBLEMS) >= _REMEMBERED:
+            _PROBLEMS.clear()
+        known = _PROBLEMS[names] = states, *_around_seconds([state.limit for state in states])
+    return b"%b%d%b" % (known[1], seconds, known[2])
+
+
+def _around_seconds(limits: Sequence[Limit]) -> tuple[bytes, bytes]:
+    """The problem of these limits, before and after the seconds."""
     rates = " and ".join(str(limit.rate) for limit in limits)
-    return (
+    begin, _, end = (
         json.dumps(
             {
                 "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
                 "title": "Too Many Requests",
                 "status": 429,
-                "detail": f"The limit is {rates}; try again in {seconds} s.",
+                "detail": f"The limit is {rates}; try again in \0 s.",
                 "violated-policies": [limit.name for limit in limits],
             }
-        ).encode()
-        + b"\n"
+        )
+        .encode()
+        .partition(b"\\u0000")
     )
+    return begin, end + b"\n"

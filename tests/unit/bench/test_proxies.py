@@ -1,5 +1,6 @@
 """What the proxies are told: complete configurations for every scenario, and what is said when a program is missing."""
 
+import hashlib
 import shutil
 import signal
 import sys
@@ -92,3 +93,12 @@ def test_an_unknown_proxy_is_a_mistake_of_usage(
         "apache is not a proxy (known: nginx, nginx-defaults, haproxy, headgate, headgate-unlimited)"
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    "scenario", [each for each in SCENARIOS if each.limit == "redis"], ids=lambda scenario: scenario.name
+)
+def test_nginx_asks_for_the_script_that_redis_has(scenario: Scenario) -> None:
+    text = configuration(proxies.NGINX, scenario)
+    script = text.partition("script = [[")[2].partition("]]")[0].removeprefix("\n")  # as Lua reads it
+    assert f'digest = "{hashlib.sha1(script.encode()).hexdigest()}"' in text

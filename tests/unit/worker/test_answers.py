@@ -92,3 +92,16 @@ def test_a_refusal_is_a_problem_document() -> None:
 @pytest.mark.parametrize("kind", [errors.NoServer, errors.StoreUnavailable, errors.Exhausted])
 def test_what_may_be_better_soon_says_so(kind: type[errors.ExchangeError]) -> None:
     assert b"\r\nRetry-After: 1\r\n" in answer(kind("x"), date=DATE, connection=b"", decisions=(), head_only=False)
+
+
+def test_what_is_remembered_of_limits_is_bounded_and_never_another_ones() -> None:
+    answers = set()
+    for number in range(1, 2100):
+        limit = LimitState(Limit(f"limit{number}", Rate(number, 60.0)), 0)
+        refusal = Decision(False, limit, 0, 5_000_000)
+        for _ in range(2):
+            told = answer(errors.Limited("x"), date=b"", connection=b"", decisions=[refusal], head_only=False)
+            assert f'"limit{number}";q={number};w=60'.encode() in told
+            assert f"The limit is {number}/minute; try again in 5 s.".encode() in told
+            answers.add(told)
+    assert len(answers) == 2099
