@@ -121,13 +121,14 @@ def test_fastapi_servers_come_and_go_through_the_api(make: Make, stack: ExitStac
     def servers(count: int) -> set[object]:
         return {fetch(headgate.address).json()["server"] for _ in range(count)}
 
+    # The load takes turns, too: eight requests between its own may all meet the same server.
     with Load(headgate.address, connections=2) as load:
-        assert servers(8) == set(ports[:2])
+        wait_for(lambda: servers(8) == set(ports[:2]), "requests for both")
         example.serve(ports[2])
         assert f"{third} ready" in example.script("scale.py", "add", third, ADMIN=admin)
         wait_for(lambda: servers(8) == set(ports), "requests for the third")
         assert f"{third} ready" not in example.script("scale.py", "remove", third, ADMIN=admin)
-        assert servers(8) == set(ports[:2])
+        assert servers(8) <= set(ports[:2])
         example.stop(ports[2])
         load.more(50)
     assert load.failures == []
