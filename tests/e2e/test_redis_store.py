@@ -3,7 +3,6 @@
 import asyncio
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from headgate.store.memory import MemoryStore
 from headgate.store.redis import RedisStore, check
 from headgate.testing.clock import ManualClock
 from headgate.testing.stores import CONTRACT, Subject, never
+from tests.hammer import together
 from tests.redis_server import RedisServer
 from tests.unit.store.limits import limit
 
@@ -247,16 +247,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_three_processes_on_one_redis_pass_exactly_the_limit(redis_server: RedisServer, algorithm: str) -> None:
-    command = [sys.executable, "-c", HAMMER, redis_server.url, algorithm]
-    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    counts = [tuple(map(int, process.communicate(timeout=60)[0].split())) for process in processes]
+    counts = together(HAMMER, 3, redis_server.url, algorithm)
     pairs, singles = (sum(column) for column in zip(*counts, strict=True))
     assert pairs + singles == 3000
     assert pairs <= 500

@@ -1,6 +1,4 @@
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,6 +13,7 @@ from headgate.store.memory import MemoryStore
 from headgate.store.shared import SharedStore, monotonic_us
 from headgate.testing.clock import ManualClock
 from headgate.testing.stores import CONTRACT, Subject, never
+from tests.hammer import together
 from tests.unit.store.limits import limit
 
 
@@ -292,19 +291,7 @@ print(passed, both)
 def test_real_processes_together_pass_exactly_the_limit() -> None:
     """Four processes ask 200,000 times for one and 25,000 times for both: more than enough to use up every limit."""
     fd = SharedStore.create()
-    command = [sys.executable, "-c", HAMMER, str(fd)]
-    processes = [
-        subprocess.Popen(command, pass_fds=[fd], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(4)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    counts = [tuple(map(int, process.communicate(timeout=60)[0].split())) for process in processes]
+    counts = together(HAMMER, 4, str(fd), fds=[fd])
     passed, both = (sum(column) for column in zip(*counts, strict=True))
     assert passed + both == 100_000
     assert both <= 10_000
@@ -335,17 +322,6 @@ print(sum(store.hit([(one, b"k", 1)])[0].allowed for _ in range(4000)))
 )
 def test_eight_processes_pass_exactly_the_limit_of_each_algorithm(algorithm: str, most: int, burst: int) -> None:
     fd = SharedStore.create()
-    command = [sys.executable, "-c", HAMMER_ONE, str(fd), algorithm, str(most), str(burst)]
-    processes = [
-        subprocess.Popen(command, pass_fds=[fd], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(8)
-    ]
+    counts = together(HAMMER_ONE, 8, str(fd), algorithm, str(most), str(burst), fds=[fd])
     os.close(fd)
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    assert sum(int(process.communicate(timeout=60)[0]) for process in processes) == 20_000
+    assert sum(passed for (passed,) in counts) == 20_000
