@@ -191,18 +191,10 @@ def _limits(plane: Plane) -> Iterator[str]:
         ("near", "Requests that a limit let pass, after which a fifth of it or less was left.", LimitCell.NEAR),
         ("delayed", "Requests that a limit held back.", LimitCell.DELAYED),
         ("banned", "Requests that a limit refused because of a ban.", LimitCell.BANNED),
+        ("store_errors", "Decisions of a limit that its on_store_error made.", LimitCell.STORE_ERRORS),
     ):
         samples = [(_labels(limit=state.limit.name), plane.cells.limit_total(state.slot, cell)) for state in limits]
         yield from _family(f"headgate_limit_{name}_total", "counter", meaning, samples)
-    yield from _family(
-        "headgate_limit_store_errors_total",
-        "counter",
-        "Decisions of a limit that its on_store_error made.",
-        [
-            (_labels(limit=state.limit.name), plane.cells.limit_total(state.slot, LimitCell.STORE_ERRORS))
-            for state in limits
-        ],
-    )
 
 
 def _itself(plane: Plane) -> Iterator[str]:

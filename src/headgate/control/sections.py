@@ -52,6 +52,13 @@ SERVER: Kinds = {
     "weight": values.number(0, 256),
     "max_requests": values.number(0, 1_000_000),
 }
+
+
+def section(make: Callable[..., T], kinds: Kinds, noun: str = "a setting", required: Collection[str] = ()) -> Kind[T]:
+    """A table that becomes an object of a class of `model.config` that has a default for everything but `required`."""
+    return Kind("table", lambda place, value: make(**table(place, value, kinds, noun, required)))
+
+
 _LONGEST = 10 * 365 * 86400  # seconds in which a burst must be there again: stores keep times in 64 bits
 BAN: Kinds = {
     "refusals": values.number(1, 1_000_000_000),
@@ -71,7 +78,7 @@ LIMIT: Kinds = {
     "cost": values.number(1, 1_000_000_000),
     "count_refused": values.FLAG,
     "delay": values.duration(zero=True),
-    "ban": Kind("table", lambda place, value: _ban(place, value)),
+    "ban": section(config.Ban, BAN, "a setting of a ban", list(BAN)),
 }
 RETRY: Kinds = {
     "on": values.many(values.CONDITION, "list of failures and statuses", same=str),
@@ -82,11 +89,6 @@ STORE: Kinds = {"url": values.STORE_URL, "deadline": values.duration(), "prefix"
 ADMIN: Kinds = {"listen": values.ADMIN_ADDRESS, "token": values.TOKEN, "token_file": values.TEXT}
 ACCESS_LOG: Kinds = {"format": values.choice("a format", "text", "json"), "path": values.TEXT}
 MATCH: Kinds = {"host": values.MATCH_HOST, "path": values.MATCH_PATH}
-
-
-def section(make: Callable[..., T], kinds: Kinds, noun: str = "a setting") -> Kind[T]:
-    """A table that becomes an object of a class of `model.config` that has a default for everything."""
-    return Kind("table", lambda place, value: make(**table(place, value, kinds, noun)))
 
 
 def timeouts(base: config.Timeouts, kinds: Kinds, noun: str) -> Kind[config.Timeouts]:
@@ -171,10 +173,6 @@ def read_limit(place: Place, value: object, name: str) -> config.Limit:
     if limit.cost > most > 0:
         (place / "cost").say(f"no request would ever pass: {limit.cost} (expected at most {most}, what passes at once)")
     return limit
-
-
-def _ban(place: Place, value: object) -> config.Ban:
-    return config.Ban(**table(place, value, BAN, "a setting of a ban", list(BAN)))  # type: ignore[arg-type]
 
 
 def read_route(place: Place, value: object, base: config.Timeouts, kinds: Kinds) -> config.Route:

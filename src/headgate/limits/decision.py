@@ -37,7 +37,9 @@ class Delayed(Decision):
 
     __slots__ = ("wait",)
 
-    wait: int
+    def __init__(self, limit: LimitState, remaining: int, reset_after: int, wait: int) -> None:
+        super().__init__(True, limit, remaining, reset_after)
+        self.wait = wait
 
 
 class Banned(Decision):
@@ -51,7 +53,5 @@ def decision(step: Step, limit: LimitState, is_banned: bool) -> Decision:
     if is_banned and not step.allowed:
         return Banned(False, limit, 0, step.reset_after)
     if step.wait:
-        delayed = Delayed(True, limit, step.remaining, step.reset_after)
-        delayed.wait = step.wait
-        return delayed
+        return Delayed(limit, step.remaining, step.reset_after, step.wait)
     return Decision(step.allowed, limit, step.remaining, step.reset_after)

@@ -17,7 +17,7 @@ class Meter:
 
     most: requests in a period. period, delay: in units. burst: requests at once. unit: microseconds; 1, but for
     algorithms whose products of time and requests would be too large for a double. is_window: whether it is a fixed
-    window. is_plain: whether one request counts for one, and only if it passes.
+    window. is_plain: whether a request passes at once or is refused, and counts only if it passes.
     """
 
     __slots__ = (
@@ -39,12 +39,12 @@ class Meter:
         self.burst = limit.burst or self.most
         self.is_window = limit.algorithm == "fixed_window"
         self.counts_refused = limit.count_refused
-        self.is_plain = limit.is_plain
         period = period_us(limit.rate)
         delay = round(limit.delay * 1_000_000)
         self.unit = 1 if self.is_window else _unit(4 * max(self.most, self.burst), max(period, delay))
         self.period = -(-period // self.unit)
         self.delay = delay // self.unit
+        self.is_plain = not self.counts_refused and not self.delay
 
     def decide(self, value: int, ends: int, now: int, cost: int = 1) -> Step:
         """One request against one key, with `ends`, `now`, `reset_after` and `wait` in microseconds.
@@ -56,16 +56,18 @@ class Meter:
                 return Step(value, ends, False, 0, ends - now)
             value = ends = 0
         unit = self.unit
-        numbers = self.most, self.period, self.burst, cost, self.delay
-        after = self._step(value, ends // unit, now // unit, *numbers)
+        after = self._step(value, ends // unit, now // unit, self.most, self.period, self.burst, cost, self.delay)
+        if unit > 1:
+            since = now % unit
+            after = after._replace(
+                ends=after.ends * unit,
+                reset_after=max(0, after.reset_after * unit - since),
+                wait=after.wait and after.wait * unit - since,
+            )
         if self.counts_refused and not after.allowed:
-            value, ends = self._charge(value, ends // unit, now // unit, *numbers)
-            after = after._replace(value=value, ends=ends)
-        if unit == 1:
-            return after
-        value, ends, allowed, remaining, reset, wait = after
-        since = now % unit
-        return Step(value, ends * unit, allowed, remaining, max(0, reset * unit - since), wait and wait * unit - since)
+            value, ends = self.charge(value, ends, now, cost)
+            return after._replace(value=value, ends=ends)
+        return after
 
     def charge(self, value: int, ends: int, now: int, cost: int) -> tuple[int, int]:
         """The state of a key of which so much is taken without asking, in microseconds. A ban stays as it is."""

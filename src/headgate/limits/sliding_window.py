@@ -11,8 +11,8 @@ window began. The estimate is compared in units of 1 / period, so nothing is rou
 
 from headgate.limits.step import Step
 
-_SHIFT = 32
-_MASK = (1 << _SHIFT) - 1
+SHIFT = 32  # of the count of this window in a value
+MASK = (1 << SHIFT) - 1
 
 
 def step(
@@ -26,7 +26,7 @@ def step(
         return Step(value, ends, False, max(0, room // period), _wait(now - began, count, before, limit, period, cost))
     count += cost
     left = max(0, room // period - cost)
-    return Step(count << _SHIFT | before, began + 2 * period, True, left, began + 2 * period - now)
+    return Step(count << SHIFT | before, began + 2 * period, True, left, began + 2 * period - now)
 
 
 def charge(
@@ -35,12 +35,12 @@ def charge(
     """Takes without asking; see step.py."""
     began, count, before = _window(value, ends, now, period)
     count = min(max(0, count + cost), 2 * limit)
-    return count << _SHIFT | before, began + 2 * period
+    return count << SHIFT | before, began + 2 * period
 
 
 def _window(value: int, ends: int, now: int, period: int) -> tuple[int, int, int]:
     """When the present window began, what counts in it, and what counted in the one before."""
-    began, count, before = ends - 2 * period, value >> _SHIFT, value & _MASK
+    began, count, before = ends - 2 * period, value >> SHIFT, value & MASK
     if now >= ends:
         return now, 0, 0
     if now >= began + period:

@@ -130,7 +130,7 @@ class Limit:
     key: str = "client_ip"  # what is counted by, several with commas; see docs/limits.md
     algorithm: str = "fixed_window"  # how requests are counted; see docs/limits.md
     burst: int = 0  # with `gcra`: requests that pass at once, before the steady rate; 0: as many as the rate's
-    on_store_error: str = "local"  # while Redis fails: let all pass, refuse all (503), or count on this machine
+    on_store_error: str = "local"  # while Redis fails: let all pass, refuse all (503), or count a share on this machine
     exempt: tuple[str, ...] = ()  # networks and addresses of clients that it is not for
     headers: str = "refused"  # which responses tell a client what is left of the limit (RateLimit, RateLimit-Policy)
     legacy_headers: bool = False  # where these are sent: X-RateLimit-Limit, -Remaining and -Reset (in seconds) too
@@ -139,11 +139,6 @@ class Limit:
     count_refused: bool = False  # refused requests count too: who goes on is refused until he has been quiet
     delay: float = 0.0  # with `gcra`: how long a request is held back before one is refused
     ban: Ban | None = None  # refuses all of a client that goes on after so many refusals; leave it out for none
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether one request counts for one and only if it passes, so that a limit that refuses stays as it is."""
-        return self.cost == 1 and not self.count_refused and not self.delay
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from headgate.limits.decision import Decision, decision
 from headgate.limits.keys import limit_identity
+from headgate.limits.memo import PerLimit
 from headgate.limits.meter import BANNED, Meter
 from headgate.model.snapshot import LimitState
 from headgate.store.base import Check, Resume, settle
@@ -22,6 +23,7 @@ class MemoryStore:
         """clock: microseconds, monotonic. room: keys that are kept; beyond, those that end soonest go."""
         self._clock = clock
         self._room = room
+        self._meters = PerLimit(lambda limit: Meter(limit.limit))
         self._states: dict[_Key, tuple[int, int]] = {}
 
     def hit(self, checks: Sequence[Check], resume: Resume) -> Sequence[Decision]:
@@ -33,7 +35,7 @@ class MemoryStore:
         for limit, name, cost in checks:
             key = (limit_identity(limit.limit), name)
             value, ends = taken.get(key) or self._states.get(key, (0, 0))
-            after = Meter(limit.limit).decide(value, ends, now, cost)
+            after = self._meters.of(limit).decide(value, ends, now, cost)
             taken[key] = (after.value, after.ends)
             if limit.limit.count_refused:
                 kept[key] = taken[key]

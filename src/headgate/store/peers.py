@@ -8,6 +8,7 @@ is remembered, and charged to Redis when it is back: so nobody who used up his s
 from collections.abc import Callable
 from dataclasses import replace
 
+from headgate.limits.memo import PerLimit
 from headgate.limits.meter import Meter
 from headgate.model.config import Rate
 from headgate.model.snapshot import LimitState
@@ -17,7 +18,6 @@ from headgate.store.resp import command
 EVERY = 5.0  # seconds between two signs of life
 _LIVES = 15_000  # milliseconds that one counts
 _KEYS = 65536  # whose use is remembered
-_LIMITS = 1024
 
 _SOURCE = b"""\
 local time = redis.call('TIME')
@@ -37,8 +37,9 @@ class Peers:
         self.sign = command(b"EVAL", _SOURCE, 1, f"{prefix}:alive", name, _LIVES)
         self.count = 1
         self._clock = clock
-        self._shares: dict[int, tuple[LimitState, LimitState]] = {}
-        self._used: dict[tuple[int, bytes], tuple[LimitState, Meter, int, int]] = {}
+        self._shares = PerLimit(self._share)
+        self._meters = PerLimit(lambda limit: Meter(limit.limit))
+        self._used: dict[tuple[int, bytes], tuple[LimitState, int, int]] = {}
 
     def heard(self, answer: bytes) -> None:
         """Redis answered a sign of life. What is no number is no news."""
@@ -50,37 +51,30 @@ class Peers:
         """The part of the limit that this Headgate lets pass alone: the whole when there is no other, and in any case
         enough for one request.
         """
-        if self.count == 1:
-            return limit
-        known = self._shares.get(id(limit))
-        if known is None:
-            if len(self._shares) >= _LIMITS:
-                self._shares.clear()
-            one = limit.limit
-            rate = Rate(max(one.cost, one.rate.limit // self.count), one.rate.period)
-            burst = one.burst and max(one.cost, one.burst // self.count)
-            # The limit itself is held, too, so that its id() stays its own.
-            known = self._shares[id(limit)] = limit, LimitState(replace(one, rate=rate, burst=burst), limit.slot)
-        return known[1]
+        return limit if self.count == 1 else self._shares.of(limit)
+
+    def _share(self, limit: LimitState) -> LimitState:
+        one = limit.limit
+        rate = Rate(max(one.cost, one.rate.limit // self.count), one.rate.period)
+        burst = one.burst and max(one.cost, one.burst // self.count)
+        return LimitState(replace(one, rate=rate, burst=burst), limit.slot)
 
     def passed(self, check: Check) -> None:
         """This was let pass without Redis."""
         limit, key, cost = check
         entry = self._used.get((id(limit), key))
-        if entry is None:
-            if len(self._used) >= _KEYS:
-                return
-            entry = limit, Meter(limit.limit), 0, 0
-        _, meter, value, ends = entry
-        self._used[id(limit), key] = limit, meter, *meter.charge(value, ends, self._clock(), cost)
+        if entry is None and len(self._used) >= _KEYS:
+            return
+        _, value, ends = entry or (limit, 0, 0)
+        self._used[id(limit), key] = limit, *self._meters.of(limit).charge(value, ends, self._clock(), cost)
 
     def settle(self) -> list[Check]:
         """What Redis is to be charged with, because it counts still; from here on it is forgotten."""
         now = self._clock()
         owed = []
-        for (_, key), (limit, meter, value, ends) in self._used.items():
-            all_of_it = meter.burst
-            if now < ends and (used := all_of_it - meter.decide(value, ends, now, 0).remaining) > 0:
+        for (_, key), (limit, value, ends) in self._used.items():
+            meter = self._meters.of(limit)
+            if now < ends and (used := meter.burst - meter.decide(value, ends, now, 0).remaining) > 0:
                 owed.append((limit, key, used))
         self._used.clear()
         return owed

@@ -203,10 +203,17 @@ class RedisStore:
     def _ask_again(self, rules: Sequence[Rule], waiting: _Waiting, form: int) -> None:
         checks, resume, asked, _ = waiting
         self._await(asked)  # it has no more time than before
+        self._put(script.ask(rules, checks, form), (checks, resume, asked, form))
+
+    def _send(self, command: bytes, form: int = script.BY_HASH) -> None:
+        """Sends a command for whose answer nobody waits."""
+        self._put(command, ((), _done, self._loop.time(), form))
+
+    def _put(self, command: bytes, waiting: _Waiting) -> None:
         if not self._flushing:
             self._begin()
-        self._waiting.append((checks, resume, asked, form))
-        self._out.append(script.ask(rules, checks, form))
+        self._waiting.append(waiting)
+        self._out.append(command)
 
     def _without(self, checks: Sequence[Check]) -> Sequence[Decision]:
         for limit, _, _ in checks:
@@ -304,19 +311,11 @@ class RedisStore:
                 async with asyncio.timeout(peers.EVERY):
                     await self._lost.wait()
 
-    def _send(self, command: bytes, form: int = script.BY_HASH) -> None:
-        """Sends a command for whose answer nobody waits."""
-        if not self._flushing:
-            self._begin()
-        self._waiting.append(((), _done, self._now, form))
-        self._out.append(command)
-
     def _charge(self) -> None:
         """Tells Redis what was let pass without it."""
         form = script.IN_GENERAL_WITH_TEXT  # the first brings the script along
-        for limit, key, used in self._peers.settle():
-            rule = self._rules.get(id(limit)) or self._enter(limit)
-            self._send(script.charge(rule, key, used, form))
+        for owed in self._peers.settle():
+            self._send(script.ask(self._rules_of([owed]), [owed], form, charges=True))
             form = script.IN_GENERAL
 
     def _opened(self, link: Link) -> None:

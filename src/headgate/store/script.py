@@ -95,7 +95,17 @@ class Rule:
     over: keys known to be at their limit, until when (on the loop's clock), and whether they are banned.
     """
 
-    __slots__ = ("_prefix", "arguments", "asked", "in_general", "is_plain", "is_window", "limit", "over")
+    __slots__ = (
+        "_prefix",
+        "arguments",
+        "asked",
+        "counts_refused",
+        "in_general",
+        "is_plain",
+        "is_window",
+        "limit",
+        "over",
+    )
 
     def __init__(self, limit: LimitState, prefix: str) -> None:
         rate = limit.limit.rate
@@ -108,8 +118,9 @@ class Rule:
         self.is_plain = meter.is_window and meter.is_plain
         period, unit = (period_ms(rate), 1000) if meter.is_window else (meter.period, meter.unit)
         self.arguments = command(rate.limit, period)[4:]
-        kind, mode = general.KINDS[limit.limit.algorithm], b"r" if meter.counts_refused else b"-"
-        self.in_general = command(kind, rate.limit, period, meter.burst, unit, meter.delay, mode)[4:]
+        kind = general.KINDS[limit.limit.algorithm]
+        self.in_general = command(kind, rate.limit, period, meter.burst, unit, meter.delay)[4:]
+        self.counts_refused = meter.counts_refused
 
     def ask(self, key: bytes) -> bytes:
         """The command that decides this one limit. It is kept, for a client that asks once mostly asks again."""
@@ -144,15 +155,19 @@ def is_for_windows(rules: Sequence[Rule], checks: Sequence[Check], form: int = B
     )
 
 
-def ask(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH) -> bytes:
-    """The command that decides several limits at once. form: which script, and whether by its hash or with its text."""
+def ask(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH, *, charges: bool = False) -> bytes:
+    """The command that decides several limits at once.
+
+    form: which script, and whether by its hash or with its text. charges: with the general script, it takes without
+    asking: as if refused requests counted, and whatever the answer says.
+    """
     count = b"%d" % len(rules)
     for_windows = is_for_windows(rules, checks, form)
     arguments = [rule.arguments for rule in rules]
     if not for_windows:
-        costs = [b"%d" % cost for _, _, cost in checks]
         arguments = [
-            b"%b$%d\r\n%b\r\n" % (rule.in_general, len(cost), cost) for rule, cost in zip(rules, costs, strict=True)
+            rule.in_general + command(b"r" if charges or rule.counts_refused else b"-", cost)[4:]
+            for rule, (_, _, cost) in zip(rules, checks, strict=True)
         ]
     return b"".join(
         (
@@ -161,23 +176,6 @@ def ask(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH) -> 
             b"$%d\r\n%b\r\n" % (len(count), count),
             *[rule.key(key) for rule, (_, key, _) in zip(rules, checks, strict=True)],
             *arguments,
-        )
-    )
-
-
-def charge(rule: Rule, key: bytes, cost: int, form: int) -> bytes:
-    """The command that takes without asking: as if refused requests counted, and whatever the answer says."""
-    number = b"%d" % cost
-    mode = b"$1\r\nr\r\n"
-    return b"".join(
-        (
-            b"*12\r\n",
-            _GENERAL[form & WITH_TEXT],
-            b"$1\r\n1\r\n",
-            rule.key(key),
-            rule.in_general.removesuffix(b"$1\r\n-\r\n").removesuffix(mode),
-            mode,
-            b"$%d\r\n%b\r\n" % (len(number), number),
         )
     )
 
@@ -209,9 +207,7 @@ def _in_general(fields: list[bytes], checks: Sequence[Check]) -> list[Decision]:
         if verdict not in _VERDICTS or not 0 <= number <= _MOST or not 0 <= int(left) <= 2**53:
             raise ValueError("not a decision")
         if verdict == b"2":
-            delayed = Delayed(True, limit, 0, int(left))
-            delayed.wait = number
-            found.append(delayed)
+            found.append(Delayed(limit, 0, int(left), number))
         else:
             found.append((Banned if verdict == b"3" else Decision)(verdict == b"1", limit, number, int(left)))
     settle(found, checks)

@@ -23,6 +23,7 @@ from hashlib import blake2b
 from headgate.limits.decision import Banned, Decision, decision
 from headgate.limits.keys import limit_identity
 from headgate.limits.meter import BANNED, Meter
+from headgate.limits.sliding_window import MASK, SHIFT
 from headgate.model.snapshot import LimitState
 from headgate.store import stripes
 from headgate.store.base import Check, Resume, settle, undecided
@@ -95,10 +96,10 @@ def _short_sliding_window(entry: _Entry, cells: memoryview, at: int, now: int) -
     left = cells[at + 1] - now  # of two periods
     if not period < left <= 2 * period or value == BANNED:
         return None
-    room = (entry.most - (value >> 32)) * period - (value & 0xFFFFFFFF) * (left - period)
+    room = (entry.most - (value >> SHIFT)) * period - (value & MASK) * (left - period)
     if room < period:
         return None
-    cells[at + 2] = value + (1 << 32)
+    cells[at + 2] = value + (1 << SHIFT)
     return Decision(True, entry.limit, room // period - 1, left)
 
 

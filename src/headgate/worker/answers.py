@@ -1,23 +1,21 @@
 """The answers that Headgate gives itself, as bytes: errors and refusals."""
 
-import json
 from collections.abc import Sequence
 from http import HTTPStatus
 from math import ceil
+from typing import NamedTuple
 
 from headgate.errors import BadRequest, ExchangeError, Exhausted, Limited, NoServer, Overloaded, StoreUnavailable
 from headgate.limits.decision import Decision
-from headgate.model.config import Limit
+from headgate.limits.memo import PerLimit
 from headgate.model.snapshot import LimitState
-
-# What is said of limits is made once for each. The limits are held, so that their id() stays their own: hashing one
-# costs more than all else of an answer.
-_REMEMBERED = 1024
-_POLICIES: dict[int, tuple[LimitState, bytes]] = {}
-_PROBLEMS: dict[tuple[int, ...], tuple[list[LimitState], bytes, bytes]] = {}
 
 _RETRY_SOON = 1  # seconds; said where nobody can know when it will be better
 
+_PROBLEM = (
+    b'{"type": "https://iana.org/assignments/http-problem-types#quota-exceeded", "title": "Too Many Requests", '
+    b'"status": 429, "detail": "The limit is %b; try again in %d s.", "violated-policies": [%b]}\n'
+)
 _LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
 _BODIES = {
     status.value: b"%d %b\n" % (status.value, status.phrase.encode()) for status in HTTPStatus if status.value >= 400
@@ -62,8 +60,11 @@ def limit_fields(decisions: Sequence[Decision]) -> bytes:
     told = [decision for decision in decisions if _is_told(decision)]
     if not told:
         return b""
-    policies = b", ".join([_policy(one.limit) for one in told])
-    states = b", ".join([b'"%b";r=%d;t=%d' % (_name(one.limit.limit), one.remaining, _seconds(one)) for one in told])
+    words = [_WORDS.of(one.limit) for one in told]
+    policies = b", ".join([each.policy for each in words])
+    states = b", ".join(
+        [b"%b;r=%d;t=%d" % (each.name, one.remaining, _seconds(one)) for each, one in zip(words, told, strict=True)]
+    )
     fields = b"RateLimit-Policy: %b\r\nRateLimit: %b\r\n" % (policies, states)
     if legacy := [one for one in told if one.limit.limit.legacy_headers]:
         # Made for one limit: of several the one that is nearest to its end.
@@ -79,19 +80,24 @@ def _is_told(decision: Decision) -> bool:
     return not decision.unavailable and (headers == "always" or (headers == "refused" and not decision.allowed))
 
 
-def _policy(state: LimitState) -> bytes:
-    known = _POLICIES.get(id(state))
-    if known is None:
-        if len(_POLICIES) >= _REMEMBERED:
-            _POLICIES.clear()
-        limit = state.limit
-        text = b'"%b";q=%d;w=%d' % (_name(limit), limit.rate.limit, max(1, ceil(limit.rate.period)))
-        known = _POLICIES[id(state)] = state, text
-    return known[1]
+class _Words(NamedTuple):
+    """What answers say of a limit: its name in quotes, its item of RateLimit-Policy, its rate."""
+
+    name: bytes
+    policy: bytes
+    rate: bytes
 
 
-def _name(limit: Limit) -> bytes:
-    return limit.name.encode()  # letters, digits and a few signs: nothing that a string of RFC 9651 would escape
+def _words(state: LimitState) -> _Words:
+    limit = state.limit
+    # Names are letters, digits and a few signs: nothing that a string of RFC 9651 or of JSON would escape.
+    name = b'"%b"' % limit.name.encode()
+    return _Words(
+        name, b"%b;q=%d;w=%d" % (name, limit.rate.limit, max(1, ceil(limit.rate.period))), str(limit.rate).encode()
+    )
+
+
+_WORDS = PerLimit(_words)
 
 
 def _seconds(decision: Decision) -> int:
@@ -100,30 +106,5 @@ def _seconds(decision: Decision) -> int:
 
 def _problem(decisions: Sequence[Decision], seconds: int) -> bytes:
     """RFC 9457, with the problem type that draft-ietf-httpapi-ratelimit-headers registers."""
-    states = [decision.limit for decision in decisions if not decision.allowed]
-    names = tuple(map(id, states))
-    known = _PROBLEMS.get(names)
-    if known is None:
-        if len(_PROBLEMS) >= _REMEMBERED:
-            _PROBLEMS.clear()
-        known = _PROBLEMS[names] = states, *_around_seconds([state.limit for state in states])
-    return b"%b%d%b" % (known[1], seconds, known[2])
-
-
-def _around_seconds(limits: Sequence[Limit]) -> tuple[bytes, bytes]:
-    """The problem of these limits, before and after the seconds."""
-    rates = " and ".join(str(limit.rate) for limit in limits)
-    begin, _, end = (
-        json.dumps(
-            {
-                "type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
-                "title": "Too Many Requests",
-                "status": 429,
-                "detail": f"The limit is {rates}; try again in \0 s.",
-                "violated-policies": [limit.name for limit in limits],
-            }
-        )
-        .encode()
-        .partition(b"\\u0000")
-    )
-    return begin, end + b"\n"
+    words = [_WORDS.of(decision.limit) for decision in decisions if not decision.allowed]
+    return _PROBLEM % (b" and ".join([one.rate for one in words]), seconds, b", ".join([one.name for one in words]))

@@ -9,13 +9,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from headgate.limits.decision import Banned, Decision
+from headgate.limits.memo import PerLimit
 from headgate.model.config import Ban, Limit, Rate
 from headgate.model.snapshot import LimitState
 from headgate.store.base import Check, Store
 
 logger = logging.getLogger("headgate.worker")
-
-_LIMITS = 1024  # that are remembered
 
 
 class Bans:
@@ -24,7 +23,7 @@ class Bans:
     def __init__(self, store: Callable[[], Store]) -> None:
         """store: gives the one that is used now."""
         self._store = store
-        self._refusals: dict[LimitState, LimitState] = {}
+        self._refusals = PerLimit(_refusals)
 
     def refused(self, checks: Sequence[Check], decisions: Sequence[Decision]) -> None:
         """A request was refused. decisions: of these checks, or of those of them that refuse."""
@@ -36,7 +35,7 @@ class Bans:
             if ban is None or decision.allowed or decision.unavailable or isinstance(decision, Banned):
                 continue
             counted = partial(self._counted, limit, key, ban)
-            now = self._store().hit([(self._of(limit, ban), key, 1)], counted)
+            now = self._store().hit([(self._refusals.of(limit), key, 1)], counted)
             if now is not None:
                 counted(now)
 
@@ -54,14 +53,10 @@ class Bans:
             )
         self._store().ban(limit, key, ban.period)
 
-    def _of(self, limit: LimitState, ban: Ban) -> LimitState:
-        """The limit of the refusals of a limit."""
-        found = self._refusals.get(limit)
-        if found is None:
-            if len(self._refusals) >= _LIMITS:
-                self._refusals.clear()
-            one = limit.limit
-            rate = Rate(ban.refusals, ban.within)
-            refusals = Limit(f"{one.name}!refusals", rate, one.key, on_store_error=one.on_store_error)
-            found = self._refusals[limit] = LimitState(refusals, limit.slot)
-        return found
+
+def _refusals(limit: LimitState) -> LimitState:
+    """The limit of the refusals of a limit that bans."""
+    one, ban = limit.limit, limit.limit.ban
+    assert ban is not None
+    rate = Rate(ban.refusals, ban.within)
+    return LimitState(Limit(f"{one.name}!refusals", rate, one.key, on_store_error=one.on_store_error), limit.slot)

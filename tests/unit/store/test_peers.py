@@ -63,4 +63,4 @@ def test_what_is_remembered_is_bounded() -> None:
     peers.heard(b"2")
     limits = [limit(10) for _ in range(1025)]
     assert {peers.share(one).limit.rate.limit for one in limits} == {5}
-    assert len(peers._shares) == 1
+    assert len(peers._shares._known) == 1
