@@ -24,6 +24,7 @@ class Backend:
         self.seen: list[Message] = []
         self._answer: bytes | None = None
         self.connections: set[_Connection] = set()
+        self.has_stopped = False
         self._server: asyncio.Server | None = None
 
     async def start(self) -> int:
@@ -46,11 +47,12 @@ class Backend:
                 connection.close()
 
     def stop(self) -> None:
-        """Closes everything."""
+        """Closes everything, at once: nobody waits for what has not been taken, and the loop may end now."""
+        self.has_stopped = True
         if self._server:
             self._server.close()
         for connection in list(self.connections):
-            connection.close()
+            connection.close(at_once=True)
 
     @property
     def unfinished(self) -> bytes:
@@ -78,6 +80,8 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._backend.connections.add(self)
+        if self._backend.has_stopped:  # it was just being accepted
+            self.close(at_once=True)
 
     def data_received(self, data: bytes) -> None:
         if self._timer is not None:
@@ -96,8 +100,11 @@ class _Connection(asyncio.Protocol):
         if not self.unfinished:
             self._backend.connections.discard(self)
 
-    def close(self) -> None:
+    def close(self, *, at_once: bool = False) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._backend.connections.discard(self)
-        self._transport.close()
+        if at_once:
+            self._transport.abort()
+        else:
+            self._transport.close()
