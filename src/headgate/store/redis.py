@@ -1,8 +1,8 @@
 """Limits in Redis: exact over any number of Headgates that name the same one.
 
 All checks of one turn of the event loop travel as one write, and each is one atomic script (`store/script.py`); so a
-limit in Redis costs little more than none. A client that is known to be over its limit is refused here until its
-window ends, without asking.
+limit in Redis costs little more than none. A client that is known to be over its limit is refused here, without asking
+(`store/known.py`).
 
 Redis can be slow, gone, full or read-only, and no request may fail or hang for it: a check waits for the store's
 `deadline` at most. When one is overdue, or Redis refuses to count, or the connection breaks, the breaker opens: what
@@ -20,10 +20,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from headgate.errors import StoreRefused
-from headgate.limits.decision import Banned, Decision
+from headgate.limits.decision import Decision
 from headgate.model import config
 from headgate.model.snapshot import LimitState
-from headgate.store import peers, script
+from headgate.store import known, peers, script
 from headgate.store.base import Check, LocalStore, Resume, decide_without
 from headgate.store.breaker import Breaker, Event, State
 from headgate.store.link import Link, LinkFailed, brief, open_link
@@ -38,7 +38,6 @@ _CONNECT = 2.0  # seconds for a connection with its opening
 _SECOND_LOOK = 0.001
 _NO_COUNT = ("WRONGTYPE", "not an integer", "would overflow")  # what Redis and the script say of such a value
 _RULES = 1024  # limits that are remembered
-_OVER = 65536  # keys of a limit that are remembered to be over it
 
 
 # A request that waits for its decisions: the checks, who is to have the decisions, when Redis was asked, and whether it
@@ -97,12 +96,12 @@ class RedisStore:
         if len(checks) == 1:
             limit, key, cost = checks[0]
             rule = self._rules.get(id(limit)) or self._enter(limit)
-            if rule.over and key in rule.over and (refusal := self._refusal(rule, key)):
+            if rule.over and key in rule.over and (refusal := known.refusal(rule, key, self._loop.time())):
                 return [refusal]
             command = (rule.asked.get(key) or rule.ask(key)) if cost == 1 else script.ask([rule], checks)
         else:
             rules = self._rules_of(checks)
-            if refusals := self._refusals(rules, checks):
+            if refusals := known.refusals(rules, checks, self._loop.time()):
                 return refusals
             command = script.ask(rules, checks)
         if not self._flushing:
@@ -114,7 +113,8 @@ class RedisStore:
     def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
         """Refuses the key from now on, for so long; on this machine alone while Redis cannot be asked."""
         rule = self._rules.get(id(limit)) or self._enter(limit)
-        self._note(rule, key, self._loop.time() + seconds, is_ban=True)
+        now = self._loop.time()
+        known.note(rule, key, now + seconds, now, is_ban=True)
         if not self._accepts:
             self._local.ban(self._peers.share(limit), key, seconds)
             return
@@ -170,7 +170,7 @@ class RedisStore:
                 continue
             for decision in decisions:
                 if not decision.remaining:
-                    self._remember(waiting, decisions)
+                    known.remember(self._rules_of(waiting[0]), waiting[0], decisions, waiting[2])
                     break
             waiting[1](decisions)
 
@@ -225,8 +225,6 @@ class RedisStore:
                     self._peers.passed(check)
         return decisions
 
-    # What is known without asking.
-
     def _enter(self, limit: LimitState) -> Rule:
         if len(self._rules) >= _RULES:
             self._rules.clear()
@@ -235,38 +233,6 @@ class RedisStore:
 
     def _rules_of(self, checks: Sequence[Check]) -> list[Rule]:
         return [self._rules.get(id(limit)) or self._enter(limit) for limit, _, _ in checks]
-
-    def _remember(self, waiting: _Waiting, decisions: Sequence[Decision]) -> None:
-        checks, _, asked, _ = waiting
-        for (limit, key, cost), decision in zip(checks, decisions, strict=True):
-            if decision.remaining > 0 or sum(one[:2] == (limit, key) for one in checks) > 1:
-                continue  # of a limit that stands twice in a refused request, the second says less than there is
-            rule = self._rules.get(id(limit)) or self._enter(limit)
-            is_ban = isinstance(decision, Banned)
-            if not is_ban and not rule.is_window and (decision.allowed or cost > 1):
-                continue  # the next one, or a smaller one, may pass long before what was said
-            if not is_ban and limit.limit.count_refused:
-                continue  # Redis must know of each
-            # From the moment of asking, not of the answer, and without the millisecond that has begun: never refused
-            # for longer than Redis itself would.
-            self._note(rule, key, asked + decision.reset_after / 1_000_000 - script.TICK, is_ban=is_ban)
-
-    def _note(self, rule: Rule, key: bytes, until: float, *, is_ban: bool) -> None:
-        if len(rule.over) >= _OVER:
-            rule.over.clear()
-        rule.over[key] = until, is_ban
-
-    def _refusal(self, rule: Rule, key: bytes) -> Decision | None:
-        until, is_ban = rule.over[key]
-        left = until - self._loop.time()
-        if left > 0:
-            return (Banned if is_ban else Decision)(False, rule.limit, 0, max(1, int(left * 1_000_000)))
-        del rule.over[key]
-        return None
-
-    def _refusals(self, rules: Sequence[Rule], checks: Sequence[Check]) -> list[Decision]:
-        known = [self._refusal(rule, key) for rule, (_, key, _) in zip(rules, checks, strict=True) if key in rule.over]
-        return [refusal for refusal in known if refusal is not None]
 
     # The connection and its failures.
 

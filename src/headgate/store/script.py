@@ -92,7 +92,7 @@ class Rule:
 
     is_window: whether it is a fixed window, and is_plain: one that the script for windows can decide.
     arguments, in_general: what the two scripts are told of it. asked: what `ask` returned, by key.
-    over: keys known to be at their limit, until when (on the loop's clock), and whether they are banned.
+    over: keys known to be at their limit (`known.py`): until when, how long to believe it, and whether they are banned.
     """
 
     __slots__ = (
@@ -110,7 +110,7 @@ class Rule:
     def __init__(self, limit: LimitState, prefix: str) -> None:
         rate = limit.limit.rate
         self.limit = limit
-        self.over: dict[bytes, tuple[float, bool]] = {}
+        self.over: dict[bytes, tuple[float, float, bool]] = {}
         self.asked: dict[bytes, bytes] = {}
         self._prefix = f"{prefix}:{limit_identity(limit.limit)}:".encode("utf-8", "surrogateescape")
         meter = Meter(limit.limit)
