@@ -1,6 +1,7 @@
 """The Redis store against a real Redis: exactness over processes, and every way in which Redis can fail."""
 
 import asyncio
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -19,7 +20,7 @@ from headgate.limits.keys import limit_identity
 from headgate.limits.meter import ALGORITHMS
 from headgate.model.config import Store as Settings
 from headgate.model.snapshot import LimitState
-from headgate.store import general, script
+from headgate.store import general, script, single
 from headgate.store.base import Check, Resume
 from headgate.store.build import build
 from headgate.store.memory import MemoryStore
@@ -151,9 +152,9 @@ TIMED = [
 ]
 GAPS = st.one_of(st.integers(0, 30), st.integers(0, 10**9))
 COSTS = st.sampled_from([1, 1, 1, 0, 2, 3, 5])
-MIXED = st.lists(
-    st.tuples(st.integers(0, len(TIMED) - 1), st.sampled_from([b"x", b"y"]), COSTS), min_size=1, max_size=4
-)
+WHICH, WHOSE = st.integers(0, len(TIMED) - 1), st.sampled_from([b"x", b"y"])
+USUAL = st.tuples(WHICH, WHOSE, st.just(1)).map(lambda one: [one])  # what the short scripts decide
+MIXED = USUAL | st.lists(st.tuples(WHICH, WHOSE, COSTS), min_size=1, max_size=4)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -167,14 +168,9 @@ def test_every_algorithm_decides_as_its_reference_on_the_same_clock(
     clock.now = 10**15 + 123_457
     reference = MemoryStore(clock)
     with pytest.MonkeyPatch.context() as patch:
-        told = general.SOURCE
-        for own, ours in (
-            (b"call('TIME')", b"{call('HGET', 'now', 's'), call('HGET', 'now', 'us')}"),
-            (b"ceil((state.ends - state.now) * state.unit / 1000) + 1", b"3600000"),  # keys expire by the real clock
-        ):
-            assert own in told
-            told = told.replace(own, ours)
-        patch.setattr(script, "_GENERAL", script._forms(told))
+        patch.setattr(script, "_GENERAL", script._forms(on_our_clock(general.SOURCE)))
+        for algorithm, source in single.SOURCES.items():
+            patch.setitem(script._SINGLE, algorithm, script._forms(on_our_clock(source)))
         for gap, step in trace:
             clock.now += gap
             seconds, microseconds = divmod(clock.now, 1_000_000)
@@ -186,6 +182,14 @@ def test_every_algorithm_decides_as_its_reference_on_the_same_clock(
             assert [told_of(one) for one in decisions] == [told_of(one) for one in expected], checks
             for one, other in zip(decisions, expected, strict=True):
                 assert one.reset_after == other.reset_after or one.limit.limit.algorithm == "fixed_window"
+
+
+def on_our_clock(source: bytes) -> bytes:
+    """The script, on the clock of the test; keys, which expire by the real one, live for an hour."""
+    told = source.replace(b"call('TIME')", b"{call('HGET', 'now', 's'), call('HGET', 'now', 'us')}")
+    told = re.sub(rb"(?:math\.)?ceil\(.*? / 1000\) \+ 1", b"3600000", told)
+    assert (told.count(b"HGET"), told.count(b"3600000")) == (2, 1)
+    return told
 
 
 def told_of(decision: Decision) -> tuple[bool, int, int]:
@@ -264,6 +268,18 @@ def name(one: LimitState, key: bytes = K) -> str:
 
 def number(reply: bytes) -> int:
     return int(reply.strip().lstrip(b":"))
+
+
+def test_what_a_refused_request_took_of_other_windows_is_given_back(bench: Bench, redis_server: RedisServer) -> None:
+    one, full, banned = limit(5, "given"), limit(1, "full"), limit(1, "held")
+    assert bench.allows(full)
+    bench.store.ban(banned, K, 60.0)
+    for passed in (0, 1):
+        for last in (full, banned):
+            bench.store._rules.clear()  # so that Redis is asked
+            assert [each.allowed for each in bench.hit([(one, K, 1), (last, K, 1)])] == [True, False]
+            assert number(redis_server.command("EXISTS", name(one))) == passed, "nothing of it has begun"
+        assert bench.hit([(one, K, 1)])[0].remaining == 4 - passed
 
 
 def test_keys_expire_with_their_window(bench: Bench, redis_server: RedisServer) -> None:

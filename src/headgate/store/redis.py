@@ -191,7 +191,7 @@ class RedisStore:
         if text.startswith("NOSCRIPT") and (again := script.with_text(form)) is not None:
             self._ask_again(rules, waiting, again)
         elif any(phrase in text for phrase in _NO_COUNT):
-            if script.is_for_windows(rules, checks, form):  # a ban, perhaps, of which the other script knows
+            if script.short(rules, checks, form):  # a ban, perhaps, of which the general script knows
                 self._ask_again(rules, waiting, script.IN_GENERAL)
             else:
                 # Somebody else's value under our key: it is this client's trouble alone, and no reason to leave Redis.

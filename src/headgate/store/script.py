@@ -1,13 +1,15 @@
 """A decision as one atomic script of Redis, and the bytes that ask for it.
 
-The script here is for requests that come under fixed windows alone; for all others there is one in general.py. It is
+The script here is for requests that come under fixed windows alone; there are two for one limit of another kind in
+single.py, and one for all others in general.py. It is
 `limits/fixed_window.py` on the clock of Redis, so any number of machines agree whatever their own clocks say; that
 clock ticks in milliseconds here. All limits of a request are one call: all are checked, then all are taken,
 or none. A key is a number that expires with its window, so Redis itself ends the window: two commands for the usual
 request, 4 us of Redis, where reading the clock and writing the state as text took 10. A key lives as long as the clock
 shows no more than its last millisecond, hence `period - 1` when it is set and one more when it is told.
 A refused request of a single limit counts on in its key, which changes nothing: the key is over its limit and stays
-so until it expires.
+so until it expires. Of several limits each is counted at once and, if one of them refuses, given back: nobody else gets
+in between, and what passes, as most does, needs no reading first.
 The answer is one line, `count reset_after` for each limit, where count is what the request makes it, or would make it:
 a batch of them is cheap to take apart.
 """
@@ -21,7 +23,7 @@ from headgate.limits.keys import limit_identity
 from headgate.limits.meter import Meter
 from headgate.model.config import Rate
 from headgate.model.snapshot import LimitState
-from headgate.store import general
+from headgate.store import general, single
 from headgate.store.base import Check, settle
 from headgate.store.resp import command
 
@@ -45,27 +47,33 @@ if #KEYS == 1 then
   end
   return redis.status_reply(count .. ' ' .. left + 1)
 end
-local counts, lefts, fresh, reply, passes = {}, {}, {}, {}, true
+local counts, reply, taken, passes, answer = {}, {}, 0, true, nil
 for i, key in ipairs(KEYS) do
-  local limit, period = ARGV[2 * i - 1] + 0, ARGV[2 * i] + 0
-  if not counts[key] then
-    local value = tonumber(call('GET', key) or 0)
-    if not value or value % 1 ~= 0 or value >= most or value <= -most then return no_count end
-    counts[key], lefts[key] = value, call('PTTL', key)
-    if lefts[key] < 0 or lefts[key] >= period then
-      lefts[key], fresh[key] = period - 1, true
-    end
+  local period, left = ARGV[2 * i] + 0, -1
+  local count = redis.pcall('INCR', key)
+  if type(count) ~= 'number' then
+    passes, answer = false, count
+    break
   end
-  local count = counts[key] + 1
-  if count <= limit then counts[key] = count else passes = false end
-  reply[i] = count .. ' ' .. lefts[key] + 1
+  counts[i], taken = count, i
+  if count >= most or count <= -most then
+    passes, answer = false, no_count
+    break
+  end
+  if count > 1 then left = call('PTTL', key) end
+  if left < 0 or left >= period then
+    left = period - 1
+    call('PEXPIRE', key, left)
+  end
+  passes = passes and count <= ARGV[2 * i - 1] + 0
+  reply[i] = count .. ' ' .. left + 1
 end
-if passes then
-  for _, key in ipairs(KEYS) do
-    call('INCR', key)
-    if fresh[key] then call('PEXPIRE', key, lefts[key]) end
+if not passes then
+  for i = taken, 1, -1 do
+    if counts[i] == 1 then call('DEL', KEYS[i]) else call('DECR', KEYS[i]) end
   end
 end
+if answer then return answer end
 return redis.status_reply(table.concat(reply, ' '))
 """
 
@@ -80,6 +88,8 @@ def _forms(source: bytes) -> tuple[bytes, bytes]:
 
 
 _WINDOWS, _GENERAL = _forms(SOURCE), _forms(general.SOURCE)
+_SINGLE = {algorithm: _forms(source) for algorithm, source in single.SOURCES.items()}
+_DIGITS = 10**13  # what the scripts in single.py tell at the most
 
 
 def period_ms(rate: Rate) -> int:
@@ -87,11 +97,21 @@ def period_ms(rate: Rate) -> int:
     return max(2, ceil(rate.period * 1000))
 
 
+def _short(meter: Meter, algorithm: str) -> tuple[bytes, bytes] | None:
+    """The short script that decides such a limit."""
+    if not meter.is_plain:
+        return None
+    if meter.is_window:
+        return _WINDOWS
+    longest = max(2, 1 + meter.burst // meter.most) * meter.period
+    return _SINGLE[algorithm] if meter.unit == 1 and longest < _DIGITS else None
+
+
 class Rule:
     """A limit as Redis is told of it. It holds the limit, so that its id() stays its own.
 
-    is_window: whether it is a fixed window, and is_plain: one that the script for windows can decide.
-    arguments, in_general: what the two scripts are told of it. asked: what `ask` returned, by key.
+    is_window: whether it is a fixed window. short: which of the short scripts decides it, None if none does.
+    arguments, in_general: what that script and the general one are told of it. asked: what `ask` returned, by key.
     over: keys known to be at their limit (`known.py`): until when, how long to believe it, and whether they are banned.
     """
 
@@ -101,10 +121,10 @@ class Rule:
         "asked",
         "counts_refused",
         "in_general",
-        "is_plain",
         "is_window",
         "limit",
         "over",
+        "short",
     )
 
     def __init__(self, limit: LimitState, prefix: str) -> None:
@@ -115,9 +135,14 @@ class Rule:
         self._prefix = f"{prefix}:{limit_identity(limit.limit)}:".encode("utf-8", "surrogateescape")
         meter = Meter(limit.limit)
         self.is_window = meter.is_window
-        self.is_plain = meter.is_window and meter.is_plain
         period, unit = (period_ms(rate), 1000) if meter.is_window else (meter.period, meter.unit)
-        self.arguments = command(rate.limit, period)[4:]
+        self.short = _short(meter, limit.limit.algorithm)
+        ahead = meter.burst * period
+        self.arguments = {
+            "fixed_window": _arguments(rate.limit, period),
+            "sliding_window": _arguments(rate.limit, period),
+            "gcra": _arguments(rate.limit, period, ahead, ahead + rate.limit * period),
+        }[limit.limit.algorithm]
         kind = general.KINDS[limit.limit.algorithm]
         self.in_general = command(kind, rate.limit, period, meter.burst, unit, meter.delay)[4:]
         self.counts_refused = meter.counts_refused
@@ -148,11 +173,15 @@ def with_text(form: int) -> int | None:
     return None if form & WITH_TEXT else form | WITH_TEXT
 
 
-def is_for_windows(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH) -> bool:
-    """Whether the script for windows decides these checks."""
-    return form < IN_GENERAL and all(
-        rule.is_plain and cost == 1 for rule, (_, _, cost) in zip(rules, checks, strict=True)
-    )
+def short(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH) -> tuple[bytes, bytes] | None:
+    """The short script that decides these checks, in its two forms; None where it takes the general one."""
+    forms = rules[0].short
+    if form >= IN_GENERAL or forms is None or checks[0][2] != 1:
+        return None
+    if len(rules) == 1:
+        return forms
+    is_all = all(rule.short is _WINDOWS and cost == 1 for rule, (_, _, cost) in zip(rules, checks, strict=True))
+    return _WINDOWS if is_all else None
 
 
 def ask(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH, *, charges: bool = False) -> bytes:
@@ -162,22 +191,28 @@ def ask(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH, *, 
     asking: as if refused requests counted, and whatever the answer says.
     """
     count = b"%d" % len(rules)
-    for_windows = is_for_windows(rules, checks, form)
+    forms = None if charges else short(rules, checks, form)
     arguments = [rule.arguments for rule in rules]
-    if not for_windows:
+    if forms is None:
         arguments = [
-            rule.in_general + command(b"r" if charges or rule.counts_refused else b"-", cost)[4:]
+            (8, rule.in_general + command(b"r" if charges or rule.counts_refused else b"-", cost)[4:])
             for rule, (_, _, cost) in zip(rules, checks, strict=True)
         ]
+    number = sum(each[0] for each in arguments)
     return b"".join(
         (
-            b"*%d\r\n" % (3 + (3 if for_windows else 9) * len(rules)),
-            (_WINDOWS if for_windows else _GENERAL)[form & WITH_TEXT],
+            b"*%d\r\n" % (3 + len(rules) + number),
+            (forms or _GENERAL)[form & WITH_TEXT],
             b"$%d\r\n%b\r\n" % (len(count), count),
             *[rule.key(key) for rule, (_, key, _) in zip(rules, checks, strict=True)],
-            *arguments,
+            *[each[1] for each in arguments],
         )
     )
+
+
+def _arguments(*numbers: int) -> tuple[int, bytes]:
+    """How many, and how they stand in a command."""
+    return len(numbers), command(*numbers)[4:]
 
 
 def probe(prefix: str) -> bytes:
@@ -191,7 +226,7 @@ def decisions(line: bytes, checks: Sequence[Check]) -> list[Decision]:
     if len(fields) == 2 and len(checks) == 1:  # the usual one
         return [_decision(checks[0][0], int(fields[0]), int(fields[1]))]
     if len(fields) == 3 * len(checks):
-        return _in_general(fields, checks)
+        return _verdicts(fields, checks)
     found = [
         _decision(limit, int(count), int(left))
         for (limit, _, _), count, left in zip(checks, fields[::2], fields[1::2], strict=True)
@@ -200,7 +235,7 @@ def decisions(line: bytes, checks: Sequence[Check]) -> list[Decision]:
     return found
 
 
-def _in_general(fields: list[bytes], checks: Sequence[Check]) -> list[Decision]:
+def _verdicts(fields: list[bytes], checks: Sequence[Check]) -> list[Decision]:
     found: list[Decision] = []
     for (limit, _, _), verdict, remaining, left in zip(checks, fields[::3], fields[1::3], fields[2::3], strict=True):
         number = int(remaining)
