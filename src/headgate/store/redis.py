@@ -103,7 +103,7 @@ class RedisStore:
             rules = self._rules_of(checks)
             if refusals := known.refusals(rules, checks, self._loop.time()):
                 return refusals
-            command = script.ask(rules, checks)
+            command = rules[0].ask_with(rules, checks)
         if not self._flushing:
             self._begin()
         self._waiting.append((checks, resume, self._now, script.BY_HASH))

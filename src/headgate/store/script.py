@@ -27,7 +27,6 @@ from headgate.store import general, single
 from headgate.store.base import Check, settle
 from headgate.store.resp import command
 
-_VERDICTS = (b"0", b"1", b"2", b"3")  # of the general script: refused, allowed, delayed, banned
 _LONGEST = 2 * 366 * 86_400_000  # milliseconds; a period is a year at the most, and some look back at one more
 _MOST = 2**63 - 1  # of a number in Redis
 _ASKED = 1024  # commands of a limit that are kept, a quarter of a kilobyte each
@@ -111,7 +110,7 @@ class Rule:
     """A limit as Redis is told of it. It holds the limit, so that its id() stays its own.
 
     is_window: whether it is a fixed window. short: which of the short scripts decides it, None if none does.
-    arguments, in_general: what that script and the general one are told of it. asked: what `ask` returned, by key.
+    arguments, in_general: what that script and the general one are told of it. asked: the commands of `ask`, by key.
     over: keys known to be at their limit (`known.py`): until when, how long to believe it, and whether they are banned.
     """
 
@@ -131,7 +130,7 @@ class Rule:
         rate = limit.limit.rate
         self.limit = limit
         self.over: dict[bytes, tuple[float, float, bool]] = {}
-        self.asked: dict[bytes, bytes] = {}
+        self.asked: dict[object, bytes] = {}
         self._prefix = f"{prefix}:{limit_identity(limit.limit)}:".encode("utf-8", "surrogateescape")
         meter = Meter(limit.limit)
         self.is_window = meter.is_window
@@ -152,6 +151,15 @@ class Rule:
         if len(self.asked) >= _ASKED:
             self.asked.clear()
         command = self.asked[key] = ask([self], [(self.limit, key, 1)])
+        return command
+
+    def ask_with(self, rules: Sequence["Rule"], checks: Sequence[Check]) -> bytes:
+        """The same for this and others, of which it is the first; they must live as long as it does."""
+        name = tuple([(id(limit), key, cost) for limit, key, cost in checks])
+        if (command := self.asked.get(name)) is None:
+            if len(self.asked) >= _ASKED:
+                self.asked.clear()
+            command = self.asked[name] = ask(rules, checks)
         return command
 
     def ban(self, key: bytes, seconds: float) -> bytes:
@@ -223,30 +231,40 @@ def probe(prefix: str) -> bytes:
 def decisions(line: bytes, checks: Sequence[Check]) -> list[Decision]:
     """What the script's answer says of the checks. Raises ValueError when it is no answer of the script."""
     fields = line.split()
-    if len(fields) == 2 and len(checks) == 1:  # the usual one
-        return [_decision(checks[0][0], int(fields[0]), int(fields[1]))]
+    if len(checks) == 1:
+        limit = checks[0][0]
+        if len(fields) == 2:  # the usual one
+            return [_decision(limit, int(fields[0]), int(fields[1]))]
+        return [_verdict(limit, *fields)] if len(fields) == 3 else _no_answer()
     if len(fields) == 3 * len(checks):
-        return _verdicts(fields, checks)
-    found = [
-        _decision(limit, int(count), int(left))
-        for (limit, _, _), count, left in zip(checks, fields[::2], fields[1::2], strict=True)
-    ]
+        told = zip(checks, fields[::3], fields[1::3], fields[2::3], strict=True)
+        found = [_verdict(check[0], verdict, remaining, left) for check, verdict, remaining, left in told]
+    else:
+        found = [
+            _decision(check[0], int(count), int(left))
+            for check, count, left in zip(checks, fields[::2], fields[1::2], strict=True)
+        ]
     settle(found, checks)
     return found
 
 
-def _verdicts(fields: list[bytes], checks: Sequence[Check]) -> list[Decision]:
-    found: list[Decision] = []
-    for (limit, _, _), verdict, remaining, left in zip(checks, fields[::3], fields[1::3], fields[2::3], strict=True):
-        number = int(remaining)
-        if verdict not in _VERDICTS or not 0 <= number <= _MOST or not 0 <= int(left) <= 2**53:
-            raise ValueError("not a decision")
-        if verdict == b"2":
-            found.append(Delayed(limit, 0, int(left), number))
-        else:
-            found.append((Banned if verdict == b"3" else Decision)(verdict == b"1", limit, number, int(left)))
-    settle(found, checks)
-    return found
+def _no_answer() -> list[Decision]:
+    raise ValueError("not as many numbers as there are in an answer")
+
+
+def _verdict(limit: LimitState, verdict: bytes, remaining: bytes, left: bytes) -> Decision:
+    number, time = int(remaining), int(left)
+    if not 0 <= number <= _MOST or not 0 <= time <= 2**53:
+        raise ValueError("not a decision")
+    if verdict == b"1":
+        return Decision(True, limit, number, time)
+    if verdict == b"0":
+        return Decision(False, limit, number, time)
+    if verdict == b"2":
+        return Delayed(limit, 0, time, number)
+    if verdict == b"3":
+        return Banned(False, limit, number, time)
+    raise ValueError("not a verdict")
 
 
 def _decision(limit: LimitState, count: int, left: int) -> Decision:
