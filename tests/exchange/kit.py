@@ -244,6 +244,9 @@ class SlowStore:
         """Remembers it."""
         self.banned.append((limit.limit.name, key, seconds))
 
+    def way(self, limit: LimitState, key: bytes, passed: memoryview, place: int) -> None:
+        """It must be asked each time."""
+
     def close(self) -> None:
         """Holds nothing."""
 

@@ -1,12 +1,13 @@
 """What a client is told of limits, and limits that are only tried."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from headgate.limits.decision import Decision
 from headgate.model.config import Ban, Limit, Rate
 from headgate.model.snapshot import LimitState
+from headgate.store.base import Check, Resume
 from headgate.wire.cells import LimitCell
 from tests.exchange.kit import TIMEOUTS, SlowStore, World, get, ok
 
@@ -249,3 +250,50 @@ def test_a_part_of_a_limit_that_stands_in_for_it_bans_by_the_limit(make: Make) -
     assert refusals.limit.rate == Rate(1, 10.0)
     resume([Decision(True, refusals, 0, 1)])
     assert store.banned == [("per_ip", b"192.0.2.1", 600.0)]
+
+
+def test_a_client_far_from_its_limit_takes_a_short_way_and_is_counted_all_the_same(make: Make) -> None:
+    world = make(limits=states(Limit("per_ip", Rate(10, 60.0))))
+    hits = spied(world)
+    client = world.client()
+    client.sends(get())
+    server = world.accepted()
+    for _ in range(10):
+        server.sends(ok())
+        client.sees(ok())
+        client.sends(get())
+    client.sees_answer(429)
+    client.sends(get())
+    client.sees_answer(429)
+    assert len(hits) == 12 - 6, "the first of the connection, and from 2 that are left on"
+    cells = world.cells.limit(0, 0)
+    assert (cells[LimitCell.ALLOWED], cells[LimitCell.NEAR], cells[LimitCell.REFUSED]) == (10, 3, 2)
+    assert asked(world).startswith(b"HTTP/1.1 429 "), "it is one count for all connections of the client"
+
+
+def test_a_limit_that_is_told_of_or_not_the_only_one_takes_no_short_way(make: Make) -> None:
+    one, other = Limit("one", Rate(100, 60.0)), Limit("other", Rate(100, 60.0))
+    for limits in ([one, other], [replace(one, headers="always")], [replace(one, cost=2)], [replace(one, key="path")]):
+        world = make(limits=states(*limits))
+        hits = spied(world)
+        client = world.client()
+        client.sends(get())
+        server = world.accepted()
+        for _ in range(3):
+            server.sends(ok())
+            client.sends(get())
+        server.sends(ok())
+        assert len(hits) == 4
+
+
+def spied(world: World) -> list[object]:
+    """The requests that the store is asked for from now on."""
+    hits: list[object] = []
+    hit = world.worker.store.hit
+
+    def told(checks: Sequence[Check], resume: Resume) -> Sequence[Decision] | None:
+        hits.append(checks)
+        return hit(checks, resume)
+
+    world.worker.store.hit = told  # type: ignore[method-assign]
+    return hits

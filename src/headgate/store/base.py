@@ -12,6 +12,7 @@ from typing import Protocol
 
 from headgate.limits.decision import Decision
 from headgate.model.snapshot import LimitState
+from headgate.store.ways import Way
 
 Check = tuple[LimitState, bytes, int]  # the limit, the key's bytes, and how many requests this one counts for
 Resume = Callable[[Sequence[Decision]], object]
@@ -31,6 +32,12 @@ class Store(Protocol):
 
     def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
         """Refuses the key from now on, for so long. It is done as soon as it can be; nobody waits for it."""
+
+    def way(self, limit: LimitState, key: bytes, passed: memoryview, place: int) -> Way | None:
+        """A short way for requests of cost 1 under this limit alone (`ways.py`); None where there is none.
+
+        passed[place] counts the requests that went it.
+        """
 
     def close(self) -> None:
         """Gives back what the store holds. Requests that still wait are decided at once by `on_store_error`."""

@@ -50,6 +50,9 @@ class MemoryStore:
         """Refuses the key from now on, for so long."""
         self._states[limit_identity(limit.limit), key] = BANNED, self._clock() + round(seconds * 1_000_000)
 
+    def way(self, limit: LimitState, key: bytes, passed: memoryview, place: int) -> None:
+        """There is no shorter way than `hit`."""
+
     def close(self) -> None:
         """Forgets everything."""
         self._states.clear()

@@ -120,6 +120,9 @@ class RedisStore:
             return
         self._send(rule.ban(key, seconds))
 
+    def way(self, limit: LimitState, key: bytes, passed: memoryview, place: int) -> None:
+        """There is no shorter way than to ask."""
+
     def close(self) -> None:
         """Gives up the connection. What waits, and whatever still comes, is decided by `on_store_error`."""
         if self._breaker.state is State.CLOSED:

@@ -143,6 +143,10 @@ class Account:
                 refusals = [*(refusals or ()), decision]
         return refusals or ()
 
+    def passed(self, limit: LimitState) -> tuple[memoryview, int]:
+        """The cells of the limit, and which of them counts what passes."""
+        return self._limit(limit), _ALLOWED
+
     def delayed(self, limit: LimitState) -> None:
         """A limit holds a request back."""
         self._limit(limit)[LimitCell.DELAYED] += 1

@@ -19,6 +19,7 @@ from headgate.model.address import Address
 from headgate.model.config import Listener
 from headgate.routing.client import plain_address
 from headgate.store.base import Check
+from headgate.store.ways import Way
 from headgate.worker.exchange import Exchange
 from headgate.worker.plan import LiveRoute, checks
 
@@ -30,6 +31,11 @@ _LARGE = 16384  # bytes of a body from which on what came with its head is not c
 _TURN = 100  # requests sent ahead that are answered at one go, where the answers need no server
 _LINGER = 2.0  # seconds in which a client that still sends may read the answer before the connection is cut
 _NEVER = float("inf")
+
+
+def _not_looked_for() -> bool:
+    """In the place of a client's way through a limit until the second request: many clients send just one."""
+    return False
 
 
 class State(Enum):
@@ -66,6 +72,7 @@ class Downstream(asyncio.Protocol):
         "_paused",
         "_reading",
         "_waiting",
+        "_way",
         "address",
         "buffer",
         "deadline",
@@ -97,6 +104,7 @@ class Downstream(asyncio.Protocol):
         self._checked_route: LiveRoute | None = None
         self._checked_ip = ""
         self._checks: Sequence[Check] = ()
+        self._way: Way | None = None
         self.ip = ""
         self.trusted = False
 
@@ -326,13 +334,29 @@ class Downstream(asyncio.Protocol):
         return self.worker.plan.trusted.client(self.ip, head.claims.get(b"x-forwarded-for"))
 
     def checks(self, route: LiveRoute, client: str, head: RequestHead) -> Sequence[Check]:
-        """What the limits of the route have to decide; by address alone it is kept for the next request."""
+        """What the limits of the route have to decide; none where the one that there is let it pass at once.
+
+        Where they count by the address alone, they and the short way are kept for the next request.
+        """
         if not route.by_address:
             return checks(route.limits, client, head)
         if route is not self._checked_route or client != self._checked_ip:
             self._checked_route, self._checked_ip = route, client
-            self._checks = checks(route.limits, client, head)
-        return self._checks
+            self._checks, self._way = checks(route.limits, client, head), _not_looked_for
+            return self._checks
+        way = self._way
+        if way is None:
+            return self._checks
+        if way is _not_looked_for:
+            self._way = way = self._short_way(route)
+        return () if way is not None and way() else self._checks
+
+    def _short_way(self, route: LiveRoute) -> Way | None:
+        """The way for the requests of this client: there is one where a single limit counts them, and says nothing."""
+        if len(self._checks) != 1 or route.tells:
+            return None
+        ((limit, key, cost),) = self._checks
+        return self.worker.store.way(limit, key, *self.worker.account.passed(limit)) if cost == 1 else None
 
     def took_some(self) -> bool:
         """Whether something waits for the client and it took some of it since this was last asked."""

@@ -1,0 +1,157 @@
+"""The short way passes what the store would pass, and changes nothing in every other case."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headgate.limits.meter import ALGORITHMS
+from headgate.model.snapshot import LimitState
+from headgate.store.memory import MemoryStore
+from headgate.store.shared import SharedStore
+from headgate.store.ways import Way
+from headgate.testing.clock import ManualClock
+from headgate.testing.stores import never
+from tests.hammer import together
+from tests.unit.store.limits import limit
+
+K = b"k"
+
+
+def cells() -> memoryview:
+    return memoryview(bytearray(16)).cast("Q")
+
+
+def way(store: SharedStore, one: LimitState, passed: memoryview | None = None) -> Way:
+    found = store.way(one, K, cells() if passed is None else passed, 1)
+    assert found is not None
+    return found
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store(clock: ManualClock) -> Iterator[SharedStore]:
+    fd = SharedStore.create(8)
+    one = SharedStore(fd, clock)
+    os.close(fd)
+    yield one
+    one.close()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@settings(max_examples=150, deadline=None)
+@given(
+    gaps=st.lists(st.sampled_from([0, 0, 0, 1, 2, 3, 7, 20, 45]), min_size=10, max_size=120),
+    most=st.integers(1, 15),
+    period=st.integers(1, 40),
+    burst=st.integers(1, 15),
+)
+def test_it_passes_what_the_reference_passes_and_leaves_the_same_state(
+    algorithm: str, gaps: list[int], most: int, period: int, burst: int
+) -> None:
+    clock = ManualClock()
+    one = limit(most, "one", period / 1e6, algorithm=algorithm, burst=burst if algorithm == "gcra" else 0)
+    reference = MemoryStore(clock)
+    fd = SharedStore.create(8)
+    store = SharedStore(fd, clock)
+    os.close(fd)
+    passed = cells()
+    passes, went = way(store, one, passed), 0
+    for gap in gaps:
+        clock.now += gap
+        (expected,) = reference.hit([(one, K, 1)], never)
+        if passes():
+            went += 1
+            assert expected.allowed
+            assert expected.remaining * 5 > (one.limit.burst or most), "it is near the end, which is counted"
+        else:
+            assert repr(store.hit([(one, K, 1)])[0]) == repr(expected)
+    assert passed.tolist() == [0, went]
+    store.close()
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_it_is_taken_until_a_fifth_is_left(store: SharedStore, algorithm: str) -> None:
+    one = limit(100, period=3600.0, algorithm=algorithm)
+    store.hit([(one, K, 1)])
+    passes = way(store, one)
+    taken = 1
+    while passes():
+        taken += 1
+    assert taken == 79
+    assert store.hit([(one, K, 1)])[0].remaining == 20
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_key_that_is_banned_gone_or_new_has_none(store: SharedStore, clock: ManualClock, algorithm: str) -> None:
+    one = limit(100, period=3600.0, algorithm=algorithm)
+    passes = way(store, one)
+    assert not passes(), "the key is new"
+    store.hit([(one, K, 1)])
+    passes = way(store, one)
+    assert passes()
+    store.ban(one, K, 5.0)
+    assert not passes()
+    clock.advance(6.0)
+    store.hit([(one, K, 1)])
+    for number in range(8):  # the table has room for eight
+        store.hit([(limit(100, "other", period=9000.0), b"%d" % number, 1)])
+    before = bytes(store._map)
+    assert not passes()
+    assert bytes(store._map) == before
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_it_does_not_wait_for_another_process(store: SharedStore, algorithm: str) -> None:
+    one = limit(100, period=3600.0, algorithm=algorithm)
+    store.hit([(one, K, 1)])
+    passes = way(store, one)
+    stripe = store._entries[id(one)].places[K][3]
+    assert stripe.enter()
+    assert not passes()
+    stripe.leave()
+    assert passes()
+
+
+def test_limits_with_more_to_say_have_none(store: SharedStore) -> None:
+    for one in (
+        limit(9, count_refused=True),
+        limit(9, algorithm="gcra", delay=1.0),
+        limit(10**9, period=365 * 86400.0, algorithm="gcra"),
+    ):
+        assert store.way(one, K, cells(), 1) is None
+    assert MemoryStore(ManualClock()).way(limit(), K, cells(), 1) is None  # type: ignore[func-returns-value]
+
+
+HAMMER = """
+import sys
+from headgate.store.shared import SharedStore
+from tests.unit.store.limits import limit
+store = SharedStore(int(sys.argv[1]))
+one = limit(int(sys.argv[3]), "one", 36_000.0, algorithm=sys.argv[2], burst=int(sys.argv[4]))
+passed = memoryview(bytearray(8)).cast("Q")
+way = store.way(one, b"k", passed, 0)
+print("ready", flush=True)
+sys.stdin.readline()
+allowed = sum(way() or store.hit([(one, b"k", 1)])[0].allowed for _ in range(4000))
+print(allowed, passed[0])
+"""
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "most", "burst"),
+    [("fixed_window", 20_000, 0), ("sliding_window", 20_000, 0), ("gcra", 1, 20_000)],
+)
+def test_eight_processes_on_it_pass_exactly_the_limit(algorithm: str, most: int, burst: int) -> None:
+    fd = SharedStore.create()
+    counts = together(HAMMER, 8, str(fd), algorithm, str(most), str(burst), fds=[fd])
+    os.close(fd)
+    allowed, went = (sum(column) for column in zip(*counts, strict=True))
+    assert allowed == 20_000
+    assert went > 0
