@@ -125,9 +125,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a request that failed is not accounted",
-        "worker.exchange:Exchange._tell",
-        "worker.account.ended(self)",
-        "self.flag != '-' or worker.account.ended(self)",
+        "worker.exchange:Exchange._account",
+        "self._worker.account.ended(self)",
+        "self.flag != '-' or self._worker.account.ended(self)",
     ),
     Mutation(
         "a limit lets one more through",

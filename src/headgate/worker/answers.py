@@ -47,6 +47,62 @@ def answer(
     )
 
 
+def refusal(decisions: Sequence[Decision], *, date: bytes, connection: bytes, head_only: bool) -> bytes:
+    """The whole response for a request that limits refuse: what `answer` makes of `Limited`.
+
+    That of one limit, the usual case, is put together of ready pieces. Who attacks is refused more often than he is
+    served, and with each refusal the same 400 bytes are written but for two numbers.
+    """
+    one = decisions[0]
+    pieces = _PIECES.of(one.limit)
+    if len(decisions) > 1 or pieces is None:
+        return answer(Limited(), date=date, connection=connection, decisions=decisions, head_only=head_only)
+    seconds = b"%d" % (-(-one.reset_after // 1_000_000) or 1)
+    start, size, wait, left, middle, end, body, rest = pieces
+    length = b"%d" % (size + len(seconds))
+    told = (left, b"%d" % one.remaining, middle, seconds, end) if left else ()
+    text = () if head_only else (body, seconds, rest)
+    return b"".join((start, date, _KIND, length, wait, seconds, b"\r\n", *told, connection, b"\r\n", *text))
+
+
+class _Pieces(NamedTuple):
+    """The answer of one limit's refusal, less its numbers; the five from `start` to `end` are of its head.
+
+    size: of the body without the number in it.
+    """
+
+    start: bytes
+    size: int
+    wait: bytes
+    left: bytes
+    middle: bytes
+    end: bytes
+    body: bytes
+    rest: bytes
+
+
+_KIND = b"\r\nContent-Type: application/problem+json\r\nContent-Length: "
+
+
+def _pieces(state: LimitState) -> _Pieces | None:
+    if state.limit.legacy_headers:
+        return None
+    words = _WORDS.of(state)
+    left = b"RateLimit-Policy: %b\r\nRateLimit: %b;r=" % (words.policy, words.name)
+    body, _, rest = (_PROBLEM % (words.rate, 0, words.name)).partition(b" in 0 s")
+    is_told = state.limit.headers != "off"
+    return _Pieces(
+        _LINES[Limited.status] + b"Date: ",
+        len(body + rest) + len(b" in  s"),
+        b"\r\nRetry-After: ",
+        left if is_told else b"",
+        b";t=",
+        b"\r\n",
+        body + b" in ",
+        b" s" + rest,
+    )
+
+
 def longest_refusal(decisions: Sequence[Decision]) -> Decision:
     """Of decisions of which some refuse, the one that does for the longest time."""
     return max(decisions, key=lambda decision: (not decision.allowed, decision.reset_after))
@@ -98,6 +154,7 @@ def _words(state: LimitState) -> _Words:
 
 
 _WORDS = PerLimit(_words)
+_PIECES = PerLimit(_pieces)
 
 
 def _seconds(decision: Decision) -> int:

@@ -213,7 +213,8 @@ class Exchange:
                     client.deadline = self._until  # the store keeps its own
                     yield
                     decisions = self._event  # type: ignore[assignment]
-                self._admit(asked, decisions, route)  # type: ignore[arg-type]
+                if not self._admit(asked, decisions, route):  # type: ignore[arg-type]
+                    return self._account()
                 if route.delays:
                     yield from self._hold(decisions)  # type: ignore[arg-type]
             if route.tried:
@@ -258,22 +259,39 @@ class Exchange:
             # Whatever is wrong here must not cost more than this exchange: nothing may stay open or counted for ever.
             logger.exception("request %s failed by a mistake of Headgate", self.id.decode("latin-1"))
             self._failed(InternalError("see the log"))
-        # account
-        worker.account.ended(self)
-        if self.client.exchange is self:
-            self.client.ended(not head.close)
+        return self._account()
 
-    def _admit(self, asked: Sequence[Check], decisions: Sequence[Decision], route: LiveRoute) -> None:
-        """Goes on when every limit allows it."""
+    def _account(self) -> None:
+        """The end of every story."""
+        self._worker.account.ended(self)
+        if self.client.exchange is self:
+            self.client.ended(not self.head.close)
+
+    def _admit(self, asked: Sequence[Check], decisions: Sequence[Decision], route: LiveRoute) -> bool:
+        """Whether every limit allows it; else it is answered."""
         refusals = self._worker.account.decided(decisions)
         if refusals:
             self.decisions = refusals
             if route.bans:
                 self._worker.bans.refused(asked, refusals)
-            longest = longest_refusal(refusals)
-            raise StoreUnavailable("limit not known") if longest.unavailable else Limited(longest.limit.limit.name)
+            if longest_refusal(refusals).unavailable:
+                raise StoreUnavailable("limit not known")
+            self._refuse(refusals)
+            return False
         if route.tells:
             self.decisions = decisions
+        return True
+
+    def _refuse(self, refusals: Sequence[Decision]) -> None:
+        """Answers a request that is over its limits: `_failed`, without what it would undo if there were more to it."""
+        client, head = self.client, self.head
+        self._phase, self.flag, self.status = _OVER, Limited.flag, Limited.status
+        lingers = self._is_uploading()
+        out = self._worker.refusal(refusals, self._connection_field(lingers), head_only=head.method == b"HEAD")
+        self.sent = len(out)
+        client.write(out)
+        if lingers:
+            client.linger()
 
     def _hold(self, decisions: Sequence[Decision]) -> Story:
         """Holds the request back for as long as the limits say that delay it; they have counted it already."""
@@ -521,14 +539,19 @@ class Exchange:
             client.cut(reset=head.minor == 0 or self.status == 101 or isinstance(error, ClientGone))
             return
         lingers = self._is_uploading() or isinstance(error, BadRequest)
-        head.close = head.close or lingers or self._worker.draining
-        connection_field = _CLOSE if head.close else _KEEP_ALIVE if head.minor == 0 else b""
-        out = self._worker.answer(error, connection_field, self.decisions, head_only=head.method == b"HEAD")
+        field = self._connection_field(lingers)
+        out = self._worker.answer(error, field, self.decisions, head_only=head.method == b"HEAD")
         self.status = error.status
         self.sent = len(out)
         client.write(out)
         if lingers:
             client.linger()
+
+    def _connection_field(self, lingers: bool) -> bytes:
+        """What an answer of Headgate says of the connection, decided here. lingers: it closes for what still comes."""
+        head = self.head
+        head.close = head.close or lingers or self._worker.draining
+        return _CLOSE if head.close else _KEEP_ALIVE if head.minor == 0 else b""
 
     # What the connections tell it meanwhile.
 

@@ -25,7 +25,7 @@ from headgate.wire.messages import Adopted, Drained, Launch, Message
 from headgate.worker.absent import Absent
 from headgate.worker.access_log import LogWriter
 from headgate.worker.account import Account
-from headgate.worker.answers import answer
+from headgate.worker.answers import answer, refusal
 from headgate.worker.bans import Bans
 from headgate.worker.downstream import Downstream
 from headgate.worker.exchange import Exchange
@@ -315,6 +315,10 @@ class Worker:
     ) -> bytes:
         """A whole response for an error."""
         return answer(error, date=self._date, connection=connection, decisions=decisions, head_only=head_only)
+
+    def refusal(self, decisions: Sequence[Decision], connection: bytes, *, head_only: bool) -> bytes:
+        """A whole response for a request that limits refuse."""
+        return refusal(decisions, date=self._date, connection=connection, head_only=head_only)
 
     def connect(self, server: Server, exchange: Exchange) -> asyncio.Task[None]:
         """Connects to the server; the exchange is resumed with the connection or fails with ConnectFailed."""

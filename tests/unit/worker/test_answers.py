@@ -10,6 +10,7 @@ from headgate.limits.decision import Decision
 from headgate.model.config import Limit, Rate
 from headgate.model.snapshot import LimitState
 from headgate.worker.answers import answer
+from headgate.worker.answers import refusal as written
 
 DATE = b"Thu, 01 Jan 1970 00:00:00 GMT"
 
@@ -105,3 +106,21 @@ def test_what_is_remembered_of_limits_is_bounded_and_never_another_ones() -> Non
             assert f"The limit is {number}/minute; try again in 5 s.".encode() in told
             answers.add(told)
     assert len(answers) == 2099
+
+
+@pytest.mark.parametrize("head_only", [False, True])
+@pytest.mark.parametrize("connection", [b"", b"Connection: close\r\n"])
+@pytest.mark.parametrize("headers", ["refused", "always", "off"])
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_refusal_of_ready_pieces_is_the_answer_to_the_byte(
+    count: int, legacy: bool, headers: str, connection: bytes, head_only: bool
+) -> None:
+    limits = [Limit(f"limit_{number}", Rate(100, 60.0), headers=headers, legacy_headers=legacy) for number in range(2)]
+    states = [LimitState(limit, slot) for slot, limit in enumerate(limits)][:count]
+    for reset_after in (0, 1, 999_999, 1_000_000, 1_000_001, 59_999_999, 31_536_000_000_000):
+        for remaining in (0, 7, 1_000):
+            decisions = [Decision(False, state, remaining, reset_after) for state in states]
+            said = {"date": DATE, "connection": connection, "head_only": head_only}
+            expected = answer(errors.Limited("x"), decisions=decisions, **said)  # type: ignore[arg-type]
+            assert written(decisions, **said) == expected  # type: ignore[arg-type]
