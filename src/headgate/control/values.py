@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from headgate.control.report import Place, Said, quoted, unknown
 from headgate.http1.upgrade import is_http
+from headgate.limits.keys import PARTS
 from headgate.model.address import Address
 from headgate.model.config import Rate
 from headgate.routing.router import normal_path
@@ -373,6 +374,8 @@ def _limit_key(text: str) -> str:
             raise ValueError(f"{quoted(part.strip())} is nothing to count by (known: {known}; several with commas)")
     if len(set(parts)) < len(parts):
         raise ValueError(f"{quoted(text)} names something twice")
+    if len(parts) > PARTS:
+        raise ValueError(f"{quoted(text)} names {len(parts)} things (expected at most {PARTS})")
     return ",".join(parts)
 
 

@@ -1,12 +1,29 @@
 """What a limit counts by: bytes that name a client, and bytes that name the limit itself.
 
-The worker asks for a key once per client connection and keeps it; the stores never look inside one.
+A key has one part for each thing that its limit counts by. Alone a part is the key as it is; several are written
+`LEN:VALUE,LEN:VALUE`, where the lengths keep them apart whatever is in them. How a part begins says what it is:
+
+    192.0.2.7, 2001:db8::/64    the client's address (`client_ip`), bare
+    =VALUE                      what the request says
+    @ADDRESS                    the client's address in place of what the request lacks
+    #HASH                       either of the two, where it is longer than LONGEST: BLAKE2b, 32 hexadecimal digits
+
+So nobody can send what counts as somebody else's address. Each part is hashed by itself: equal parts are equal bytes in
+every key that has them. A key of PARTS parts has a bounded length.
+
+The worker makes the keys, and asks for that of an address once per client connection. Of the stores only the one that
+spreads keys over a Redis Cluster looks inside (`split`). `keytext` writes them for people.
 """
 
+from collections.abc import Sequence
+from hashlib import blake2b
 from ipaddress import AddressValueError, IPv6Address
 
 from headgate.limits.step import period_us
 from headgate.model.config import Limit
+
+LONGEST = 128  # bytes of a part
+PARTS = 8
 
 
 def client_ip(address: str) -> bytes:
@@ -26,6 +43,36 @@ def client_ip(address: str) -> bytes:
         return str(parsed.ipv4_mapped).encode()
     network = IPv6Address(int(parsed) >> 64 << 64)
     return f"{network}/64".encode()
+
+
+def said(value: bytes, client: bytes) -> bytes:
+    """The part for what a request says, or lacks where the value is empty. client: the key of its client's address."""
+    part = b"=" + value if value else b"@" + client
+    return part if len(part) <= LONGEST else b"#" + blake2b(part, digest_size=16).hexdigest().encode()
+
+
+def compose(parts: Sequence[bytes]) -> bytes:
+    """The key of these parts, at least one."""
+    if len(parts) == 1:
+        return parts[0]
+    return b",".join([b"%d:%b" % (len(part), part) for part in parts])
+
+
+def split(key: bytes) -> list[bytes]:
+    """The parts of a key: the inverse of `compose`. Bytes that it writes for no several parts are one part."""
+    parts, at = [], 0
+    while True:
+        length, colon, _ = key[at : at + 8].partition(b":")
+        if not colon or not length.isdigit() or length != b"%d" % int(length):
+            return [key]
+        start = at + len(length) + 1
+        at = start + int(length)
+        parts.append(key[start:at])
+        if at == len(key) and len(parts) > 1:
+            return parts
+        if key[at : at + 1] != b",":
+            return [key]
+        at += 1
 
 
 def limit_identity(limit: Limit) -> str:

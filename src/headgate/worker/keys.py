@@ -1,4 +1,4 @@
-"""What a request is counted by, read from the request itself.
+"""What a request is counted by, read from the request itself. `limits/keys.py` says what the bytes look like.
 
 A part that the request lacks is the client's address instead: a client must not get around a limit by leaving
 something out. A path and a host count in the form that routes compare, so no spelling of them counts apart.
@@ -6,13 +6,11 @@ something out. A path and a host count in the form that routes compare, so no sp
 
 import re
 from collections.abc import Callable
-from hashlib import blake2b
 from urllib.parse import unquote_to_bytes
 
 from headgate.http1.request import RequestHead
+from headgate.limits.keys import compose, said
 from headgate.routing.router import host_name, normal_path
-
-_LONGEST = 128  # bytes of a key; longer ones are kept as their hash
 
 Read = Callable[[RequestHead], bytes]
 
@@ -29,15 +27,7 @@ class Key:
         """The key of a request. client: the key of its client's address."""
         if self.is_address:
             return client
-        values = [_said(part(head), client) if part is not None else client for part in self._parts]
-        # The lengths keep parts apart whatever is in them.
-        key = values[0] if len(values) == 1 else b",".join([b"%d:%b" % (len(value), value) for value in values])
-        return key if len(key) <= _LONGEST else b"#" + blake2b(key, digest_size=16).hexdigest().encode()
-
-
-def _said(value: bytes, client: bytes) -> bytes:
-    """The part's value, or the client's address in its place; marked, so that nobody can send another's address."""
-    return b"=" + value if value else b"@" + client
+        return compose([said(part(head), client) if part is not None else client for part in self._parts])
 
 
 def _part(text: str, route: bytes) -> Read | None:

@@ -1,6 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from headgate.limits.keys import client_ip, limit_identity
+from headgate.limits.keys import LONGEST, client_ip, compose, limit_identity, said, split
 from headgate.model.config import Limit, Rate
 
 
@@ -26,6 +28,30 @@ def test_the_key_of_a_client(address: str, key: bytes) -> None:
 
 def test_neighbouring_networks_are_apart() -> None:
     assert client_ip("2001:db8:1:2::1") != client_ip("2001:db8:1:3::1")
+
+
+def test_what_a_request_lacks_is_its_clients_address() -> None:
+    assert said(b"abc", b"192.0.2.1") == b"=abc"
+    assert said(b"", b"192.0.2.1") == b"@192.0.2.1"
+    assert said(b"@192.0.2.1", b"") != said(b"", b"192.0.2.1") != said(b"192.0.2.1", b"")
+
+
+def test_a_long_part_is_its_hash_and_any_other_its_own() -> None:
+    longest = b"v" * (LONGEST - 1)
+    assert said(longest, b"") == b"=" + longest
+    long = {said(longest + end, b"") for end in (b"1", b"2")} | {said(b"", longest + b"1")}
+    assert len(long) == 3
+    assert all(len(part) == 33 and part.startswith(b"#") for part in long)
+
+
+@given(st.lists(st.binary(), min_size=2))
+def test_the_parts_of_a_key_are_those_that_it_was_made_of(parts: list[bytes]) -> None:
+    assert split(compose(parts)) == parts
+
+
+@given(st.lists(st.sampled_from([b"0", b"1", b"2", b":", b",", b"x"])).map(b"".join))
+def test_every_key_has_its_parts(key: bytes) -> None:
+    assert compose(split(key)) == key
 
 
 def test_the_identity_of_a_limit_is_readable() -> None:

@@ -1,6 +1,7 @@
 import pytest
 
 from headgate.http1.request import RequestHead, read_request
+from headgate.limits.keys import LONGEST, PARTS, split
 from headgate.model.config import Heads
 from headgate.worker.keys import Key
 
@@ -60,7 +61,14 @@ def test_parts_never_run_into_each_other() -> None:
     assert one != other
 
 
-def test_a_long_key_is_kept_as_its_hash() -> None:
-    keys = {read("header:x", head(b"/", b"X: " + b"v" * 5000 + end)) for end in (b"1", b"2")}
-    assert len(keys) == 2
-    assert all(len(key) == 33 for key in keys)
+def test_a_long_part_is_hashed_by_itself_and_the_same_in_every_key() -> None:
+    request = head(b"/a", b"X: " + b"v" * 5000)
+    alone = read("header:x", request)
+    assert len(alone) == 33
+    assert split(read("path,header:x,client_ip", request)) == [b"=/a", alone, CLIENT]
+
+
+def test_a_key_of_many_long_parts_is_bounded() -> None:
+    request = head(b"/", *(b"X%d: %b" % (at, b"v" * (LONGEST - 1)) for at in range(PARTS)))
+    longest = read(",".join(f"header:x{at}" for at in range(PARTS)), request)
+    assert len(longest) == PARTS * (LONGEST + len("128:,")) - 1

@@ -1,0 +1,109 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headgate.limits.keys import compose, said
+from headgate.limits.keytext import read, shown, written
+
+HASH = "#" + "0123456789abcdef" * 2
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        (b"192.0.2.7", "192.0.2.7"),
+        (b"2001:db8::/64", "2001:db8::/64"),
+        (b"=abc", "=abc"),
+        (b"9:192.0.2.7,6:=/path", "192.0.2.7, =/path"),
+        (b"=a, b", r"=a\, b"),
+        (b"3:=a,,3:=\\b", r"=a\,, =\\b"),
+        (b"=caf\xc3\xa9", "=café"),
+        (b"=caf\xe9", r"=caf\xe9"),
+        (b"=\x00\n\x7f", r"=\x00\x0a\x7f"),
+        ("=\u202e\u00a0".encode(), r"=\xe2\x80\xae\xc2\xa0"),
+        (b" a b  ", r"\x20a b\x20\x20"),
+        (b"  ", r"\x20\x20"),
+        (b"", ""),
+        (b"0:,0:", ", "),
+        (b"3:=ab", "3:=ab"),
+        (b"03:=ab,1:x", r"03:=ab\,1:x"),
+        (b"3:=ab,2:x", r"3:=ab\,2:x"),
+        (b"3:=ab,x", r"3:=ab\,x"),
+        (b"3:=ab.1:x", "3:=ab.1:x"),
+    ],
+)
+def test_a_key_has_a_text_and_the_text_is_the_key(key: bytes, text: str) -> None:
+    assert shown(key) == text
+    assert read(text) == key
+
+
+@given(st.binary() | st.lists(st.binary(), min_size=2).map(compose))
+def test_any_bytes_have_a_printable_text_of_their_own(key: bytes) -> None:
+    assert shown(key).isprintable()
+    assert read(shown(key)) == key
+
+
+@given(st.text())
+def test_any_text_is_read_or_refused(text: str) -> None:
+    try:
+        key = read(text)
+    except ValueError:
+        return
+    assert read(shown(key)) == key
+
+
+@pytest.mark.parametrize("text", ["a\\", "\\n", r"\x4", "\\ ,b", "\ud800"])
+def test_a_text_that_is_no_keys_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"backslash|half a character"):
+        read(text)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "text", "key"),
+    [
+        ("client_ip", " 192.0.2.7 ", b"192.0.2.7"),
+        ("client_ip", "2001:DB8::7", b"2001:db8::/64"),
+        ("client_ip", "2001:db8::/64", b"2001:db8::/64"),
+        ("client_ip", "::ffff:192.0.2.7", b"192.0.2.7"),
+        ("header:x", "abc", b"=abc"),
+        ("header:x", "=abc", b"=abc"),
+        ("header:x", "==abc", b"==abc"),
+        ("header:x", "=@192.0.2.7", b"=@192.0.2.7"),
+        ("header:x", "@2001:db8::7", b"@2001:db8::/64"),
+        ("header:x", "a, b", b"=a, b"),
+        ("header:x", r"a\, b", b"=a, b"),
+        ("header:x", HASH, HASH.encode()),
+        ("header:x", "v" * 200, said(b"v" * 200, b"")),
+        ("client_ip,path", "192.0.2.7, /path", b"9:192.0.2.7,6:=/path"),
+        ("client_ip,path", "192.0.2.7,=/path", b"9:192.0.2.7,6:=/path"),
+    ],
+)
+def test_a_person_writes_what_he_knows(kinds: str, text: str, key: bytes) -> None:
+    assert written(text, kinds) == key
+
+
+@given(st.binary(min_size=1), st.ip_addresses().map(str), st.booleans())
+def test_the_text_of_a_part_is_what_a_person_may_write(value: bytes, address: str, silent: bool) -> None:
+    client = written(address, "client_ip")
+    part = said(b"" if silent else value, client)
+    assert written(shown(part), "header:x") == part
+    assert written(shown(compose([client, part])), "client_ip,header:x") == compose([client, part])
+
+
+@pytest.mark.parametrize(
+    ("kinds", "text", "problem"),
+    [
+        ("client_ip", "shop", '"shop" is not an address'),
+        ("client_ip", "", '"" is not an address'),
+        ("client_ip", "192.0.2.0/24", r'"192.0.2.0/24" does not count as one address \(expected 192.0.2.0'),
+        ("header:x", "", "nothing for header:x"),
+        ("header:x", "=", "nothing for header:x"),
+        ("header:x", "@shop", '"shop" is not an address'),
+        ("header:x", "#shop", r'"#shop" is no hash \(expected # and 32 hex'),
+        ("client_ip,path", "192.0.2.7", r"1 part \(expected 2: client_ip, path\)"),
+        ("client_ip,path", "192.0.2.7, /, x", r"3 parts \(expected 2: client_ip, path\)"),
+    ],
+)
+def test_what_is_no_key_of_the_limit_is_refused(kinds: str, text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        written(text, kinds)
