@@ -119,6 +119,20 @@ def test_a_limit_counts_by_what_it_is_told_to(make: Make) -> None:
     assert statuses == [b"200", b"200", b"429", b"200", b"429"]
 
 
+def test_clients_of_a_network_have_one_count(make: Make) -> None:
+    world = make(limits=states(Limit("per_net", Rate(1, 60.0), key="client_ip/24")), trusted=["10.0.0.1"])
+    proxy = world.client(("10.0.0.1", 4000))
+    statuses = []
+    for client in (b"192.0.2.1", b"192.0.2.200", b"198.51.100.1"):
+        proxy.sends(get(b"/", b"X-Forwarded-For: " + client))
+        if world.accepts:
+            server = world.accepted()
+        if world.in_flight():
+            server.sends(ok())
+        statuses.append(proxy.new()[9:12])
+    assert statuses == [b"200", b"429", b"200"]
+
+
 def test_a_client_that_a_limit_is_not_for_comes_under_the_others(make: Make) -> None:
     exempt = Limit("narrow", Rate(1, 60.0), exempt=("192.0.2.0/24", "2001:db8::/32"))
     world = make(limits=states(exempt, Limit("wide", Rate(2, 60.0))))

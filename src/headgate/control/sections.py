@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import fields, replace
 from typing import TypeVar
 
-from headgate.control import values
+from headgate.control import limit_values, values
 from headgate.control.report import Place, quoted
 from headgate.control.values import Kind, Kinds, table
 from headgate.limits.meter import ALGORITHMS
@@ -67,7 +67,7 @@ BAN: Kinds = {
 }
 LIMIT: Kinds = {
     "rate": values.RATE,
-    "key": values.LIMIT_KEY,
+    "key": limit_values.KEY,
     "algorithm": values.choice("an algorithm", *ALGORITHMS),
     "burst": values.number(0, 1_000_000_000),
     "on_store_error": values.choice("an answer to a store's failure", "allow", "deny", "local"),

@@ -13,7 +13,6 @@ from typing import Generic, TypeVar
 
 from headgate.control.report import Place, Said, quoted, unknown
 from headgate.http1.upgrade import is_http
-from headgate.limits.keys import PARTS
 from headgate.model.address import Address
 from headgate.model.config import Rate
 from headgate.routing.router import normal_path
@@ -354,32 +353,6 @@ def _match_path(text: str) -> str:
 
 
 MATCH_PATH = parsed("path", "a path", _match_path)
-
-
-_KEYS = ("client_ip", "host", "path", "method", "route", "constant")
-_NAMED_KEYS = ("header", "cookie", "query")
-_KEY_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
-
-
-def _limit_key(text: str) -> str:
-    parts = []
-    for part in text.split(","):
-        kind, colon, name = part.strip().partition(":")
-        if kind in _NAMED_KEYS and _KEY_NAME.fullmatch(name):
-            parts.append(f"{kind}:{name.lower() if kind == 'header' else name}")
-        elif kind in _KEYS and not colon:
-            parts.append(kind)
-        else:
-            known = ", ".join([*_KEYS, *(f"{named}:NAME" for named in _NAMED_KEYS)])
-            raise ValueError(f"{quoted(part.strip())} is nothing to count by (known: {known}; several with commas)")
-    if len(set(parts)) < len(parts):
-        raise ValueError(f"{quoted(text)} names something twice")
-    if len(parts) > PARTS:
-        raise ValueError(f"{quoted(text)} names {len(parts)} things (expected at most {PARTS})")
-    return ",".join(parts)
-
-
-LIMIT_KEY = parsed("key", "a key", _limit_key)
 
 
 def _upgrade(text: str) -> str:

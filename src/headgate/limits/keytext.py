@@ -11,7 +11,7 @@ an address in any form. It needs the limit that is meant. The admin API and the 
 import re
 from ipaddress import ip_network
 
-from headgate.limits.keys import client_ip, compose, said, split
+from headgate.limits.keys import PREFIXES, compose, network_of, prefixes, said, split
 
 _TOKEN = re.compile(r"\\.?|[^\\,]+|,", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([\\,]?))")
@@ -42,10 +42,10 @@ def written(text: str, kinds: str) -> bytes:
 
 
 def _written(part: bytes, kind: str) -> bytes:
-    if kind == "client_ip":
-        return _address(part)
+    if (lengths := prefixes(kind)) is not None:
+        return _address(part, lengths)
     if part.startswith(b"@"):
-        return said(b"", _address(part[1:]))
+        return said(b"", _address(part[1:], PREFIXES))
     if part.startswith(b"#"):
         if not _HASH.fullmatch(part):
             raise ValueError(f"{_quoted(part)} is no hash (expected # and 32 hexadecimal digits)")
@@ -56,15 +56,18 @@ def _written(part: bytes, kind: str) -> bytes:
     return said(value, b"")
 
 
-def _address(part: bytes) -> bytes:
+def _address(part: bytes, lengths: tuple[int, int]) -> bytes:
     """The key of an address, or of a network that counts as one."""
     text = part.decode("utf-8", "surrogateescape")
     try:
-        key = client_ip(str(ip_network(text, strict=False).network_address))
+        network = ip_network(text, strict=False)
     except ValueError:
         raise ValueError(f"{_quoted(part)} is not an address") from None
-    if "/" in text and key != part:
-        raise ValueError(f"{_quoted(part)} does not count as one address (expected {key.decode()} or the like)")
+    key = network_of(str(network.network_address), lengths)
+    if "/" in text and ip_network(key.decode()) != network:
+        raise ValueError(
+            f"{_quoted(part)} does not count as one (expected an address, or a network like {key.decode()})"
+        )
     return key
 
 

@@ -6,35 +6,56 @@ something out. A path and a host count in the form that routes compare, so no sp
 
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from headgate.http1.request import RequestHead
-from headgate.limits.keys import compose, said
+from headgate.limits.keys import PREFIXES, compose, network_of, prefixes, said
 from headgate.routing.router import host_name, normal_path
 
+_REMEMBERED = 2048  # networks of clients: that of an address costs microseconds
+
+# The part of the key of a request. Arguments: the request's head, the key of its client's address, the address.
+Part = Callable[[RequestHead, bytes, str], bytes]
 Read = Callable[[RequestHead], bytes]
 
 
 class Key:
-    """The key of a limit: one part, or several that count together."""
+    """The key of a limit: one part, or several that count together.
+
+    is_address: whether it is the same for all requests of a client.
+    """
 
     def __init__(self, text: str, route: bytes) -> None:
         """text: as the configuration has it. route: what names the route."""
-        self._parts = [_part(name, route) for name in text.split(",")]
-        self.is_address = text == "client_ip"
+        names = text.split(",")
+        self._parts = [_part(name, route) for name in names]
+        self._is_plain = text == "client_ip"
+        self.is_address = all(prefixes(name) is not None for name in names)
 
-    def read(self, head: RequestHead, client: bytes) -> bytes:
+    def read(self, head: RequestHead, client: bytes, address: str) -> bytes:
         """The key of a request. client: the key of its client's address."""
-        if self.is_address:
+        if self._is_plain:
             return client
-        return compose([said(part(head), client) if part is not None else client for part in self._parts])
+        return compose([part(head, client, address) for part in self._parts])
 
 
-def _part(text: str, route: bytes) -> Read | None:
-    """What reads the part; None for the client's address."""
+def _part(text: str, route: bytes) -> Part:
+    lengths = prefixes(text)
+    if lengths == PREFIXES:
+        return lambda head, client, address: client
+    if lengths is not None:
+        return lambda head, client, address: _network_of(address, lengths)
+    read = _read(text, route)
+    return lambda head, client, address: said(read(head), client)
+
+
+_network_of = lru_cache(_REMEMBERED)(network_of)
+
+
+def _read(text: str, route: bytes) -> Read:
+    """What reads from a request what it says; nothing where it does not."""
     kind, _, name = text.partition(":")
-    if kind == "client_ip":
-        return None
     if kind == "header":
         return _header(name)
     if kind == "cookie":

@@ -141,7 +141,7 @@ def checks(limits: Sequence[LiveLimit], client: str, head: RequestHead) -> list[
     """
     address = client_ip(client)
     return [
-        (limit.state, limit.key.read(head, address), limit.state.limit.cost)
+        (limit.state, limit.key.read(head, address, client), limit.state.limit.cost)
         for limit in limits
         if client not in limit.exempt
     ]

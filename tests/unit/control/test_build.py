@@ -228,12 +228,6 @@ REFUSED = {
         "limits.a.key",
         "names something twice",
     ),
-    "key of too much": (
-        f'{WEB}[limits.a]\nrate = "1/s"\nkey = "query:a,query:b,query:c,query:d,query:e,query:f,query:g,query:h,path"\n'
-        '[[routes]]\nupstream = "web"\nlimits = ["a"]',
-        "limits.a.key",
-        "names 9 things (expected at most 8)",
-    ),
     "burst of a window": (
         f'{WEB}[limits.a]\nrate = "1/s"\nburst = 3\n[[routes]]\nupstream = "web"\nlimits = ["a"]',
         "limits.a.burst",

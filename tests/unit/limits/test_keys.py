@@ -2,7 +2,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headgate.limits.keys import LONGEST, client_ip, compose, limit_identity, said, split
+from headgate.limits.keys import (
+    LONGEST,
+    PREFIXES,
+    client_ip,
+    compose,
+    limit_identity,
+    network_of,
+    prefixes,
+    said,
+    split,
+)
 from headgate.model.config import Limit, Rate
 
 
@@ -28,6 +38,43 @@ def test_the_key_of_a_client(address: str, key: bytes) -> None:
 
 def test_neighbouring_networks_are_apart() -> None:
     assert client_ip("2001:db8:1:2::1") != client_ip("2001:db8:1:3::1")
+
+
+@pytest.mark.parametrize(
+    ("address", "lengths", "key"),
+    [
+        ("192.0.2.201", (24, 64), b"192.0.2.0/24"),
+        ("192.0.2.201", (31, 64), b"192.0.2.200/31"),
+        ("192.0.2.201", (32, 64), b"192.0.2.201"),
+        ("::ffff:192.0.2.201", (24, 64), b"192.0.2.0/24"),
+        ("2001:db8:1:2ab::7", (24, 56), b"2001:db8:1:200::/56"),
+        ("2001:db8:1:2ab::7", (24, 1), b"::/1"),
+        ("2001:db8:1:2ab::7", (24, 128), b"2001:db8:1:2ab::7"),
+        ("fe80::1%eth0", (24, 128), b"fe80::1"),
+        ("shop", (24, 56), b"shop"),
+    ],
+)
+def test_the_key_of_a_network(address: str, lengths: tuple[int, int], key: bytes) -> None:
+    assert network_of(address, lengths) == key
+
+
+@given(st.ip_addresses().map(str) | st.text())
+def test_the_usual_network_is_what_counts_as_one_client(address: str) -> None:
+    assert network_of(address, PREFIXES) == client_ip(address)
+
+
+@pytest.mark.parametrize(
+    ("part", "lengths"),
+    [
+        ("client_ip", (32, 64)),
+        ("client_ip/24", (24, 64)),
+        ("client_ip/24/56", (24, 56)),
+        ("header:client_ip/24", None),
+        ("path", None),
+    ],
+)
+def test_a_part_says_how_much_of_an_address_counts(part: str, lengths: tuple[int, int] | None) -> None:
+    assert prefixes(part) == lengths
 
 
 def test_what_a_request_lacks_is_its_clients_address() -> None:

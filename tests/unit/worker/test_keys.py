@@ -1,10 +1,11 @@
 import pytest
 
 from headgate.http1.request import RequestHead, read_request
-from headgate.limits.keys import LONGEST, PARTS, split
+from headgate.limits.keys import LONGEST, PARTS, client_ip, split
 from headgate.model.config import Heads
 from headgate.worker.keys import Key
 
+ADDRESS = "192.0.2.1"
 CLIENT = b"192.0.2.1"
 
 
@@ -15,14 +16,16 @@ def head(target: bytes = b"/", *fields: bytes, host: bytes = b"a", method: bytes
     return found
 
 
-def read(text: str, request: RequestHead, client: bytes = CLIENT) -> bytes:
-    return Key(text, b"shop/api").read(request, client)
+def read(text: str, request: RequestHead, address: str = ADDRESS) -> bytes:
+    return Key(text, b"shop/api").read(request, client_ip(address), address)
 
 
 @pytest.mark.parametrize(
     ("text", "request_head", "key"),
     [
         ("client_ip", head(), CLIENT),
+        ("client_ip/24", head(), b"192.0.2.0/24"),
+        ("client_ip/24,method", head(), b"12:192.0.2.0/24,4:=GET"),
         ("header:x-api-key", head(b"/", b"X-API-Key:  abc "), b"=abc"),
         ("header:x-api-key", head(b"/", b"x-api-key: a", b"X-Api-Key: b"), b"=a, b"),
         ("header:x-api-key", head(b"/", b"X-API-Keys: abc"), b"@" + CLIENT),
@@ -52,7 +55,7 @@ def test_a_key_is_read_from_the_request(text: str, request_head: RequestHead, ke
 def test_who_leaves_something_out_is_counted_by_address_and_nobody_can_pretend_to_be_that() -> None:
     silent = read("header:x-api-key", head())
     for value in (CLIENT, b"@" + CLIENT, b"=" + CLIENT):
-        assert read("header:x-api-key", head(b"/", b"X-API-Key: " + value), b"198.51.100.7") != silent
+        assert read("header:x-api-key", head(b"/", b"X-API-Key: " + value), "198.51.100.7") != silent
 
 
 def test_parts_never_run_into_each_other() -> None:
@@ -72,3 +75,18 @@ def test_a_key_of_many_long_parts_is_bounded() -> None:
     request = head(b"/", *(b"X%d: %b" % (at, b"v" * (LONGEST - 1)) for at in range(PARTS)))
     longest = read(",".join(f"header:x{at}" for at in range(PARTS)), request)
     assert len(longest) == PARTS * (LONGEST + len("128:,")) - 1
+
+
+def test_ipv6_clients_count_by_as_much_as_is_asked_for() -> None:
+    address = "2001:db8:1:2ab::7"
+    keys = {text: read(text, head(), address) for text in ("client_ip", "client_ip/24", "client_ip/32/56")}
+    assert keys == {
+        "client_ip": b"2001:db8:1:2ab::/64",
+        "client_ip/24": b"2001:db8:1:2ab::/64",
+        "client_ip/32/56": b"2001:db8:1:200::/56",
+    }
+
+
+def test_a_key_of_addresses_alone_is_the_same_for_all_requests_of_a_client() -> None:
+    are = {text: Key(text, b"").is_address for text in ("client_ip", "client_ip/24/48", "client_ip,path", "path")}
+    assert are == {"client_ip": True, "client_ip/24/48": True, "client_ip,path": False, "path": False}

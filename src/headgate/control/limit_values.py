@@ -1,0 +1,53 @@
+"""The kinds of values that only limits have: what a limit counts by.
+
+Everything is brought into the one form that `limits/keys.py` and `worker/keys.py` read, so that two ways to write a key
+are one limit in a store.
+"""
+
+import re
+
+from headgate.control.report import quoted
+from headgate.control.values import parsed
+from headgate.limits.keys import PARTS, PREFIXES
+
+_KEYS = ("client_ip", "host", "path", "method", "route", "constant")
+_NAMED_KEYS = ("header", "cookie", "query")
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
+_NETWORK = re.compile(r"client_ip/(\d{1,3})(?:/(\d{1,3}))?", re.ASCII)
+
+
+def _key(text: str) -> str:
+    parts = [_part(part.strip()) for part in text.split(",")]
+    if len(set(parts)) < len(parts):
+        raise ValueError(f"{quoted(text)} names something twice")
+    if len(parts) > PARTS:
+        raise ValueError(f"{quoted(text)} names {len(parts)} things (expected at most {PARTS})")
+    return ",".join(parts)
+
+
+def _part(text: str) -> str:
+    kind, colon, name = text.partition(":")
+    if kind in _NAMED_KEYS and _NAME.fullmatch(name):
+        return f"{kind}:{name.lower() if kind == 'header' else name}"
+    if kind in _KEYS and not colon:
+        return kind
+    if kind.startswith("client_ip/"):
+        return _network(text)
+    known = ", ".join([*_KEYS, *(f"{named}:NAME" for named in _NAMED_KEYS)])
+    raise ValueError(f"{quoted(text)} is nothing to count by (known: {known}; several with commas)")
+
+
+def _network(text: str) -> str:
+    match = _NETWORK.fullmatch(text)
+    ipv4, ipv6 = (int(match[1]), int(match[2] or PREFIXES[1])) if match else (0, 0)
+    if not (1 <= ipv4 <= 32 and 1 <= ipv6 <= 128):
+        raise ValueError(
+            f"{quoted(text)} is no network of a client (expected client_ip/24 or client_ip/24/56: "
+            "1 to 32 bits of an IPv4 address, 1 to 128 of an IPv6 address)"
+        )
+    if (ipv4, ipv6) == PREFIXES:
+        return "client_ip"
+    return f"client_ip/{ipv4}" if ipv6 == PREFIXES[1] else f"client_ip/{ipv4}/{ipv6}"
+
+
+KEY = parsed("key", "a key", _key)
