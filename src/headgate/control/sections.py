@@ -77,6 +77,7 @@ LIMIT: Kinds = {
     "dry_run": values.FLAG,
     "cost": values.number(1, 1_000_000_000),
     "count_refused": values.FLAG,
+    "lease": values.number(1, 1_000_000),
     "delay": values.duration(zero=True),
     "ban": section(config.Ban, BAN, "a setting of a ban", list(BAN)),
 }
@@ -164,6 +165,10 @@ def read_limit(place: Place, value: object, name: str) -> config.Limit:
     limit = config.Limit(name, **table(place, value, LIMIT, "a setting of a limit", ["rate"]))  # type: ignore[arg-type]
     if limit.burst and limit.algorithm != "gcra":
         (place / "burst").say(f'only with algorithm = "gcra", and this is "{limit.algorithm}"')
+    if limit.lease > 1 and (limit.algorithm != "fixed_window" or limit.count_refused):
+        (place / "lease").say('only with algorithm = "fixed_window" and without count_refused')
+    elif limit.lease > max(1, limit.rate.limit // 10):
+        (place / "lease").say(f"{limit.lease} is too many (expected at most a tenth of {limit.rate})")
     if limit.burst * limit.rate.period > _LONGEST * limit.rate.limit:
         years = limit.burst * limit.rate.period / limit.rate.limit / (365 * 86400)
         (place / "burst").say(f"all of it is there again after {years:.0f} years (expected at most 10)")

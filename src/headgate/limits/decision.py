@@ -42,6 +42,19 @@ class Delayed(Decision):
         self.wait = wait
 
 
+class Leased(Decision):
+    """The request passes, and with it so many places were taken at once (`taken`, of which one is its own).
+
+    remaining: how many more pass, at places that are taken already or are still to be had.
+    """
+
+    __slots__ = ("taken",)
+
+    def __init__(self, limit: LimitState, remaining: int, reset_after: int, taken: int) -> None:
+        super().__init__(True, limit, remaining, reset_after)
+        self.taken = taken
+
+
 class Banned(Decision):
     """The key is banned: refused whatever the limit has left, until `reset_after`."""
 

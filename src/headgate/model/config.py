@@ -138,6 +138,7 @@ class Limit:
     cost: int = 1  # how many requests one of them counts for
     count_refused: bool = False  # refused requests count too: who goes on is refused until he has been quiet
     delay: float = 0.0  # with `gcra`: how long a request is held back before one is refused
+    lease: int = 1  # with `fixed_window` in Redis: places that a worker takes at once; see docs/limits.md for its price
     ban: Ban | None = None  # refuses all of a client that goes on after so many refusals; leave it out for none
 
 

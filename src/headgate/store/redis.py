@@ -18,6 +18,7 @@ import os
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from headgate.errors import StoreRefused
 from headgate.limits.decision import Decision
@@ -26,6 +27,7 @@ from headgate.model.snapshot import LimitState
 from headgate.store import known, peers, script
 from headgate.store.base import Check, LocalStore, Resume, decide_without
 from headgate.store.breaker import Breaker, Event, State
+from headgate.store.lease import Leases
 from headgate.store.link import Link, LinkFailed, brief, open_link
 from headgate.store.peers import Peers
 from headgate.store.resp import ErrorReply, Reply
@@ -98,6 +100,8 @@ class RedisStore:
             rule = self._rules.get(id(limit)) or self._enter(limit)
             if rule.over and key in rule.over and (refusal := known.refusal(rule, key, self._loop.time())):
                 return [refusal]
+            if rule.leases is not None and cost == 1:
+                return self._hit_leased(rule, rule.leases, checks, resume)
             command = (rule.asked.get(key) or rule.ask(key)) if cost == 1 else script.ask([rule], checks)
         else:
             rules = self._rules_of(checks)
@@ -110,11 +114,37 @@ class RedisStore:
         self._out.append(command)
         return None
 
+    def _hit_leased(
+        self, rule: Rule, leases: Leases, checks: Sequence[Check], resume: Resume
+    ) -> Sequence[Decision] | None:
+        limit, key, _ = checks[0]
+        now = self._loop.time()
+        if (decision := leases.take(limit, key, now)) is not None:
+            return [decision]
+        if not leases.joins((checks, resume), key):
+            self._put(
+                script.ask([rule], checks, script.LEASED),
+                (checks, partial(self._leased, leases, key, now, resume), now, script.LEASED),
+            )
+        return None
+
+    def _leased(self, leases: Leases, key: bytes, asked: float, resume: Resume, decisions: Sequence[Decision]) -> None:
+        """The question for places is answered: tells him who asked and, in turns of their own, those who waited."""
+        for checks, told in leases.answered(key, decisions[0], asked):
+            self._loop.call_soon(self._hit_again, checks, told)
+        resume(decisions)
+
+    def _hit_again(self, checks: Sequence[Check], resume: Resume) -> None:
+        if (decisions := self.hit(checks, resume)) is not None:
+            resume(decisions)
+
     def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
         """Refuses the key from now on, for so long; on this machine alone while Redis cannot be asked."""
         rule = self._rules.get(id(limit)) or self._enter(limit)
         now = self._loop.time()
         known.note(rule, key, now + seconds, now, is_ban=True)
+        if rule.leases is not None:
+            rule.leases.drop(key)
         if not self._accepts:
             self._local.ban(self._peers.share(limit), key, seconds)
             return

@@ -18,13 +18,14 @@ from collections.abc import Sequence
 from hashlib import sha1
 from math import ceil
 
-from headgate.limits.decision import Banned, Decision, Delayed
+from headgate.limits.decision import Banned, Decision, Delayed, Leased
 from headgate.limits.keys import limit_identity
 from headgate.limits.meter import Meter
 from headgate.model.config import Rate
 from headgate.model.snapshot import LimitState
 from headgate.store import general, single
 from headgate.store.base import Check, settle
+from headgate.store.lease import Leases
 from headgate.store.resp import command
 
 _LONGEST = 2 * 366 * 86_400_000  # milliseconds; a period is a year at the most, and some look back at one more
@@ -88,6 +89,7 @@ def _forms(source: bytes) -> tuple[bytes, bytes]:
 
 _WINDOWS, _GENERAL = _forms(SOURCE), _forms(general.SOURCE)
 _SINGLE = {algorithm: _forms(source) for algorithm, source in single.SOURCES.items()}
+_LEASE = _forms(single.LEASE)
 _DIGITS = 10**13  # what the scripts in single.py tell at the most
 
 
@@ -111,6 +113,7 @@ class Rule:
 
     is_window: whether it is a fixed window. short: which of the short scripts decides it, None if none does.
     arguments, in_general: what that script and the general one are told of it. asked: the commands of `ask`, by key.
+    leases: the places that the worker holds, None for a limit without `lease`.
     over: keys known to be at their limit (`known.py`): until when, how long to believe it, and whether they are banned.
     """
 
@@ -121,6 +124,7 @@ class Rule:
         "counts_refused",
         "in_general",
         "is_window",
+        "leases",
         "limit",
         "over",
         "short",
@@ -145,6 +149,8 @@ class Rule:
         kind = general.KINDS[limit.limit.algorithm]
         self.in_general = command(kind, rate.limit, period, meter.burst, unit, meter.delay)[4:]
         self.counts_refused = meter.counts_refused
+        leases = limit.limit.lease > 1 and self.short is _WINDOWS
+        self.leases = Leases(limit.limit.lease) if leases else None
 
     def ask(self, key: bytes) -> bytes:
         """The command that decides this one limit. It is kept, for a client that asks once mostly asks again."""
@@ -174,6 +180,7 @@ class Rule:
 
 BY_HASH, WITH_TEXT, IN_GENERAL, IN_GENERAL_WITH_TEXT = range(4)
 SIGN = 4  # no form: a sign of life, which is no check
+LEASED = 8  # a lease of a fixed window, also WITH_TEXT
 
 
 def with_text(form: int) -> int | None:
@@ -183,6 +190,8 @@ def with_text(form: int) -> int | None:
 
 def short(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH) -> tuple[bytes, bytes] | None:
     """The short script that decides these checks, in its two forms; None where it takes the general one."""
+    if form & LEASED:
+        return _LEASE
     forms = rules[0].short
     if form >= IN_GENERAL or forms is None or checks[0][2] != 1:
         return None
@@ -201,6 +210,8 @@ def ask(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH, *, 
     count = b"%d" % len(rules)
     forms = None if charges else short(rules, checks, form)
     arguments = [rule.arguments for rule in rules]
+    if form & LEASED and (leases := rules[0].leases) is not None:
+        arguments.append(_arguments(leases.size))
     if forms is None:
         arguments = [
             (8, rule.in_general + command(b"r" if charges or rule.counts_refused else b"-", cost)[4:])
@@ -235,7 +246,9 @@ def decisions(line: bytes, checks: Sequence[Check]) -> list[Decision]:
         limit = checks[0][0]
         if len(fields) == 2:  # the usual one
             return [_decision(limit, int(fields[0]), int(fields[1]))]
-        return [_verdict(limit, *fields)] if len(fields) == 3 else _no_answer()
+        if len(fields) == 3:
+            return [_verdict(limit, *fields)]
+        return [_leased(limit, *map(int, fields[1:]))] if len(fields) == 4 else _no_answer()
     if len(fields) == 3 * len(checks):
         told = zip(checks, fields[::3], fields[1::3], fields[2::3], strict=True)
         found = [_verdict(check[0], verdict, remaining, left) for check, verdict, remaining, left in told]
@@ -250,6 +263,12 @@ def decisions(line: bytes, checks: Sequence[Check]) -> list[Decision]:
 
 def _no_answer() -> list[Decision]:
     raise ValueError("not as many numbers as there are in an answer")
+
+
+def _leased(limit: LimitState, remaining: int, left: int, taken: int) -> Decision:
+    if not 0 <= remaining <= _MOST or not 0 < left <= 1000 * _LONGEST or not 0 < taken <= remaining + 1:
+        raise ValueError("not a lease")
+    return Leased(limit, remaining, left, taken)
 
 
 def _verdict(limit: LimitState, verdict: bytes, remaining: bytes, left: bytes) -> Decision:

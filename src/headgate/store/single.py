@@ -4,6 +4,8 @@ Each is what the script in general.py does for such a limit, written out; it sha
 decide limits whose unit is the microsecond and whose numbers in answers have at most 13 digits (Lua writes no more
 exactly, unless it is told to, which costs), that neither delay nor count what they refuse, and requests of cost 1. A
 value that is none of theirs, such as that of a ban, is an error: then the general script is asked.
+
+LEASE takes up to so many places of one fixed window at once (`lease.py`), and says last how many it took.
 """
 
 GCRA = b"""\
@@ -50,5 +52,20 @@ end
 local ends = began + 2 * period
 call('PSETEX', key, math.ceil((ends - now) / 1000) + 1, string.format('%.0f %.0f %.0f', ends, count + 1, before))
 return redis.status_reply('1 ' .. floor(room / period) - 1 .. ' ' .. ends - now)
+"""
+LEASE = b"""\
+local call, key = redis.call, KEYS[1]
+local limit, period, n, most = ARGV[1] + 0, ARGV[2] + 0, ARGV[3] + 0, 9007199254740991
+local count, left = call('INCRBY', key, n), -1
+if count >= most or count <= -most then return {err = 'ERR value is not an integer'} end
+if count > n then left = call('PTTL', key) end
+if left < 0 or left >= period then
+  left = period - 1
+  call('PEXPIRE', key, left)
+end
+local over = math.min(n, math.max(0, count - limit))
+if over > 0 then call('DECRBY', key, over) end
+if over == n then return redis.status_reply('0 0 ' .. left + 1 .. '000') end
+return redis.status_reply('1 ' .. math.max(0, limit - count) + n - over - 1 .. ' ' .. left + 1 .. '000 ' .. n - over)
 """
 SOURCES = {"gcra": GCRA, "sliding_window": SLIDING_WINDOW}

@@ -151,6 +151,16 @@ REFUSED = {
         "limits.a.delay",
         'only with algorithm = "gcra", and this is "fixed_window"',
     ),
+    "a lease of what has no windows": (
+        f'{WEB}[limits.a]\nrate = "100/s"\nalgorithm = "gcra"\nlease = 3\n[[routes]]\nupstream = "web"',
+        "limits.a.lease",
+        'only with algorithm = "fixed_window" and without count_refused',
+    ),
+    "a lease of more than a tenth": (
+        f'{WEB}[limits.a]\nrate = "100/s"\nlease = 11\n[[routes]]\nupstream = "web"',
+        "limits.a.lease",
+        "11 is too many (expected at most a tenth of 100/second)",
+    ),
     "a burst for a century": (
         f'{WEB}[limits.a]\nrate = "1/day"\nalgorithm = "gcra"\nburst = 36500\n[[routes]]\nupstream = "web"',
         "limits.a.burst",

@@ -14,6 +14,7 @@ def limit(
     burst: int = 0,
     delay: float = 0.0,
     count_refused: bool = False,
+    lease: int = 1,
 ) -> LimitState:
     return LimitState(
         Limit(
@@ -24,6 +25,7 @@ def limit(
             on_store_error=on_store_error,
             delay=delay,
             count_refused=count_refused,
+            lease=lease,
         ),
         slot=0,
     )
