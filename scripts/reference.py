@@ -51,6 +51,7 @@ SPECIAL: dict[tuple[str, str], tuple[str, str]] = {
     ("top", "state_file"): ("beside the file", 'where changes made at run time are kept; `""`: until the stop'),
     ("admin", "listen"): ('`"127.0.0.1:9000"`', '`"off"`: no admin API'),
     ("admin", "token_file"): ("none", "a file that has the token; blanks around it do not count"),
+    ("store", "secret_file"): ("none", "a file that has the secret; blanks around it do not count"),
     ("upstreams", "servers"): ("`[]`", "may be empty: servers can be added at run time"),
     ("routes", "on_client_gone"): (
         '`"cancel"`',

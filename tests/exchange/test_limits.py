@@ -4,7 +4,10 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import pytest
+
 from headgate.limits.decision import Decision
+from headgate.limits.keys import Seal
 from headgate.model.config import Ban, Limit, Rate
 from headgate.model.snapshot import LimitState
 from headgate.store.base import Check, Resume
@@ -215,6 +218,37 @@ def test_a_client_that_goes_on_although_it_is_refused_is_banned(make: Make) -> N
     assert world.limit_cell(LimitCell.BANNED) == 1
     world.advance(599)
     assert asked(world)[9:12] == b"200"
+
+
+def test_the_log_names_who_is_banned_as_people_write_it(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    ban = Ban(refusals=1, within=10.0, period=600.0)
+    world = make(limits=states(Limit("per_path", Rate(1, 60.0), key="client_ip,path", ban=ban)))
+    for _ in range(3):
+        asked(world)
+    assert "limit per_path: 192.0.2.1, =/ is banned for 600 s after 1 refusals" in caplog.text
+
+
+def test_a_private_limit_tells_nobody_whom_it_bans(
+    make: Make, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level("INFO")
+    ban = Ban(refusals=1, within=10.0, period=600.0)
+    world = make(limits=states(Limit("per_ip", Rate(1, 60.0), private=True, ban=ban)))
+    asks: list[bytes] = []
+    hit = world.worker._local.hit
+
+    def watched(checks: Sequence[Check], resume: Resume | None = None) -> Sequence[Decision]:
+        asks.extend(key for _, key, _ in checks)
+        return hit(checks, resume)
+
+    monkeypatch.setattr(world.worker._local, "hit", watched)
+    assert [asked(world)[9:12] for _ in range(3)] == [b"200", b"429", b"429"]
+    assert world.limit_cell(LimitCell.BANNED) == 1
+    (key,) = set(asks)
+    assert key == Seal(world.worker._local.secret)(b"192.0.2.1")
+    assert f"limit per_ip: {key.decode()} is banned" in caplog.text
+    assert "192.0.2.1" not in caplog.text
 
 
 def test_refusals_long_ago_do_not_ban(make: Make) -> None:

@@ -6,12 +6,14 @@ what only the whole can tell: names that are used and not defined, clashes of ad
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from headgate.control import sections, values
-from headgate.control.report import Place, Report, Said
+from headgate.control import secret, sections, values
+from headgate.control.report import Place, Report
 from headgate.control.values import Kind, Kinds
+from headgate.limits.keys import is_hashed
 from headgate.model.address import Address
 from headgate.model.config import (
     AccessLog,
@@ -32,6 +34,7 @@ from headgate.wire.cells import LIMITS, SERVERS
 T = TypeVar("T")
 
 TOKEN_VARIABLE = "HEADGATE_ADMIN_TOKEN"
+SECRET_VARIABLE = "HEADGATE_STORE_SECRET"
 DEFAULT_LISTENER = Address("127.0.0.1", 8000)
 _WILDCARDS = {"0.0.0.0": False, "::": True}  # and whether it stands for IPv6
 
@@ -76,7 +79,8 @@ def build(
     log = reader.one("access_log", sections.section(AccessLog, sections.ACCESS_LOG), None)
     heads = reader.one("heads", sections.section(Heads, sections.HEADS), Heads())
     connections = reader.one("connections", sections.section(Connections, sections.CONNECTIONS), Connections())
-    store = reader.one("store", sections.section(Store, sections.STORE), Store())
+    store = reader.one("store", Kind("", lambda at, value: _store(at, value, folder)), Store())
+    store = _with_secret(place, store, limits, environ.get(SECRET_VARIABLE, ""))
     _check_addresses(place, listeners, upstreams, admin)
     _check_totals(place, upstreams, limits)
     report.check()
@@ -188,40 +192,39 @@ def _under(folder: Path, path: str) -> str:
 def _admin(place: Place, value: object, folder: Path) -> Admin:
     """The admin section, with the token that `token_file` has."""
     given = values.table(place, value, sections.ADMIN, "a setting of the admin API")
-    file = given.pop("token_file", None)
-    if isinstance(file, str):
-        if "token" in given:
-            (place / "token_file").say("there is a token too (expected one of the two)")
-            raise Said
-        with (place / "token_file").reporting():
-            given["token"] = _token_of(folder / file)
-            return Admin(**given)  # type: ignore[arg-type]
-        raise Said
+    secret.from_file(place, given, "token", values.TOKEN, folder)
     return Admin(**given)  # type: ignore[arg-type]
 
 
-def _token_of(path: Path) -> str:
-    try:
-        text = path.read_text("utf-8").strip()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: not UTF-8") from None
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    return values.token(text)
+def _store(place: Place, value: object, folder: Path) -> Store:
+    """The store section, with the secret that `secret_file` has."""
+    given = values.table(place, value, sections.STORE, "a setting")
+    secret.from_file(place, given, "secret", values.SECRET, folder)
+    return Store(**given)  # type: ignore[arg-type]
 
 
 def _with_token(place: Place, admin: Admin, fallback: str) -> Admin:
     """The section with the environment's token when it has none of its own; one is needed beyond this machine."""
     if not admin.token and fallback:
-        try:
-            return Admin(admin.listen, values.token(fallback))
-        except ValueError as error:
-            place.say(f"{TOKEN_VARIABLE}: {error}")
-    elif not admin.token and admin.listen and not admin.listen.is_loopback:
+        return replace(admin, token=secret.from_environment(place, TOKEN_VARIABLE, fallback, values.TOKEN))
+    if not admin.token and admin.listen and not admin.listen.is_loopback:
         (place / "admin" / "listen").say(
             f"{admin.listen} is open to other machines, so a token is needed (token, token_file or {TOKEN_VARIABLE})"
         )
     return admin
+
+
+def _with_secret(place: Place, store: Store, limits: Mapping[str, Limit], fallback: str) -> Store:
+    """The section with the environment's secret when it has none; in Redis, private limits need the same everywhere."""
+    if not store.secret and fallback:
+        return replace(store, secret=secret.from_environment(place, SECRET_VARIABLE, fallback, values.SECRET))
+    for name, limit in limits.items():
+        if store.url and not store.secret and is_hashed(limit):
+            (place / "limits" / name / ("private" if limit.private else "key")).say(
+                "its keys are hashed in Redis, so all Headgates need the same secret "
+                f"(store.secret, store.secret_file or {SECRET_VARIABLE})"
+            )
+    return store
 
 
 def _check_addresses(

@@ -74,6 +74,7 @@ LIMIT: Kinds = {
     "exempt": values.many(values.NETWORK, "list of networks", same=str),
     "headers": values.choice("a time for headers", "refused", "always", "off"),
     "legacy_headers": values.FLAG,
+    "private": values.FLAG,
     "dry_run": values.FLAG,
     "cost": values.number(1, 1_000_000_000),
     "count_refused": values.FLAG,
@@ -86,7 +87,13 @@ RETRY: Kinds = {
     "attempts": values.number(1, 100),
     "budget": values.number(0, 100),
 }
-STORE: Kinds = {"url": values.STORE_URL, "deadline": values.duration(), "prefix": values.TEXT}
+STORE: Kinds = {
+    "url": values.STORE_URL,
+    "deadline": values.duration(),
+    "prefix": values.TEXT,
+    "secret": values.SECRET,
+    "secret_file": values.TEXT,
+}
 ADMIN: Kinds = {"listen": values.ADMIN_ADDRESS, "token": values.TOKEN, "token_file": values.TEXT}
 ACCESS_LOG: Kinds = {"format": values.choice("a format", "text", "json"), "path": values.TEXT}
 MATCH: Kinds = {"host": values.MATCH_HOST, "path": values.MATCH_PATH}

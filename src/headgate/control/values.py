@@ -326,6 +326,16 @@ def token(text: str) -> str:
 TOKEN = parsed("text", "a text", token)
 
 
+def _secret(text: str) -> str:
+    # IPv4 addresses are few: with a secret that can be guessed, so can be what was hashed with it.
+    if len(text) < 16 or not text.isprintable():
+        raise ValueError("a secret is at least 16 printable characters")
+    return text
+
+
+SECRET = parsed("text", "a text", _secret)
+
+
 # -- what requests are compared with
 
 

@@ -7,6 +7,7 @@ A key has one part for each thing that its limit counts by. Alone a part is the 
     =VALUE                      what the request says
     @ADDRESS                    the client's address in place of what the request lacks
     #HASH                       either of the two, where it is longer than LONGEST: BLAKE2b, 32 hexadecimal digits
+    ~HASH                       any of these, where it is to stay here: the same with a secret (`Seal`)
 
 So nobody can send what counts as somebody else's address. Each part is hashed by itself: equal parts are equal bytes in
 every key that has them. A key of PARTS parts has a bounded length.
@@ -78,6 +79,27 @@ def said(value: bytes, client: bytes) -> bytes:
     """The part for what a request says, or lacks where the value is empty. client: the key of its client's address."""
     part = b"=" + value if value else b"@" + client
     return part if len(part) <= LONGEST else b"#" + blake2b(part, digest_size=16).hexdigest().encode()
+
+
+class Seal:
+    """Hides the parts of keys: who has not the secret can neither read nor guess what was hidden."""
+
+    def __init__(self, secret: bytes) -> None:
+        """secret: the same for all who are to count together."""
+        self._hash = blake2b(key=blake2b(secret).digest(), digest_size=16)
+
+    def __call__(self, part: bytes) -> bytes:
+        """The part, hidden if it is not so already."""
+        if part.startswith(b"~"):
+            return part
+        hashed = self._hash.copy()
+        hashed.update(part)
+        return b"~" + hashed.hexdigest().encode()
+
+
+def is_hashed(limit: Limit) -> bool:
+    """Whether keys of the limit have parts that are hidden."""
+    return limit.private
 
 
 def compose(parts: Sequence[bytes]) -> bytes:

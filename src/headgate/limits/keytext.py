@@ -11,11 +11,11 @@ an address in any form. It needs the limit that is meant. The admin API and the 
 import re
 from ipaddress import ip_network
 
-from headgate.limits.keys import PREFIXES, compose, network_of, prefixes, said, split
+from headgate.limits.keys import PREFIXES, Seal, compose, network_of, prefixes, said, split
 
 _TOKEN = re.compile(r"\\.?|[^\\,]+|,", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([\\,]?))")
-_HASH = re.compile(rb"#[0-9a-f]{32}")
+_HASH = re.compile(rb"[#~][0-9a-f]{32}")
 
 
 def shown(key: bytes) -> str:
@@ -28,28 +28,37 @@ def read(text: str) -> bytes:
     return compose([_unescaped(part) for part in _parts(text)])
 
 
-def written(text: str, kinds: str) -> bytes:
-    """The key that a person means. kinds: what the limit counts by, as its configuration has it.
+def written(text: str, kinds: str, seal: Seal | None = None, *, private: bool = False) -> bytes:
+    """The key that a person means. kinds: what the limit counts by, as its configuration has it; private: its own.
 
-    `abc` is `=abc`; a value that begins with `=`, `@` or `#` needs its mark. Raises ValueError for what is no key of
-    such a limit.
+    seal: what hides them, where that is known. `abc` is `=abc`; a value that begins with `=`, `@`, `#` or `~` needs its
+    mark. Raises ValueError for what is no key of such a limit.
     """
     names = kinds.split(",")
     parts = _parts(text) if len(names) > 1 else [text.strip(" ")]
     if len(parts) != len(names):
         raise ValueError(f"{len(parts)} part{'s' * (len(parts) > 1)} (expected {len(names)}: {', '.join(names)})")
-    return compose([_written(_unescaped(part), name) for part, name in zip(parts, names, strict=True)])
+    found = [_written(_unescaped(part), name) for part, name in zip(parts, names, strict=True)]
+    return compose([_hidden(part, seal) if private else part for part in found])
+
+
+def _hidden(part: bytes, seal: Seal | None) -> bytes:
+    if part.startswith(b"~"):
+        return part
+    if seal is None:
+        raise ValueError("a key that is hashed (expected ~ and 32 hexadecimal digits)")
+    return seal(part)
 
 
 def _written(part: bytes, kind: str) -> bytes:
+    if part.startswith((b"#", b"~")):
+        if not _HASH.fullmatch(part):
+            raise ValueError(f"{_quoted(part)} is no hash (expected {part[:1].decode()} and 32 hexadecimal digits)")
+        return part
     if (lengths := prefixes(kind)) is not None:
         return _address(part, lengths)
     if part.startswith(b"@"):
         return said(b"", _address(part[1:], PREFIXES))
-    if part.startswith(b"#"):
-        if not _HASH.fullmatch(part):
-            raise ValueError(f"{_quoted(part)} is no hash (expected # and 32 hexadecimal digits)")
-        return part
     value = part.removeprefix(b"=")
     if not value:
         raise ValueError(f"nothing for {kind} (expected what the request says, or @ and its client's address)")

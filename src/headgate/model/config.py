@@ -134,6 +134,7 @@ class Limit:
     exempt: tuple[str, ...] = ()  # networks and addresses of clients that it is not for
     headers: str = "refused"  # which responses tell a client what is left of the limit (RateLimit, RateLimit-Policy)
     legacy_headers: bool = False  # where these are sent: X-RateLimit-Limit, -Remaining and -Reset (in seconds) too
+    private: bool = False  # its keys leave the process only as hashes, made with `store.secret`
     dry_run: bool = False  # it is counted, and what it would refuse passes
     cost: int = 1  # how many requests one of them counts for
     count_refused: bool = False  # refused requests count too: who goes on is refused until he has been quiet
@@ -172,6 +173,7 @@ class Store:
     url: str = field(default="", repr=False)  # where the Redis is; "" keeps limits on this machine
     deadline: float = 0.05  # how long a request waits for Redis before `on_store_error` decides
     prefix: str = "headgate"  # the first part of every key in Redis
+    secret: str = field(default="", repr=False)  # hashes the keys of private limits; needed for these in Redis
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ class SharedStore:
     """A store in memory shared by the processes of this machine. An object belongs to the process that made it.
 
     spare_lock: one that the store does not use itself, for what else the same processes share. name: a random one of
-    this memory, so of all the processes that share it.
+    this memory, so of all the processes that share it. secret: the same, for what is to be seen by nobody else.
     """
 
     def __init__(self, fd: int, clock: Callable[[], int] = monotonic_us) -> None:
@@ -129,6 +129,7 @@ class SharedStore:
             raise ValueError("not the memory of a limit store")
         self._buckets = self._cells[1]
         self._seed = self._map[_SEED]
+        self.secret = self.secret_of(fd)
         self.name = blake2b(b"name", key=self._seed, digest_size=8).hexdigest().encode()
         *self._stripes, self.spare_lock = stripes.attach(self._map, _HEADER, _STRIPES + 1, self._fd)
         self._me = self._stripes[0].me
@@ -153,6 +154,11 @@ class SharedStore:
     def knows(fd: int) -> bool:
         """Whether the memory is laid out as `create` of this version does it."""
         return os.pread(fd, 8, 0) == _MAGIC.to_bytes(8, "little")
+
+    @staticmethod
+    def secret_of(fd: int) -> bytes:
+        """The secret of the memory that `create` made."""
+        return blake2b(b"secret", key=os.pread(fd, 32, _SEED.start), digest_size=32).digest()
 
     def hit(self, checks: Sequence[Check], resume: Resume | None = None) -> Sequence[Decision]:
         """The decisions; always at once.

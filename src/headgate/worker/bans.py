@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from headgate.limits.decision import Banned, Decision
+from headgate.limits.keytext import shown
 from headgate.limits.memo import PerLimit
 from headgate.model.config import Ban, Limit, Rate
 from headgate.model.snapshot import LimitState
@@ -47,7 +48,7 @@ class Bans:
             logger.info(
                 "limit %s: %s is banned for %g s after %d refusals",
                 limit.limit.name,
-                ascii(key.decode("utf-8", "replace")),
+                shown(key),
                 ban.period,
                 ban.refusals,
             )

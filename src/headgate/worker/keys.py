@@ -5,12 +5,13 @@ something out. A path and a host count in the form that routes compare, so no sp
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from headgate.http1.request import RequestHead
-from headgate.limits.keys import PREFIXES, compose, network_of, prefixes, said
+from headgate.limits.keys import PREFIXES, Seal, compose, network_of, prefixes, said
+from headgate.model.config import Limit
 from headgate.routing.router import host_name, normal_path
 
 _REMEMBERED = 2048  # networks of clients: that of an address costs microseconds
@@ -20,18 +21,34 @@ Part = Callable[[RequestHead, bytes, str], bytes]
 Read = Callable[[RequestHead], bytes]
 
 
+class Keys:
+    """What makes the keys of the limits of a plan."""
+
+    def __init__(self, secret: bytes) -> None:
+        """secret: what is to be seen nowhere else is hashed with it."""
+        self._seal = Seal(secret)
+
+    def of(self, limit: Limit, route: bytes) -> "Key":
+        """The key of a limit. route: what names the route."""
+        names = limit.key.split(",")
+        parts = [_part(name, route) for name in names]
+        if limit.private:
+            parts = [_hidden(part, self._seal) for part in parts]
+        is_address = all(prefixes(name) is not None for name in names)
+        return Key(parts, is_address, limit.key == "client_ip" and not limit.private)
+
+
 class Key:
     """The key of a limit: one part, or several that count together.
 
     is_address: whether it is the same for all requests of a client.
     """
 
-    def __init__(self, text: str, route: bytes) -> None:
-        """text: as the configuration has it. route: what names the route."""
-        names = text.split(",")
-        self._parts = [_part(name, route) for name in names]
-        self._is_plain = text == "client_ip"
-        self.is_address = all(prefixes(name) is not None for name in names)
+    def __init__(self, parts: Sequence[Part], is_address: bool, is_plain: bool) -> None:
+        """is_plain: the client's address as it usually counts, and nothing else."""
+        self._parts = parts
+        self._is_plain = is_plain
+        self.is_address = is_address
 
     def read(self, head: RequestHead, client: bytes, address: str) -> bytes:
         """The key of a request. client: the key of its client's address."""
@@ -48,6 +65,10 @@ def _part(text: str, route: bytes) -> Part:
         return lambda head, client, address: _network_of(address, lengths)
     read = _read(text, route)
     return lambda head, client, address: said(read(head), client)
+
+
+def _hidden(part: Part, seal: Seal) -> Part:
+    return lambda head, client, address: seal(part(head, client, address))
 
 
 _network_of = lru_cache(_REMEMBERED)(network_of)

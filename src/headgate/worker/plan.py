@@ -20,7 +20,7 @@ from headgate.routing.router import Router
 from headgate.store.base import Check
 from headgate.store.stripes import Stripe
 from headgate.wire.cells import TURNS, Cells, ServerCell
-from headgate.worker.keys import Key
+from headgate.worker.keys import Key, Keys
 from headgate.worker.queue import Later, Queue
 from headgate.worker.server import Server
 from headgate.worker.turns import SharedTurn
@@ -117,10 +117,10 @@ class LiveRoute:
         "upgrades",
     )
 
-    def __init__(self, group: Group, limits: tuple[LimitState, ...], route: Route) -> None:
+    def __init__(self, group: Group, limits: tuple[LimitState, ...], route: Route, keys: Keys) -> None:
         self.group = group
         name = f"{route.host}{route.path}".encode()
-        live = [LiveLimit(state, Key(state.limit.key, name), Networks(state.limit.exempt)) for state in limits]
+        live = [LiveLimit(state, keys.of(state.limit, name), Networks(state.limit.exempt)) for state in limits]
         self.limits = tuple(limit for limit in live if not limit.state.limit.dry_run)
         self.tried = tuple(limit for limit in live if limit.state.limit.dry_run)
         self.by_address = all(limit.key.is_address for limit in self.limits)
@@ -148,12 +148,16 @@ def checks(limits: Sequence[LiveLimit], client: str, head: RequestHead) -> list[
 
 
 class Shared(NamedTuple):
-    """What a worker has for all plans: the cells, its row in them, the lock of the turns, and its loop's timers."""
+    """What a worker has for all plans: the cells, its row in them, the lock of the turns, and its loop's timers.
+
+    secret: what keys are hashed with where the configuration says nothing, the same in all workers.
+    """
 
     cells: Cells
     row: int
     lock: Stripe
     later: Later
+    secret: bytes = b""
 
 
 class Plan:
@@ -174,13 +178,14 @@ class Plan:
         self.has_min_rates = any(
             route.timeouts.request_min_rate or route.timeouts.response_min_rate for route in snapshot.routes
         )
-        self.router = Router((route.host, route.path, self._route(route, limits)) for route in snapshot.routes)
+        keys = Keys(snapshot.store.secret.encode() or shared.secret)
+        self.router = Router((route.host, route.path, self._route(route, limits, keys)) for route in snapshot.routes)
 
-    def _route(self, route: Route, limits: dict[str, LimitState]) -> LiveRoute:
-        return LiveRoute(self.groups[route.upstream], tuple(limits[name] for name in route.limits), route)
+    def _route(self, route: Route, limits: dict[str, LimitState], keys: Keys) -> LiveRoute:
+        return LiveRoute(self.groups[route.upstream], tuple(limits[name] for name in route.limits), route, keys)
 
     def _group(self, upstream: UpstreamState, before: "Plan | None", shared: Shared, turn: int, now: float) -> Group:
-        cells, row, lock, later = shared
+        cells, row, lock, later = shared[:4]
         servers = {} if before is None else before.servers
         old = None if before is None else before.groups.get(upstream.name)
         members: list[Server] = []

@@ -65,7 +65,7 @@ class Worker:
         self._cells = Cells(launch.cells, launch.workers)
         self._row = self._cells.worker(launch.index)
         self._local = SharedStore(launch.limits)
-        self._shared = Shared(self._cells, launch.index, self._local.spare_lock, loop.call_later)
+        self._shared = Shared(self._cells, launch.index, self._local.spare_lock, loop.call_later, self._local.secret)
         self._clients: set[Downstream | Absent] = set()
         self._listening: dict[str, Listening] = {}
         self._arriving: set[asyncio.Task[None]] = set()  # bring in who waited in a socket that was given up

@@ -279,6 +279,11 @@ REFUSED = {
     "admin away without token": (f'admin.listen = "0.0.0.0:1"\n{WEB}', "admin.listen", "so a token is needed"),
     "admin name like loopback": (f'admin.listen = "127.a.org:1"\n{WEB}', "admin.listen", "so a token is needed"),
     "token twice": (f'[admin]\ntoken = "a"\ntoken_file = "b"\n{WEB}', "admin.token_file", "there is a token too"),
+    "secret twice": (
+        f'[store]\nsecret_file = "b"\nsecret = "0123456789abcdef"\n{WEB}',
+        "store.secret_file",
+        "there is a secret too",
+    ),
     "token file missing": (f'admin.token_file = "b"\n{WEB}', "admin.token_file", "cannot be read: No such file"),
 }
 
@@ -338,10 +343,14 @@ def test_more_limits_than_there_are_cells_for_are_refused(tmp_path: Path) -> Non
         'store = "redis://:hunter2@host"',
         "workers = 0\nadmin.token = 'hunter2'\nstore.url = 'redis://:hunter2@a'",
         'admin.token_file = "token"',
+        'store.secret = "hunter2"',
+        'store.secret = ["hunter2"]',
+        'store.secret_file = "short"',
     ],
 )
 def test_no_message_has_a_secret(tmp_path: Path, text: str) -> None:
     (tmp_path / "token").write_text("hunter2 and more")
+    (tmp_path / "short").write_text("hunter2")
     found = problems(tmp_path, f"{text}\n{WEB}", environ={"HEADGATE_ADMIN_TOKEN": "hunter2"})
     assert "hunter2" not in "\n".join(found)
 
@@ -350,6 +359,11 @@ def test_a_bad_token_of_the_environment_is_named_and_not_shown(tmp_path: Path) -
     (found,) = problems(tmp_path, WEB, environ={"HEADGATE_ADMIN_TOKEN": "hunter 2"})
     assert found.startswith("headgate.toml: HEADGATE_ADMIN_TOKEN: a token is")
     assert "hunter" not in found
+
+
+def test_a_bad_secret_of_the_environment_is_named_and_not_shown(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, WEB, environ={"HEADGATE_STORE_SECRET": "hunter2"})
+    assert found == "headgate.toml: HEADGATE_STORE_SECRET: a secret is at least 16 printable characters"
 
 
 def test_the_text_form_of_a_configuration_has_no_secret(tmp_path: Path) -> None:

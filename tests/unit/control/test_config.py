@@ -60,7 +60,7 @@ def test_every_field_of_the_model_can_be_set() -> None:
         (config.Upstream, {"name": None, **sections.upstream(base)}),
         (config.Limit, {"name": None, **sections.LIMIT}),
         (config.Route, {k: v for k, v in {**sections.route(base), **sections.MATCH}.items() if k != "match"}),
-        (config.Store, sections.STORE),
+        (config.Store, {k: v for k, v in sections.STORE.items() if k != "secret_file"}),
         (config.Admin, {k: v for k, v in sections.ADMIN.items() if k != "token_file"}),
         (config.AccessLog, sections.ACCESS_LOG),
         (config.Config, {**build.TOP, **dict.fromkeys(build.TABLES)}),
@@ -236,6 +236,28 @@ def test_the_token_comes_from_the_file_a_file_of_its_own_or_the_environment(tmp_
     assert read(tmp_path, WEB, environ=environ).admin.token == "from-the-environment"
     away = read(tmp_path, f'admin.listen = "0.0.0.0:9000"\n{WEB}', environ=environ)
     assert away.admin == config.Admin(Address("0.0.0.0", 9000), "from-the-environment")
+
+
+def test_the_secret_comes_from_the_file_a_file_of_its_own_or_the_environment(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("from a file of its own\n")
+    environ = {"HEADGATE_STORE_SECRET": "from the environment"}
+    here = "written in the file"
+    assert read(tmp_path, f'store.secret = "{here}"\n{WEB}', environ=environ).store.secret == here
+    assert (
+        read(tmp_path, f'store.secret_file = "secret"\n{WEB}', environ=environ).store.secret == "from a file of its own"
+    )
+    assert read(tmp_path, WEB, environ=environ).store.secret == "from the environment"
+    assert read(tmp_path, WEB).store.secret == ""
+
+
+def test_what_is_private_needs_a_secret_where_others_are_to_count_too(tmp_path: Path) -> None:
+    text = f'{WEB}[limits.a]\nrate = "1/s"\nprivate = true\n[[routes]]\nupstream = "web"\nlimits = ["a"]'
+    redis = f'store.url = "redis://127.0.0.1"\n{text}'
+    assert read(tmp_path, text).limits[0].private
+    assert read(tmp_path, redis, environ={"HEADGATE_STORE_SECRET": "from the environment"}).limits[0].private
+    (found,) = problems(tmp_path, redis)
+    assert "limits.a.private: its keys are hashed in Redis, so all Headgates need the same secret" in found
+    assert "(store.secret, store.secret_file or HEADGATE_STORE_SECRET)" in found
 
 
 def test_paths_in_a_file_start_from_the_file_and_paths_in_flags_from_here(

@@ -1,3 +1,5 @@
+from hashlib import blake2b
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -5,8 +7,10 @@ from hypothesis import strategies as st
 from headgate.limits.keys import (
     LONGEST,
     PREFIXES,
+    Seal,
     client_ip,
     compose,
+    is_hashed,
     limit_identity,
     network_of,
     prefixes,
@@ -89,6 +93,21 @@ def test_a_long_part_is_its_hash_and_any_other_its_own() -> None:
     long = {said(longest + end, b"") for end in (b"1", b"2")} | {said(b"", longest + b"1")}
     assert len(long) == 3
     assert all(len(part) == 33 and part.startswith(b"#") for part in long)
+
+
+def test_what_is_hidden_depends_on_the_secret_and_is_hidden_once() -> None:
+    seal = Seal(b"one secret")
+    hidden = seal(b"=abc")
+    assert hidden == Seal(b"one secret")(b"=abc") == seal(hidden)
+    assert hidden == b"~" + blake2b(b"=abc", key=blake2b(b"one secret").digest(), digest_size=16).hexdigest().encode()
+    assert len({hidden, seal(b"@abc"), seal(b"=abd"), Seal(b"another")(b"=abc"), Seal(b"")(b"=abc")}) == 5
+
+
+@pytest.mark.parametrize(
+    ("limit", "hashed"), [(Limit("a", Rate(1, 1.0)), False), (Limit("a", Rate(1, 1.0), private=True), True)]
+)
+def test_keys_of_private_limits_are_hashed(limit: Limit, hashed: bool) -> None:
+    assert is_hashed(limit) is hashed
 
 
 @given(st.lists(st.binary(), min_size=2))

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headgate.limits.keys import compose, said
+from headgate.limits.keys import Seal, compose, said
 from headgate.limits.keytext import read, shown, written
 
 HASH = "#" + "0123456789abcdef" * 2
@@ -86,6 +86,16 @@ def test_a_person_writes_what_he_knows(kinds: str, text: str, key: bytes) -> Non
     assert written(text, kinds) == key
 
 
+def test_what_a_person_knows_of_a_private_key_is_hidden_as_the_key_is() -> None:
+    seal = Seal(b"secret")
+    parts = [seal(b"192.0.2.7"), seal(b"=abc")]
+    for text in ("192.0.2.7, abc", f"192.0.2.7, {parts[1].decode()}", shown(compose(parts))):
+        assert written(text, "client_ip,header:x", seal, private=True) == compose(parts)
+    assert written(shown(parts[0]), "client_ip", private=True) == parts[0]
+    with pytest.raises(ValueError, match=r"a key that is hashed \(expected ~ and 32"):
+        written("192.0.2.7", "client_ip", private=True)
+
+
 @given(st.binary(min_size=1), st.ip_addresses().map(str), st.booleans())
 def test_the_text_of_a_part_is_what_a_person_may_write(value: bytes, address: str, silent: bool) -> None:
     client = written(address, "client_ip")
@@ -105,6 +115,7 @@ def test_the_text_of_a_part_is_what_a_person_may_write(value: bytes, address: st
         ("header:x", "=", "nothing for header:x"),
         ("header:x", "@shop", '"shop" is not an address'),
         ("header:x", "#shop", r'"#shop" is no hash \(expected # and 32 hex'),
+        ("header:x", "~shop", r'"~shop" is no hash \(expected ~ and 32 hex'),
         ("client_ip,path", "192.0.2.7", r"1 part \(expected 2: client_ip, path\)"),
         ("client_ip,path", "192.0.2.7, /, x", r"3 parts \(expected 2: client_ip, path\)"),
     ],

@@ -47,6 +47,17 @@ def test_the_contract_is_kept_over_two_processes_views_of_the_memory(check: Call
         store.close()
 
 
+def test_who_shares_the_memory_shares_its_secret() -> None:
+    fd, other = SharedStore.create(64), SharedStore.create(64)
+    stores = [SharedStore(fd), SharedStore(fd), SharedStore(other)]
+    assert stores[0].secret == stores[1].secret == SharedStore.secret_of(fd) != stores[2].secret
+    assert len(stores[0].secret) == 32
+    for each in (fd, other):
+        os.close(each)
+    for store in stores:
+        store.close()
+
+
 LIMITS = [
     limit(2, "a", 0.00002),
     limit(3, "b", 0.00005),

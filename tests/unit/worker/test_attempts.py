@@ -13,6 +13,7 @@ from headgate.model.server import ServerState
 from headgate.wire.cells import SERVER_CELLS, Cells, WorkerCell
 from headgate.worker.account import Account
 from headgate.worker.attempts import Attempts
+from headgate.worker.keys import Keys
 from headgate.worker.plan import Group, LiveRoute
 from headgate.worker.queue import Queue
 from headgate.worker.server import Server
@@ -40,7 +41,7 @@ def attempts_of(retry: Retry = DEFAULT, counters: Cells | None = None, budget: B
     counters = counters or cells()
     queue = Queue(counters, 0, lambda seconds, callback: None)
     group = Group("web", [], count().__next__, budget or Budget(), queue)
-    return Attempts(LiveRoute(group, (), Route("web", retry=retry)), Account(counters, 0))
+    return Attempts(LiveRoute(group, (), Route("web", retry=retry), Keys(b"")), Account(counters, 0))
 
 
 @pytest.mark.parametrize("method", [b"GET", b"POST"])

@@ -1,9 +1,11 @@
+import re
+
 import pytest
 
 from headgate.http1.request import RequestHead, read_request
-from headgate.limits.keys import LONGEST, PARTS, client_ip, split
-from headgate.model.config import Heads
-from headgate.worker.keys import Key
+from headgate.limits.keys import LONGEST, PARTS, Seal, client_ip, split
+from headgate.model.config import Heads, Limit, Rate
+from headgate.worker.keys import Key, Keys
 
 ADDRESS = "192.0.2.1"
 CLIENT = b"192.0.2.1"
@@ -16,12 +18,16 @@ def head(target: bytes = b"/", *fields: bytes, host: bytes = b"a", method: bytes
     return found
 
 
-def read(text: str, request: RequestHead, address: str = ADDRESS) -> bytes:
-    return Key(text, b"shop/api").read(request, client_ip(address), address)
+def key(text: str, *, private: bool = False, secret: bytes = b"secret") -> Key:
+    return Keys(secret).of(Limit("a", Rate(1, 1.0), key=text, private=private), b"shop/api")
+
+
+def read(text: str, request: RequestHead, address: str = ADDRESS, *, private: bool = False) -> bytes:
+    return key(text, private=private).read(request, client_ip(address), address)
 
 
 @pytest.mark.parametrize(
-    ("text", "request_head", "key"),
+    ("text", "request_head", "found"),
     [
         ("client_ip", head(), CLIENT),
         ("client_ip/24", head(), b"192.0.2.0/24"),
@@ -48,8 +54,8 @@ def read(text: str, request: RequestHead, address: str = ADDRESS) -> bytes:
         ("client_ip,method", head(), b"9:192.0.2.1,4:=GET"),
     ],
 )
-def test_a_key_is_read_from_the_request(text: str, request_head: RequestHead, key: bytes) -> None:
-    assert read(text, request_head) == key
+def test_a_key_is_read_from_the_request(text: str, request_head: RequestHead, found: bytes) -> None:
+    assert read(text, request_head) == found
 
 
 def test_who_leaves_something_out_is_counted_by_address_and_nobody_can_pretend_to_be_that() -> None:
@@ -88,5 +94,17 @@ def test_ipv6_clients_count_by_as_much_as_is_asked_for() -> None:
 
 
 def test_a_key_of_addresses_alone_is_the_same_for_all_requests_of_a_client() -> None:
-    are = {text: Key(text, b"").is_address for text in ("client_ip", "client_ip/24/48", "client_ip,path", "path")}
+    are = {text: key(text).is_address for text in ("client_ip", "client_ip/24/48", "client_ip,path", "path")}
     assert are == {"client_ip": True, "client_ip/24/48": True, "client_ip,path": False, "path": False}
+
+
+@pytest.mark.parametrize("text", ["client_ip", "client_ip/24", "header:x", "header:y", "path,client_ip,header:x"])
+def test_the_key_of_a_private_limit_shows_nothing_of_the_request(text: str) -> None:
+    request = head(b"/abc", b"X: abc")
+    parts, open_parts = split(read(text, request, private=True)), split(read(text, request))
+    assert all(re.fullmatch(rb"~[0-9a-f]{32}", part) for part in parts)
+    assert parts == [Seal(b"secret")(part) for part in open_parts]
+
+
+def test_a_private_address_is_read_once_for_a_connection_as_an_open_one_is() -> None:
+    assert key("client_ip", private=True).is_address
