@@ -10,8 +10,9 @@ from headgate.control.report import quoted
 from headgate.control.values import parsed
 from headgate.limits.keys import PARTS, PREFIXES
 
-_KEYS = ("client_ip", "host", "path", "method", "route", "constant")
-_NAMED_KEYS = ("header", "cookie", "query")
+_KEYS = ("client_ip", "api_key", "host", "path", "method", "route", "constant")
+_NAMED_KEYS = ("header", "cookie", "query", "api_key")
+_FIELDS = ("header", "api_key")  # whose names are those of fields: upper and lower case are one
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
 _NETWORK = re.compile(r"client_ip/(\d{1,3})(?:/(\d{1,3}))?", re.ASCII)
 
@@ -28,7 +29,7 @@ def _key(text: str) -> str:
 def _part(text: str) -> str:
     kind, colon, name = text.partition(":")
     if kind in _NAMED_KEYS and _NAME.fullmatch(name):
-        return f"{kind}:{name.lower() if kind == 'header' else name}"
+        return f"{kind}:{name.lower() if kind in _FIELDS else name}"
     if kind in _KEYS and not colon:
         return kind
     if kind.startswith("client_ip/"):

@@ -97,9 +97,14 @@ class Seal:
         return b"~" + hashed.hexdigest().encode()
 
 
+def is_secret(part: str) -> bool:
+    """Whether what the part reads is a secret, and hidden whatever the limit says: `api_key`, `api_key:x-token`."""
+    return part.partition(":")[0] == "api_key"
+
+
 def is_hashed(limit: Limit) -> bool:
     """Whether keys of the limit have parts that are hidden."""
-    return limit.private
+    return limit.private or any(is_secret(part) for part in limit.key.split(","))
 
 
 def compose(parts: Sequence[bytes]) -> bytes:

@@ -11,7 +11,7 @@ an address in any form. It needs the limit that is meant. The admin API and the 
 import re
 from ipaddress import ip_network
 
-from headgate.limits.keys import PREFIXES, Seal, compose, network_of, prefixes, said, split
+from headgate.limits.keys import PREFIXES, Seal, compose, is_secret, network_of, prefixes, said, split
 
 _TOKEN = re.compile(r"\\.?|[^\\,]+|,", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([\\,]?))")
@@ -39,7 +39,10 @@ def written(text: str, kinds: str, seal: Seal | None = None, *, private: bool = 
     if len(parts) != len(names):
         raise ValueError(f"{len(parts)} part{'s' * (len(parts) > 1)} (expected {len(names)}: {', '.join(names)})")
     found = [_written(_unescaped(part), name) for part, name in zip(parts, names, strict=True)]
-    return compose([_hidden(part, seal) if private else part for part in found])
+    hides = [
+        private or (is_secret(name) and not part.startswith(b"@")) for part, name in zip(found, names, strict=True)
+    ]
+    return compose([_hidden(part, seal) if hide else part for part, hide in zip(found, hides, strict=True)])
 
 
 def _hidden(part: bytes, seal: Seal | None) -> bytes:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from headgate.http1.request import RequestHead
-from headgate.limits.keys import PREFIXES, Seal, compose, network_of, prefixes, said
+from headgate.limits.keys import PREFIXES, Seal, compose, is_secret, network_of, prefixes, said
 from headgate.model.config import Limit
 from headgate.routing.router import host_name, normal_path
 
@@ -31,7 +31,7 @@ class Keys:
     def of(self, limit: Limit, route: bytes) -> "Key":
         """The key of a limit. route: what names the route."""
         names = limit.key.split(",")
-        parts = [_part(name, route) for name in names]
+        parts = [_part(name, route, self._seal) for name in names]
         if limit.private:
             parts = [_hidden(part, self._seal) for part in parts]
         is_address = all(prefixes(name) is not None for name in names)
@@ -57,18 +57,28 @@ class Key:
         return compose([part(head, client, address) for part in self._parts])
 
 
-def _part(text: str, route: bytes) -> Part:
+def _part(text: str, route: bytes, seal: Seal) -> Part:
     lengths = prefixes(text)
     if lengths == PREFIXES:
         return lambda head, client, address: client
     if lengths is not None:
         return lambda head, client, address: _network_of(address, lengths)
     read = _read(text, route)
+    if is_secret(text):
+        return _secret(read, seal)
     return lambda head, client, address: said(read(head), client)
 
 
 def _hidden(part: Part, seal: Seal) -> Part:
     return lambda head, client, address: seal(part(head, client, address))
+
+
+def _secret(read: Read, seal: Seal) -> Part:
+    def part(head: RequestHead, client: bytes, address: str) -> bytes:
+        value = read(head)
+        return seal(said(value, client)) if value else said(value, client)
+
+    return part
 
 
 _network_of = lru_cache(_REMEMBERED)(network_of)
@@ -83,6 +93,8 @@ def _read(text: str, route: bytes) -> Read:
         return _cookie(name)
     if kind == "query":
         return _query(name)
+    if kind == "api_key":
+        return _api_key(name)
     return {
         "path": lambda head: normal_path(head.target) or head.target.partition(b"?")[0],
         "host": lambda head: host_name(head.host),
@@ -119,3 +131,18 @@ def _query(name: str) -> Read:
         return b""
 
     return read
+
+
+def _api_key(name: str) -> Read:
+    """What names the caller: what the field has or, where no field is named, a bearer token or else X-API-Key."""
+    if name:
+        field = _header(name)
+        return lambda head: _bearer(field(head)) or field(head)
+    authorization, api_key = _header("authorization"), _header("x-api-key")
+    return lambda head: _bearer(authorization(head)) or api_key(head)
+
+
+def _bearer(value: bytes) -> bytes:
+    """The token of an Authorization field (RFC 6750 section 2.1); nothing where it has none."""
+    scheme, _, token = value.partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else b""

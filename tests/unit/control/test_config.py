@@ -258,6 +258,8 @@ def test_what_is_private_needs_a_secret_where_others_are_to_count_too(tmp_path: 
     (found,) = problems(tmp_path, redis)
     assert "limits.a.private: its keys are hashed in Redis, so all Headgates need the same secret" in found
     assert "(store.secret, store.secret_file or HEADGATE_STORE_SECRET)" in found
+    (found,) = problems(tmp_path, redis.replace("private = true", 'key = "path, api_key:x-token"'))
+    assert "limits.a.key: its keys are hashed in Redis" in found
 
 
 def test_paths_in_a_file_start_from_the_file_and_paths_in_flags_from_here(

@@ -15,6 +15,7 @@ def read(text: str) -> str:
         ("client_ip", "client_ip"),
         (" client_ip ,path", "client_ip,path"),
         ("header:X-API-Key, cookie:Sid", "header:x-api-key,cookie:Sid"),
+        ("api_key, api_key:X-Token", "api_key,api_key:x-token"),
         ("client_ip/24", "client_ip/24"),
         ("client_ip/24/64", "client_ip/24"),
         ("client_ip/024/56", "client_ip/24/56"),

@@ -104,10 +104,17 @@ def test_what_is_hidden_depends_on_the_secret_and_is_hidden_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "hashed"), [(Limit("a", Rate(1, 1.0)), False), (Limit("a", Rate(1, 1.0), private=True), True)]
+    ("key", "private", "hashed"),
+    [
+        ("client_ip", False, False),
+        ("client_ip", True, True),
+        ("header:api_key", False, False),
+        ("api_key", False, True),
+        ("path,api_key:x-token", False, True),
+    ],
 )
-def test_keys_of_private_limits_are_hashed(limit: Limit, hashed: bool) -> None:
-    assert is_hashed(limit) is hashed
+def test_keys_of_private_limits_and_api_keys_are_hashed(key: str, private: bool, hashed: bool) -> None:
+    assert is_hashed(Limit("a", Rate(1, 1.0), key=key, private=private)) is hashed
 
 
 @given(st.lists(st.binary(), min_size=2))

@@ -96,6 +96,16 @@ def test_what_a_person_knows_of_a_private_key_is_hidden_as_the_key_is() -> None:
         written("192.0.2.7", "client_ip", private=True)
 
 
+def test_an_api_key_is_hidden_and_the_address_in_its_place_is_not() -> None:
+    seal = Seal(b"secret")
+    assert written("abc", "api_key", seal) == seal(b"=abc")
+    assert written("@192.0.2.7", "api_key") == b"@192.0.2.7"
+    assert written("@192.0.2.7", "api_key", seal, private=True) == seal(b"@192.0.2.7")
+    assert written("/a, abc", "path,api_key:x-token", seal) == compose([b"=/a", seal(b"=abc")])
+    with pytest.raises(ValueError, match="a key that is hashed"):
+        written("abc", "api_key")
+
+
 @given(st.binary(min_size=1), st.ip_addresses().map(str), st.booleans())
 def test_the_text_of_a_part_is_what_a_person_may_write(value: bytes, address: str, silent: bool) -> None:
     client = written(address, "client_ip")

@@ -1,6 +1,8 @@
 import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headgate.http1.request import RequestHead, read_request
 from headgate.limits.keys import LONGEST, PARTS, Seal, client_ip, split
@@ -108,3 +110,48 @@ def test_the_key_of_a_private_limit_shows_nothing_of_the_request(text: str) -> N
 
 def test_a_private_address_is_read_once_for_a_connection_as_an_open_one_is() -> None:
     assert key("client_ip", private=True).is_address
+
+
+@pytest.mark.parametrize(
+    ("text", "fields", "value"),
+    [
+        ("api_key", [b"Authorization: Bearer abc"], b"abc"),
+        ("api_key", [b"authorization: bearer  abc "], b"abc"),
+        ("api_key", [b"X-API-Key: abc"], b"abc"),
+        ("api_key", [b"X-API-Key: other", b"Authorization: Bearer abc"], b"abc"),
+        ("api_key", [b"X-API-Key: abc", b"Authorization: Basic eDp5"], b"abc"),
+        ("api_key", [b"X-API-Key: abc", b"Authorization: Bearer"], b"abc"),
+        ("api_key", [b"Authorization: Basic eDp5"], b""),
+        ("api_key", [b"Authorization: Bearer "], b""),
+        ("api_key", [], b""),
+        ("api_key:x-token", [b"X-Token: abc", b"X-API-Key: other"], b"abc"),
+        ("api_key:x-token", [b"X-API-Key: other"], b""),
+        ("api_key:authorization", [b"Authorization: Bearer abc"], b"abc"),
+        ("api_key:authorization", [b"Authorization: Basic eDp5"], b"Basic eDp5"),
+    ],
+)
+def test_an_api_key_is_where_callers_put_it_and_always_hidden(text: str, fields: list[bytes], value: bytes) -> None:
+    hidden = Seal(b"secret")(b"=" + value) if value else b"@" + CLIENT
+    assert read(text, head(b"/", *fields)) == hidden
+    assert read(text, head(b"/", *fields), private=True) == Seal(b"secret")(hidden)
+
+
+KINDS = ["client_ip", "client_ip/24/40", "header:x", "cookie:x", "query:x", "api_key", "api_key:authorization"]
+KINDS += ["path", "host", "method", "route", "constant"]
+TARGETS = st.lists(st.sampled_from([*b"/%.?&=+;:@*x0\xc3\xff ", 0x61])).map(bytes)
+VALUES = st.lists(st.sampled_from([*b'Bearer bearer x=;,."\t\\ \x80\xff\x00'])).map(bytes)
+FIELDS = st.tuples(st.sampled_from([b"X", b"Cookie", b"Authorization", b"x-api-key"]), VALUES)
+
+
+@given(st.sampled_from(KINDS), TARGETS, VALUES, st.lists(FIELDS), st.ip_addresses().map(str), st.booleans())
+def test_no_request_is_too_odd_to_be_counted(
+    kind: str, target: bytes, host: bytes, fields: list[tuple[bytes, bytes]], address: str, private: bool
+) -> None:
+    lines = b"".join(b"%b: %b\r\n" % field for field in fields)
+    request = RequestHead(b"GET", target, host, 0, False, b"GET %b HTTP/1.1\r\n%b" % (target, lines), 0)
+    found = read(f"{kind},header:y", request, address, private=private)
+    first, second = split(found)
+    assert 0 < len(first) <= LONGEST
+    assert first[:1] in (b"~" if private else b"=@#~0123456789abcdef:")
+    assert (second == b"@" + client_ip(address)) is not private
+    assert read(kind, request, address, private=private) == first
