@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.e2e.kit.backend import Backend
-from tests.e2e.kit.client import Response, burst
+from tests.e2e.kit.client import Raw, Response, burst, fetch
 from tests.e2e.kit.headgate import Headgate, settings
 from tests.e2e.kit.load import GET
 from tests.e2e.kit.waiting import wait_for
@@ -145,3 +145,28 @@ def test_a_limit_holds_over_the_death_of_a_worker(make: Make, backend: Start) ->
     assert statuses(burst([headgate.address], 2, GET)) == {200: 2}
     headgate.kill_worker()
     assert [headgate.get().status for _ in range(3)] == [200, 429, 429]
+
+
+def next_status(client: Raw) -> int:
+    """What the next request of a connection gets."""
+    client.send(GET)
+    status = int(client.until(b"\r\n\r\n")[9:12])
+    client.until(b"a" if status == 200 else b"]}\n")
+    return status
+
+
+def test_a_limit_of_one_listener_is_not_anothers_and_a_reload_changes_it_for_open_connections(
+    make: Make, backend: Start
+) -> None:
+    config = settings([backend().address], workers=2, limits={"few": {"rate": "2/hour"}, "more": {"rate": "3/hour"}})
+    listeners: list[dict[str, object]] = [{"address": "127.0.0.1:0", "limits": ["few"]}, {"address": "[::1]:0"}]
+    headgate = make({**config, "listeners": listeners, "routes": [{"upstream": "web"}]}).start()
+    limited, free = headgate.addresses
+    assert [fetch(limited).status for _ in range(3)] == [200, 200, 429]
+    assert [fetch(free).status for _ in range(3)] == [200, 200, 200]
+    with Raw(limited) as client:
+        assert next_status(client) == 429
+        listeners[0]["limits"] = ["more"]
+        headgate.configure({**config, "listeners": listeners, "routes": [{"upstream": "web"}]})
+        assert headgate.api("POST", "/api/v1/reload").status == 200
+        assert [next_status(client) for _ in range(4)] == [200, 200, 200, 429]

@@ -15,6 +15,7 @@ import asyncio
 import gc
 import os
 import re
+import socket
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import cast
@@ -216,6 +217,9 @@ class FakeWorker(Worker):
             self._loop.call_soon(self._decide, attempt, refused)
         return cast("asyncio.Task[None]", attempt)
 
+    async def _listen(self, listeners: tuple[Listener, ...], sockets: dict[str, socket.socket]) -> None:
+        """The test makes the connections."""
+
     @staticmethod
     def _decide(attempt: Attempt, refused: bool) -> None:
         if not attempt.cancelled:
@@ -278,9 +282,12 @@ class World:
         timeouts: Timeouts = TIMEOUTS,
         ejection: Ejection = NO_EJECTION,
         limits: Sequence[LimitState] = (),
+        of_listener: Sequence[str] = (),
+        of_upstream: Sequence[str] = (),
         trusted: Sequence[str] = (),
         heads: Heads = HEADS,
     ) -> None:
+        """limits: those of the route, but for those named in of_listener and of_upstream, which are theirs."""
         gc.disable()
         gc.freeze()  # what was there before is not looked at in the end
         self.loop = ManualLoop()  # type: ignore[abstract]  # it has what is asked of it
@@ -292,7 +299,9 @@ class World:
         self.refusing: set[str] = set()
         self.holds_connects = False
         self.told: list[Message] = []
-        self.listener = Listener(Address("127.0.0.1", 8000), timeouts)
+        self.listener = Listener(Address("127.0.0.1", 8000), timeouts, tuple(of_listener))
+        names = [limit.limit.name for limit in limits]
+        of_route = tuple(name for name in names if name not in of_listener and name not in of_upstream)
         cells, memory = Cells.create(1), SharedStore.create(1024)
         self.worker = FakeWorker(Launch(0, 1, 0, cells, memory), self.loop, self.told.append, self.loop.time)
         self.worker.world = self
@@ -302,9 +311,9 @@ class World:
         os.close(memory)
         self.snapshot = Snapshot(
             1,
-            (),
-            (UpstreamState("web", self.states(servers), "round_robin", ejection, timeouts),),
-            (Route("web", path="/", limits=tuple(limit.limit.name for limit in limits), timeouts=timeouts),),
+            (self.listener,),
+            (UpstreamState("web", self.states(servers), "round_robin", ejection, timeouts, limits=tuple(of_upstream)),),
+            (Route("web", path="/", limits=of_route, timeouts=timeouts),),
             limits=tuple(limits),
             heads=heads,
             trusted_proxies=tuple(trusted),

@@ -12,7 +12,7 @@ from headgate.model.config import Ban, Limit, Rate
 from headgate.model.snapshot import LimitState
 from headgate.store.base import Check, Resume
 from headgate.wire.cells import LimitCell
-from tests.exchange.kit import TIMEOUTS, SlowStore, World, get, ok
+from tests.exchange.kit import TIMEOUTS, ServerPeer, SlowStore, World, get, ok
 
 Make = Callable[..., World]
 
@@ -345,3 +345,78 @@ def spied(world: World) -> list[object]:
 
     world.worker.store.hit = told  # type: ignore[method-assign]
     return hits
+
+
+def status(world: World) -> int:
+    return int(asked(world)[9:12])
+
+
+PLACES = {"of_listener": ("wide",), "of_upstream": ("wide",)}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_limit_of_a_listener_or_an_upstream_is_one_decision_with_the_routes(make: Make, place: str) -> None:
+    narrow, wide = Limit("narrow", Rate(2, 60.0), headers="always"), Limit("wide", Rate(3, 3600.0), headers="always")
+    world = make(limits=states(narrow, wide), **{place: PLACES[place]})
+    on_the_loops_clock(world)
+    answers = [asked(world) for _ in range(3)]
+    assert [answer[9:12] for answer in answers] == [b"200", b"200", b"429"]
+    assert b'"wide";r=1;t=3600' in answers[1]
+    assert b'"narrow";r=0;t=60' in answers[2]
+    world.advance(60)
+    assert b'"wide";r=0;' in asked(world), "what another limit refused was not taken"
+    refused = asked(world)
+    assert refused[9:12] == b"429"
+    assert b'"violated-policies": ["wide"]' in refused
+
+
+def test_a_limit_that_is_named_everywhere_counts_once(make: Make) -> None:
+    world = make(limits=states(Limit("per_ip", TWO)), of_listener=("per_ip",), of_upstream=("per_ip",))
+    world.adopt(replace(world.snapshot, routes=(replace(world.snapshot.routes[0], limits=("per_ip",)),)))
+    assert [status(world) for _ in range(3)] == [200, 200, 429]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_limit_of_a_listener_or_an_upstream_can_do_what_one_of_a_route_can(make: Make, place: str) -> None:
+    trial = make(limits=states(Limit("wide", Rate(1, 60.0), dry_run=True)), **{place: PLACES[place]})
+    assert [status(trial) for _ in range(2)] == [200, 200]
+    assert trial.limit_cell(LimitCell.DRY_REFUSED) == 1
+    slow = make(limits=states(Limit("wide", Rate(1, 2.0), algorithm="gcra", delay=2.0)), **{place: PLACES[place]})
+    on_the_loops_clock(slow)
+    asked(slow)
+    held = slow.client()
+    held.sends(get())
+    held.sees_nothing()
+    slow.advance(2.1)
+    slow.accepted().sends(ok())
+    held.sees(ok())
+    ban = Limit("wide", Rate(1, 1.0), ban=Ban(refusals=1, within=10.0, period=600.0))
+    strict = make(limits=states(ban), **{place: PLACES[place]})
+    on_the_loops_clock(strict)
+    assert [status(strict) for _ in range(2)] == [200, 429]
+    strict.advance(5)
+    assert status(strict) == 429
+
+
+def test_a_reload_gives_open_connections_the_limits_that_their_listener_has_now(make: Make) -> None:
+    world = make(limits=states(Limit("per_ip", Rate(1, 60.0)), Limit("other", Rate(2, 60.0))), of_listener=("per_ip",))
+    free = replace(world.snapshot.routes[0], limits=())
+    world.adopt(replace(world.snapshot, routes=(free,)))
+    client, statuses = world.client(), []
+
+    def ask(times: int) -> None:
+        for _ in range(times):
+            client.sends(get())
+            if world.accepts:
+                server.append(world.accepted())
+            if world.in_flight():
+                server[0].sends(ok())
+            statuses.append(int(client.new()[9:12]))
+
+    server: list[ServerPeer] = []
+    ask(2)
+    world.adopt(replace(world.snapshot, listeners=(replace(world.listener, limits=("other",)),)))
+    ask(3)
+    world.adopt(replace(world.snapshot, listeners=(replace(world.listener, limits=()),)))
+    ask(2)
+    assert statuses == [200, 429, 200, 200, 429, 200, 200]

@@ -119,13 +119,15 @@ class _Reader:
         """The listeners that could be read, by index."""
         if not self._raw.get("listeners", []):
             return {0: Listener(DEFAULT_LISTENER, self._timeouts)}
-        return self._list("listeners", lambda at, value: sections.read_listener(at, value, self._timeouts))
+        base, kinds = self._timeouts, sections.listener(self._timeouts, self._names("limits"))
+        return self._list("listeners", lambda at, value: sections.read_listener(at, value, base, kinds))
 
     def upstreams(self) -> dict[str, Upstream]:
         """The upstreams that could be read, by name."""
         if not self._raw.get("upstreams", {}):
             (self._place / "upstreams").say("at least one upstream is needed, as in [upstreams.web]")
-        return self._named("upstreams", lambda at, value, name: sections.read_upstream(at, value, name, self._timeouts))
+        base, kinds = self._timeouts, sections.upstream(self._timeouts, self._names("limits"))
+        return self._named("upstreams", lambda at, value, name: sections.read_upstream(at, value, name, base, kinds))
 
     def limits(self) -> dict[str, Limit]:
         """The limits that could be read, by name."""
@@ -155,14 +157,23 @@ class _Reader:
         names = self._names("upstreams") or []
         if len(names) > 1:
             (self._place / "routes").say(f"at least one is needed, because there are {len(names)} upstreams")
-        elif self._names("limits"):
+        elif self._names("limits") and not self._names_limits("upstreams", "listeners"):
             # Taking the one upstream without its limits would leave a limit without effect, and nobody would notice.
-            (self._place / "routes").say("at least one is needed, because a limit works only where a route names it")
+            where = "where a route, a listener or an upstream names it"
+            (self._place / "routes").say(f"at least one is needed, because a limit works only {where}")
         return [Route(upstream.name, timeouts=upstream.timeouts) for upstream in upstreams.values()]
 
     def _names(self, key: str) -> list[str] | None:
         section = self._raw.get(key, {})
         return list(section) if isinstance(section, dict) else None
+
+    def _names_limits(self, *sections: str) -> bool:
+        """Whether a table of these sections names limits, rightly or not: one mistake is not reported twice."""
+        found = [self._raw.get(section) for section in sections]
+        tables = [list(one.values()) if isinstance(one, dict) else one for one in found]
+        return any(
+            isinstance(table, dict) and table.get("limits") for one in tables if isinstance(one, list) for table in one
+        )
 
     def _list(self, key: str, read: Callable[[Place, object], T]) -> dict[int, T]:
         found: dict[int, T] = {}

@@ -149,6 +149,7 @@ class Fleet:
                 upstream.ejection,
                 upstream.timeouts,
                 upstream.queue,
+                upstream.limits,
             )
             for upstream in config.upstreams
         )

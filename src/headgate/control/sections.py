@@ -108,15 +108,21 @@ def timeouts(base: config.Timeouts, kinds: Kinds, noun: str) -> Kind[config.Time
     return Kind("table", read)
 
 
-def listener(base: config.Timeouts) -> Kinds:
+def limits(known: Collection[str] | None) -> Kind[tuple[str, ...]]:
+    """Names of limits. known: those that are defined, None when that is not known (see `route`)."""
+    return values.many(values.named("a limit", known), "list of names", same=str)
+
+
+def listener(base: config.Timeouts, known_limits: Collection[str] | None = None) -> Kinds:
     """The keys of a listener. base: the timeouts of the whole installation."""
     return {
         "address": values.LISTEN_ADDRESS,
         "timeouts": timeouts(base, LISTENER_TIMEOUTS, "a timeout of a listener"),
+        "limits": limits(known_limits),
     }
 
 
-def upstream(base: config.Timeouts) -> Kinds:
+def upstream(base: config.Timeouts, known_limits: Collection[str] | None = None) -> Kinds:
     """The keys of an upstream. base: the timeouts of the whole installation."""
     servers = values.many(
         Kind("address or table", _server), "list of addresses or tables", same=lambda server: str(server.address)
@@ -129,23 +135,24 @@ def upstream(base: config.Timeouts) -> Kinds:
         "health_check": section(config.HealthCheck, HEALTH_CHECK, "a setting of a health check"),
         "ejection": section(config.Ejection, EJECTION, "a setting of ejection"),
         "timeouts": timeouts(base, ROUTE_TIMEOUTS, "a timeout of an upstream"),
+        "limits": limits(known_limits),
     }
 
 
 def route(
     base: config.Timeouts,
     upstreams: Collection[str] | None = None,
-    limits: Collection[str] | None = None,
+    known_limits: Collection[str] | None = None,
 ) -> Kinds:
     """The keys of a route.
 
-    base: the timeouts of its upstream. upstreams, limits: the names that are defined, None when that is not known
+    base: the timeouts of its upstream. upstreams, known_limits: the names that are defined, None when that is not known
     because their section is no table: one mistake is not reported twice.
     """
     return {
         "match": Kind("table", lambda place, value: table(place, value, MATCH, "a thing to match")),
         "upstream": values.named("an upstream", upstreams),
-        "limits": values.many(values.named("a limit", limits), "list of names", same=str),
+        "limits": limits(known_limits),
         "retry": section(config.Retry, RETRY, "a setting of retries"),
         "on_client_gone": values.ON_CLIENT_GONE,
         "upgrades": values.many(values.UPGRADE, "list of protocols", same=str),
@@ -153,16 +160,19 @@ def route(
     }
 
 
-def read_listener(place: Place, value: object, base: config.Timeouts) -> config.Listener:
-    """The listener that a table says. base: the timeouts of the whole installation."""
-    found = table(place, value, listener(base), "a setting of a listener", ["address"])
+def read_listener(place: Place, value: object, base: config.Timeouts, kinds: Kinds) -> config.Listener:
+    """The listener that a table says. base: the timeouts around it; kinds: what `listener` gives for them."""
+    found = table(place, value, kinds, "a setting of a listener", ["address"])
     return config.Listener(**{"timeouts": base} | found)  # type: ignore[arg-type]
 
 
-def read_upstream(place: Place, value: object, name: str, base: config.Timeouts) -> config.Upstream:
-    """The upstream that a table says; it may have no servers, they can be added at run time."""
+def read_upstream(place: Place, value: object, name: str, base: config.Timeouts, kinds: Kinds) -> config.Upstream:
+    """The upstream that a table says; it may have no servers, they can be added at run time.
+
+    base: the timeouts around it; kinds: what `upstream` gives for them.
+    """
     values.name(name, "an upstream")
-    found = table(place, value, upstream(base), "a setting of an upstream")
+    found = table(place, value, kinds, "a setting of an upstream")
     return config.Upstream(name, **{"timeouts": base, "servers": ()} | found)  # type: ignore[arg-type]
 
 

@@ -66,6 +66,7 @@ class Listener:
 
     address: Address  # host:port, [host]:port or unix:/path; port 0 lets the system choose
     timeouts: Timeouts = Timeouts()  # those that differ here: request_head, idle
+    limits: tuple[str, ...] = ()  # names of limits that each of its requests must pass, beside those of its route
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ class Upstream:
     health_check: HealthCheck | None = None  # leave it out for no probes
     ejection: Ejection = Ejection()  # when the data path leaves a server alone
     timeouts: Timeouts = Timeouts()  # those that differ here, all but request_head and idle
+    limits: tuple[str, ...] = ()  # names of limits that each of its requests must pass, beside those of its route
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +161,7 @@ class Route:
     upstream: str  # the name of an upstream
     host: str = ""  # lower case, without port; "" matches every host
     path: str = "/"  # a prefix of whole segments: /api matches /api and /api/x, not /apix
-    limits: tuple[str, ...] = ()  # names of limits; a request must pass all of them
+    limits: tuple[str, ...] = ()  # names of limits; a request must pass all, with those of its listener and upstream
     upgrades: tuple[str, ...] = ("*",)  # protocols that a connection may become; "*": all but other versions of HTTP
     retry: Retry = Retry()  # when a request that a server failed goes to another
     on_client_gone: float = 0.0  # the request is cancelled, finished all the same, or finished within a time

@@ -20,6 +20,7 @@ class UpstreamState:
     ejection: Ejection
     timeouts: Timeouts
     queue: int = 1000
+    limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ class Downstream(asyncio.Protocol):
     """One connection of one client.
 
     ip: the peer's address; address: the same as bytes. trusted: whether it is a proxy whose word is believed.
-    deadline: when `expire` is due.
+    deadline: when `expire` is due. listener: the one it came by, as it was then.
     """
 
     __slots__ = (
@@ -68,7 +68,6 @@ class Downstream(asyncio.Protocol):
         "_checked_route",
         "_checks",
         "_has_ended",
-        "_listener",
         "_paused",
         "_reading",
         "_waiting",
@@ -78,6 +77,7 @@ class Downstream(asyncio.Protocol):
         "deadline",
         "exchange",
         "ip",
+        "listener",
         "state",
         "transport",
         "trusted",
@@ -89,7 +89,7 @@ class Downstream(asyncio.Protocol):
 
     def __init__(self, worker: "Worker", listener: Listener) -> None:
         self.worker = worker
-        self._listener = listener
+        self.listener = listener
         self.buffer = b""
         self.exchange: Exchange | None = None
         self.state = _HEAD
@@ -119,7 +119,7 @@ class Downstream(asyncio.Protocol):
         self.ip = plain_address(peer[0]) if peer and isinstance(peer, tuple) else "127.0.0.1"
         self.address = self.ip.encode()
         self.trusted = self.ip in self.worker.plan.trusted
-        self.deadline = self.worker.now + self._listener.timeouts.request_head
+        self.deadline = self.worker.now + self.listener.timeouts.request_head
         if not self.worker.accepted(self):
             self.state = _CLOSED
             stream.abort()
@@ -155,7 +155,7 @@ class Downstream(asyncio.Protocol):
         if head is None:
             if self.state is _IDLE:
                 self.state = _HEAD
-                self.deadline = worker.now + self._listener.timeouts.request_head
+                self.deadline = worker.now + self.listener.timeouts.request_head
             self.buffer = data
             return None
         if not head.host and head.minor == 0:
@@ -188,7 +188,7 @@ class Downstream(asyncio.Protocol):
             # A close with unread bytes would send a reset.
             return self.linger() if self.buffer else self._close()
         self.state = _IDLE
-        self.deadline = self.worker.now + self._listener.timeouts.idle
+        self.deadline = self.worker.now + self.listener.timeouts.idle
         if self.buffer:
             self._next()
         elif not self._reading:
@@ -249,7 +249,7 @@ class Downstream(asyncio.Protocol):
     def _close(self) -> None:
         """Closes as soon as the client has taken what waits for it, and in any case when it takes nothing."""
         self.state = _CLOSED
-        self.deadline = self.worker.now + self._listener.timeouts.idle
+        self.deadline = self.worker.now + self.listener.timeouts.idle
         self._waiting = self.transport.get_write_buffer_size()
         self.transport.close()
 
@@ -391,7 +391,7 @@ class Downstream(asyncio.Protocol):
         elif self.state is _HEAD and self.buffer:
             self.refuse(RequestTimeout("request head not complete in time"))
         elif self.took_some():
-            self.deadline = now + (_LINGER if self.state is _LINGERS else self._listener.timeouts.idle)
+            self.deadline = now + (_LINGER if self.state is _LINGERS else self.listener.timeouts.idle)
         else:
             self.state = _CLOSED
             self.deadline = _NEVER
@@ -404,7 +404,7 @@ class Downstream(asyncio.Protocol):
         """
         if self.exchange is not None or self.buffer or self.state not in _READS_HEADS:
             return
-        timeouts = self._listener.timeouts
+        timeouts = self.listener.timeouts
         began = self.deadline - (timeouts.idle if self.state is _IDLE else timeouts.request_head)
         if self.worker.now - began >= quiet:
             self._close()

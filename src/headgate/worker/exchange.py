@@ -200,7 +200,9 @@ class Exchange:
                 self._take(rest)
                 client.update_reading()
             # match
-            route = worker.plan.router.match(head.host, head.target)
+            plan = worker.plan
+            router = plan.router_of(client.listener) if plan.routers else plan.router
+            route = router.match(head.host, head.target)
             if route is None:
                 raise NoRoute("no route matches")
             self._route = route

@@ -13,7 +13,8 @@ from headgate.balance.policy import Policy
 from headgate.balance.round_robin import RoundRobin
 from headgate.http1.request import RequestHead
 from headgate.limits.keys import client_ip
-from headgate.model.config import Heads, Retry, Route, Timeouts
+from headgate.model.address import Address
+from headgate.model.config import Heads, Listener, Retry, Route, Timeouts
 from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
 from headgate.routing.client import Networks, TrustedProxies
 from headgate.routing.router import Router
@@ -96,9 +97,9 @@ class LiveLimit(NamedTuple):
 class LiveRoute:
     """A route with what it needs to serve.
 
-    limits: those that decide; tried: those that are only tried. bans, delays: whether any that decides bans clients or
-    holds requests back. by_address: whether all that decide
-    count by the client's address alone. tells: whether every response says what is left of them. unwanted: the statuses
+    limits: those that decide, of its listener and its upstream too; tried: those that are only tried. bans, delays:
+    whether any that decides bans clients or holds requests back. by_address: whether all that decide count by the
+    client's address alone. tells: whether every response says what is left of them. unwanted: the statuses
     with which a request goes to another server.
     """
 
@@ -161,9 +162,13 @@ class Shared(NamedTuple):
 
 
 class Plan:
-    """Everything that a worker serves by. has_min_rates: whether any route asks its clients for a least rate."""
+    """Everything that a worker serves by.
 
-    __slots__ = ("groups", "has_min_rates", "heads", "router", "servers", "snapshot", "trusted")
+    has_min_rates: whether any route asks its clients for a least rate. router: of all listeners but those in `routers`,
+    which are those that have limits of their own: a route is another one with each listener's limits.
+    """
+
+    __slots__ = ("groups", "has_min_rates", "heads", "router", "routers", "servers", "snapshot", "trusted")
 
     def __init__(self, snapshot: Snapshot, before: "Plan | None", shared: Shared, now: float) -> None:
         """before: whose live servers and budgets are carried over."""
@@ -179,10 +184,29 @@ class Plan:
             route.timeouts.request_min_rate or route.timeouts.response_min_rate for route in snapshot.routes
         )
         keys = Keys(snapshot.store.secret.encode() or shared.secret)
-        self.router = Router((route.host, route.path, self._route(route, limits, keys)) for route in snapshot.routes)
+        self.router = self._router((), limits, keys)
+        made = {
+            listener.limits: self._router(listener.limits, limits, keys)
+            for listener in snapshot.listeners
+            if listener.limits
+        }
+        self.routers: dict[Address, Router[LiveRoute]] = {
+            listener.address: made[listener.limits] for listener in snapshot.listeners if listener.limits
+        }
 
-    def _route(self, route: Route, limits: dict[str, LimitState], keys: Keys) -> LiveRoute:
-        return LiveRoute(self.groups[route.upstream], tuple(limits[name] for name in route.limits), route, keys)
+    def router_of(self, listener: Listener) -> Router[LiveRoute]:
+        """The router for requests that came by a listener, whatever that was like in an earlier snapshot."""
+        return self.routers.get(listener.address, self.router)
+
+    def _router(self, names: tuple[str, ...], limits: dict[str, LimitState], keys: Keys) -> Router[LiveRoute]:
+        """names: of the limits of a listener."""
+        of_upstreams = {upstream.name: upstream.limits for upstream in self.snapshot.upstreams}
+        routes: list[tuple[str, str, LiveRoute]] = []
+        for route in self.snapshot.routes:
+            wanted = dict.fromkeys((*names, *route.limits, *of_upstreams[route.upstream]))  # each once
+            live = LiveRoute(self.groups[route.upstream], tuple(limits[name] for name in wanted), route, keys)
+            routes.append((route.host, route.path, live))
+        return Router(routes)
 
     def _group(self, upstream: UpstreamState, before: "Plan | None", shared: Shared, turn: int, now: float) -> Group:
         cells, row, lock, later = shared[:4]

@@ -27,6 +27,17 @@ REFUSED = {
     "route to a number": (f"{WEB}[[routes]]\nupstream = 1", "routes[0].upstream", "expected an upstream, found a numb"),
     "no route among two": (f"{WEB}[upstreams.b]", "routes", "because there are 2 upstreams"),
     "no route, and a limit": (f'[limits.a]\nrate = "1/s"\n{WEB}', "routes", "because a limit works only where a route"),
+    "limit of a listener": (
+        f'{WEB}[[listeners]]\naddress = "a:1"\nlimits = ["b"]',
+        "listeners[0].limits[0]",
+        '"b" is not a limit (known: none)',
+    ),
+    "limit of an upstream": ('[upstreams.web]\nlimits = ["b"]', "upstreams.web.limits[0]", '"b" is not a limit'),
+    "limit of an upstream twice": (
+        '[limits.b]\nrate = "1/s"\n[upstreams.web]\nlimits = ["b", "b"]',
+        "upstreams.web.limits[1]",
+        "b is there twice (also [0])",
+    ),
     "limit without rate": (f'{WEB}[[routes]]\nupstream = "web"\n[limits.a]', "limits.a", '"rate" is missing'),
     "servers are a string": ('[upstreams.web]\nservers = "x"', "upstreams.web.servers", "expected a list, found a str"),
     "server is a number": ("[upstreams.web]\nservers = [1]", "upstreams.web.servers[0]", "expected an address or a ta"),

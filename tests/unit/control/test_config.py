@@ -48,6 +48,13 @@ def test_the_smallest_file_gets_every_default(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("place", ["[upstreams.web]", '[[listeners]]\naddress = "127.0.0.1:1"'])
+def test_a_limit_of_a_listener_or_an_upstream_needs_no_route(tmp_path: Path, place: str) -> None:
+    found = read(tmp_path, f'{place}\nlimits = ["a"]\n[limits.a]\nrate = "1/s"\n' + WEB * ("web" not in place))
+    assert (found.listeners[0].limits, found.upstreams[0].limits) in [(("a",), ()), ((), ("a",))]
+    assert found.routes == (config.Route("web"),)
+
+
 def test_every_field_of_the_model_can_be_set() -> None:
     base = Timeouts()
     for kind, kinds in (

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from headgate.model.address import Address
-from headgate.model.config import Ejection, Limit, Rate, Route, Timeouts
+from headgate.model.config import Ejection, Limit, Listener, Rate, Route, Timeouts
 from headgate.model.server import Mode, ServerState
 from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
 from headgate.store.shared import SharedStore
@@ -39,7 +39,7 @@ def cells() -> Iterator[Cells]:
 
 def plan(cells: Cells, *upstreams: UpstreamState, before: Plan | None = None, **more: object) -> Plan:
     """The plan for a snapshot, at time 0."""
-    snapshot = Snapshot(1, (), upstreams, **({"routes": ()} | more))  # type: ignore[arg-type]
+    snapshot = Snapshot(1, upstreams=upstreams, **({"listeners": (), "routes": ()} | more))  # type: ignore[arg-type]
     return Plan(snapshot, before, Shared(cells, 0, SPARE.spare_lock, lambda seconds, callback: None), 0.0)
 
 
@@ -118,3 +118,48 @@ def test_a_route_has_its_group_its_limits_in_order_and_its_timeouts(cells: Cells
     assert route.group is made.groups["web"]
     assert [limit.state.limit.name for limit in route.limits] == ["c", "a"]
     assert route.timeouts.connect == 9
+
+
+FRONT, BACK, PLAIN = (Listener(Address(name, 80)) for name in ("front", "back", "plain"))
+
+
+def limited(cells: Cells, *listeners: Listener, of_upstream: tuple[str, ...] = ()) -> Plan:
+    """The plan with a route under limit `a`, and the limits of its upstream and of these listeners."""
+    return plan(
+        cells,
+        replace(upstream("web", state(0)), limits=of_upstream),
+        listeners=listeners,
+        routes=(Route("web", limits=("a",)),),
+        limits=tuple(LimitState(Limit(name, Rate(1, 1.0)), slot) for slot, name in enumerate("abc")),
+    )
+
+
+def names(made: Plan, listener: Listener) -> list[str]:
+    """The limits of a request that came by the listener."""
+    route = made.router_of(listener).match(b"any", b"/")
+    assert route is not None
+    return [limit.state.limit.name for limit in route.limits]
+
+
+def test_a_request_has_the_limits_of_its_listener_its_route_and_its_upstream_each_once(cells: Cells) -> None:
+    made = limited(cells, replace(FRONT, limits=("c", "b")), of_upstream=("b", "a"))
+    assert names(made, FRONT) == ["c", "b", "a"]
+
+
+def test_only_a_listener_with_limits_has_a_router_of_its_own(cells: Cells) -> None:
+    made = limited(cells, replace(FRONT, limits=("b",)), replace(BACK, limits=("b",)), PLAIN)
+    assert set(made.routers) == {FRONT.address, BACK.address}
+    assert made.router_of(FRONT) is made.router_of(BACK)  # the same limits, the same router
+    assert made.router_of(PLAIN) is made.router
+    assert (names(made, BACK), names(made, PLAIN)) == (["b", "a"], ["a"])
+
+
+def test_without_limits_of_listeners_there_is_one_router(cells: Cells) -> None:
+    made = limited(cells, FRONT, BACK)
+    assert made.routers == {}
+    assert names(made, FRONT) == ["a"]
+
+
+def test_the_present_plan_says_what_limits_a_listener_has_whatever_a_connection_remembers(cells: Cells) -> None:
+    assert names(limited(cells, replace(FRONT, limits=("b",))), replace(FRONT, limits=("c",))) == ["b", "a"]
+    assert names(limited(cells, PLAIN), replace(FRONT, limits=("c",))) == ["a"]  # it is no listener any more
