@@ -22,10 +22,11 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     **dict.fromkeys(PURE - {"model"}, BASE),
     "store": BASE | {"limits"},
     "wire": BASE,
-    "worker": DATA,
+    "ext": BASE | {"http1", "routing"},
+    "worker": DATA | {"ext"},
     "control": DATA,
     "cli": BASE | {"control", "wire"},
-    "testing": DATA,
+    "testing": DATA | {"ext"},
 }
 # What pure code takes as an argument instead, and what it leaves to its callers.
 IMPURE = frozenset(
