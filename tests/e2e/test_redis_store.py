@@ -67,6 +67,12 @@ class Bench:
         """The decisions, waited for."""
         return self.run(self.ask(*checks))
 
+    def charge(self, checks: Sequence[Check]) -> None:
+        async def charge() -> None:
+            self.store.charge(checks)
+
+        self.run(charge())
+
     async def ask(self, *checks: Check) -> Sequence[Decision]:
         answer: asyncio.Future[Sequence[Decision]] = asyncio.get_running_loop().create_future()
         decisions = self.store.hit(checks, answer.set_result)
@@ -104,7 +110,8 @@ def bench(redis_server: RedisServer, request: pytest.FixtureRequest) -> Iterator
 
 @pytest.mark.parametrize("keeps", CONTRACT)
 def test_the_contract_is_kept(bench: Bench, keeps: Callable[[Subject], None]) -> None:
-    keeps(Subject(bench.hit, lambda seconds: bench.run(asyncio.sleep(seconds)), period=1.0))
+    subject = Subject(bench.hit, lambda seconds: bench.run(asyncio.sleep(seconds)), period=1.0, charge=bench.charge)
+    keeps(subject)
     assert not bench.errors
 
 
@@ -180,6 +187,38 @@ def test_every_algorithm_decides_as_its_reference_on_the_same_clock(
             checks = [(limits[place], key, cost) for place, key, cost in step]
             expected, decisions = reference.hit(checks, never), bench.hit(checks)
             assert [told_of(one) for one in decisions] == [told_of(one) for one in expected], checks
+            for one, other in zip(decisions, expected, strict=True):
+                assert one.reset_after == other.reset_after or one.limit.limit.algorithm == "fixed_window"
+
+
+SETTLED = [LimitState(replace(one.limit, name=f"{one.limit.name}_settled", settle="free:5xx"), 0) for one in TIMED]
+CHARGES = st.lists(st.tuples(WHICH, WHOSE, st.integers(-6, 6)), min_size=1, max_size=3)
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(trace=st.lists(st.tuples(GAPS, MIXED, CHARGES), max_size=20))
+def test_what_is_charged_and_given_back_is_that_of_the_reference_on_the_same_clock(
+    bench: Bench,
+    redis_server: RedisServer,
+    trace: list[tuple[int, list[tuple[int, bytes, int]], list[tuple[int, bytes, int]]]],
+) -> None:
+    run = next(_runs)
+    limits = [LimitState(replace(one.limit, name=f"{one.limit.name}{run}"), 0) for one in SETTLED]
+    clock = ManualClock()
+    clock.now = 10**15 + 123_457
+    reference = MemoryStore(clock)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(script, "_GENERAL", script._forms(on_our_clock(general.SOURCE)))
+        for gap, step, charged in trace:
+            clock.now += gap
+            seconds, microseconds = divmod(clock.now, 1_000_000)
+            redis_server.command("HSET", "now", "s", str(seconds), "us", str(microseconds))
+            charges = [(limits[place], key, cost) for place, key, cost in charged]
+            reference.charge(charges)
+            bench.charge(charges)
+            checks = [(limits[place], key, cost) for place, key, cost in step]
+            expected, decisions = reference.hit(checks, never), bench.hit(checks)
+            assert [told_of(one) for one in decisions] == [told_of(one) for one in expected], (checks, charges)
             for one, other in zip(decisions, expected, strict=True):
                 assert one.reset_after == other.reset_after or one.limit.limit.algorithm == "fixed_window"
 

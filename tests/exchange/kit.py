@@ -233,6 +233,7 @@ class SlowStore:
         self._loop = loop
         self.asked: deque[tuple[Sequence[Check], Resume]] = deque()
         self.banned: list[tuple[str, bytes, float]] = []
+        self.charged: list[tuple[str, bytes, int]] = []
 
     def hit(self, checks: Sequence[Check], resume: Resume) -> None:
         """Nothing yet."""
@@ -247,6 +248,10 @@ class SlowStore:
     def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
         """Remembers it."""
         self.banned.append((limit.limit.name, key, seconds))
+
+    def charge(self, checks: Sequence[Check]) -> None:
+        """Remembers it."""
+        self.charged += [(limit.limit.name, key, cost) for limit, key, cost in checks]
 
     def way(self, limit: LimitState, key: bytes, passed: memoryview, place: int) -> None:
         """It must be asked each time."""

@@ -33,5 +33,5 @@ def charge(
 ) -> tuple[int, int]:
     """Takes without asking; see step.py. What is given back of a window that has ended is nothing any more."""
     if now >= reset_at:
-        return max(0, cost), now + period
+        return (cost, now + period) if cost > 0 else (0, 0)
     return max(0, taken + cost), min(reset_at, now + period)

@@ -32,10 +32,14 @@ def step(
 def charge(
     value: int, ends: int, now: int, limit: int, period: int, burst: int, cost: int, delay: int = 0
 ) -> tuple[int, int]:
-    """Takes without asking; see step.py."""
+    """Takes without asking; see step.py. What is given back and was not taken in this window was in the one before."""
+    if now >= ends and cost <= 0:
+        return 0, 0
     began, count, before = _window(value, ends, now, period)
-    count = min(max(0, count + cost), 2 * limit)
-    return count << SHIFT | before, began + 2 * period
+    count += cost
+    if count < 0:
+        count, before = 0, max(0, before + count)
+    return min(count, 2 * limit) << SHIFT | before, began + 2 * period
 
 
 def _window(value: int, ends: int, now: int, period: int) -> tuple[int, int, int]:

@@ -142,6 +142,7 @@ class Limit:
     count_refused: bool = False  # refused requests count too: who goes on is refused until he has been quiet
     delay: float = 0.0  # with `gcra`: how long a request is held back before one is refused
     lease: int = 1  # with `fixed_window` in Redis: places that a worker takes at once; see docs/limits.md for its price
+    settle: str = ""  # what a request really cost, known when it is over; "": what was taken; see docs/limits.md
     ban: Ban | None = None  # refuses all of a client that goes on after so many refusals; leave it out for none
 
 

@@ -30,6 +30,14 @@ class Store(Protocol):
         that needed no asking holds only the limits that are known to refuse.
         """
 
+    def charge(self, checks: Sequence[Check]) -> None:
+        """Takes what these say without asking, or gives it back (a cost below 0), each for itself.
+
+        For what a request turned out to cost more or less than was taken for it; of limits that `settle`, whose counts
+        a store keeps so that this is exact. What is given back of something that has ended is nothing, and nobody
+        gets back more than was taken. It is done as soon as it can be; nobody waits for it.
+        """
+
     def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
         """Refuses the key from now on, for so long. It is done as soon as it can be; nobody waits for it."""
 

@@ -4,6 +4,7 @@ It is `headgate.limits` on the clock of Redis, in whole numbers of a unit of tim
 double holds exactly up to 2**53. The fixed window is as in script.py, with which it shares its keys; the others keep
 their state as three numbers, `ends` and two that are the algorithm's, in a key that expires when it has ended. All
 limits of a request are checked, then all are taken, or none; but where refused requests count (mode `r`) each counts.
+In that mode a cost is also taken without asking, or given back when it is below 0.
 A banned key has the word `ban` for its value, whatever its algorithm. The answer is one line, `verdict remaining
 reset_after` for each limit: 0 is refused, 1 allowed, 3 banned; 2 is allowed after a delay, which stands in the
 place of what remains (nothing does then).
@@ -17,6 +18,11 @@ local microseconds = time[1] * 1000000 + time[2]
 
 local function fixed_window(state, r)
   local rest, left = r.limit - state.count, state.left + 1
+  if r.cost < 0 then
+    local back = max(r.cost, -max(0, state.count))
+    state.count, state.taken = state.count + back, state.taken + back
+    return 1, max(0, rest - back), left
+  end
   local passes = r.cost <= rest
   if passes or r.counts then state.count, state.taken = state.count + r.cost, state.taken + r.cost end
   if passes then return 1, rest - r.cost, left end
@@ -28,7 +34,7 @@ local function gcra(state, r)
   local all = r.burst * period
   local bound = all + limit * max(period, delay)
   local ahead = min(max(0, (state.ends - r.now) * limit - state.one), bound)
-  local wanted = ahead + r.cost * period
+  local wanted = max(0, ahead + r.cost * period)
   local rest, late, verdict = max(0, floor((all - ahead) / period)), period, 1
   local possible = limit >= 1 and r.cost <= r.burst
   if possible then late = max(0, ceil((wanted - all) / limit)) end
@@ -52,6 +58,13 @@ local function sliding_window(state, r)
   elseif now < began then began = now end
   local room = (limit - count) * period - before * (period - (now - began))
   local rest, reset = max(0, floor(room / period)), began + 2 * period - now
+  if cost < 0 then
+    if now >= state.ends then return 1, rest, reset end
+    count = count + cost
+    if count < 0 then count, before = 0, max(0, before + count) end
+    state.ends, state.one, state.two = began + 2 * period, count, before
+    return 1, rest, reset
+  end
   if cost > 0 and cost * period > room then
     local since, c, b = now - began, count, before
     if cost > limit then reset = period
@@ -89,7 +102,7 @@ for i, key in ipairs(KEYS) do
     else
       local ends, one, two = string.match(text or '0 0 0', '^(%d+) (%d+) (%d+)$')
       if not ends then return no_count end
-      state.ends, state.one, state.two = ends + 0, one + 0, two + 0
+      state.ends, state.one, state.two, state.held = ends + 0, one + 0, two + 0, text
     end
   end
   if state.banned then
@@ -104,7 +117,7 @@ end
 for key, state in pairs(states) do
   if not state.banned and (passes or state.counts) then
     if state.kind == 'f' then
-      if state.taken > 0 then
+      if state.taken ~= 0 then
         call('INCRBY', key, state.taken)
         if state.fresh then call('PEXPIRE', key, state.left) end
       end
@@ -112,6 +125,8 @@ for key, state in pairs(states) do
       local text = string.format('%.0f %.0f %.0f', state.ends, state.one, state.two)
       local left = ceil((state.ends - state.now) * state.unit / 1000) + 1
       call('SET', key, text, 'PX', string.format('%.0f', left))
+    elseif state.held then
+      call('DEL', key)
     end
   end
 end

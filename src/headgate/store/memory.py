@@ -46,6 +46,17 @@ class MemoryStore:
                 self._forget(now)
         return decisions
 
+    def charge(self, checks: Sequence[Check]) -> None:
+        """Takes without asking, or gives back."""
+        now = self._clock()
+        for limit, name, cost in checks:
+            key = (limit_identity(limit.limit), name)
+            if key in self._states or cost > 0:
+                value, ends = self._states.get(key, (0, 0))
+                self._states[key] = self._meters.of(limit).charge(value, ends, now, cost)
+        if len(self._states) > self._room:
+            self._forget(now)
+
     def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
         """Refuses the key from now on, for so long."""
         self._states[limit_identity(limit.limit), key] = BANNED, self._clock() + round(seconds * 1_000_000)

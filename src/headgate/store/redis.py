@@ -47,6 +47,18 @@ _RULES = 1024  # limits that are remembered
 _Waiting = tuple[Sequence[Check], Resume, float, int]
 
 
+class _Charge:
+    """Takes the place of who waits for what is taken without asking: nobody."""
+
+    __slots__ = ("checks",)
+
+    def __init__(self, checks: Sequence[Check]) -> None:
+        self.checks = checks
+
+    def __call__(self, decisions: Sequence[Decision]) -> None:
+        """It does not matter."""
+
+
 class RedisStore:
     """A store in Redis. It belongs to one event loop and begins to connect as soon as that runs."""
 
@@ -138,6 +150,19 @@ class RedisStore:
         if (decisions := self.hit(checks, resume)) is not None:
             resume(decisions)
 
+    def charge(self, checks: Sequence[Check]) -> None:
+        """Takes without asking, or gives back; on this machine while Redis cannot be asked, where the limit says so.
+
+        What is on its way to Redis when the connection breaks may be lost.
+        """
+        if self._accepts:
+            self._take(checks)
+            return
+        here = [check for check in checks if check[0].limit.on_store_error == "local"]
+        self._local.charge([(self._peers.share(limit), key, cost) for limit, key, cost in here])
+        for check in here:
+            self._peers.passed(check)
+
     def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
         """Refuses the key from now on, for so long; on this machine alone while Redis cannot be asked."""
         rule = self._rules.get(id(limit)) or self._enter(limit)
@@ -214,7 +239,18 @@ class RedisStore:
             if isinstance(reply, bytes):
                 self._peers.heard(reply)
             return True
+        if isinstance(waiting[1], _Charge) and isinstance(reply, ErrorReply):
+            if reply.text.startswith("NOSCRIPT") and waiting[3] == script.CHARGE:
+                self._take(waiting[1].checks, script.IN_GENERAL_WITH_TEXT)
+                return True
+            return any(phrase in reply.text for phrase in _NO_COUNT)  # somebody else's value: nothing to be charged
         return isinstance(reply, bytes)
+
+    def _take(self, checks: Sequence[Check], form: int = script.CHARGE) -> None:
+        """Sends what is to be taken without asking; in the second form with the script itself."""
+        how = script.IN_GENERAL if form == script.CHARGE else form
+        command = script.ask(self._rules_of(checks), checks, how, charges=True)
+        self._put(command, ((), _Charge(checks), self._loop.time(), form))
 
     def _refused(self, waiting: _Waiting, reply: Reply) -> None:
         """Redis does not decide this check."""
@@ -314,8 +350,8 @@ class RedisStore:
         """Tells Redis what was let pass without it."""
         form = script.IN_GENERAL_WITH_TEXT  # the first brings the script along
         for owed in self._peers.settle():
-            self._send(script.ask(self._rules_of([owed]), [owed], form, charges=True))
-            form = script.IN_GENERAL
+            self._take([owed], form)
+            form = script.CHARGE
 
     def _opened(self, link: Link) -> None:
         was_down = self._breaker.state is State.DOWN

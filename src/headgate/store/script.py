@@ -98,9 +98,12 @@ def period_ms(rate: Rate) -> int:
     return max(2, ceil(rate.period * 1000))
 
 
-def _short(meter: Meter, algorithm: str) -> tuple[bytes, bytes] | None:
-    """The short script that decides such a limit."""
-    if not meter.is_plain:
+def _short(meter: Meter, algorithm: str, settles: bool) -> tuple[bytes, bytes] | None:
+    """The short script that decides such a limit.
+
+    settles: whether something may be given back, for which refused requests must not count on in the key.
+    """
+    if settles or not meter.is_plain:
         return None
     if meter.is_window:
         return _WINDOWS
@@ -114,7 +117,8 @@ class Rule:
     is_window: whether it is a fixed window. short: which of the short scripts decides it, None if none does.
     arguments, in_general: what that script and the general one are told of it. asked: the commands of `ask`, by key.
     leases: the places that the worker holds, None for a limit without `lease`.
-    over: keys known to be at their limit (`known.py`): until when, how long to believe it, and whether they are banned.
+    settles: whether what was taken may be given back. over: keys known to be at their limit (`known.py`): until when,
+    how long to believe it, and whether they are banned.
     """
 
     __slots__ = (
@@ -127,6 +131,7 @@ class Rule:
         "leases",
         "limit",
         "over",
+        "settles",
         "short",
     )
 
@@ -139,7 +144,8 @@ class Rule:
         meter = Meter(limit.limit)
         self.is_window = meter.is_window
         period, unit = (period_ms(rate), 1000) if meter.is_window else (meter.period, meter.unit)
-        self.short = _short(meter, limit.limit.algorithm)
+        self.settles = bool(limit.limit.settle)
+        self.short = _short(meter, limit.limit.algorithm, self.settles)
         ahead = meter.burst * period
         self.arguments = {
             "fixed_window": _arguments(rate.limit, period),
@@ -179,8 +185,8 @@ class Rule:
 
 
 BY_HASH, WITH_TEXT, IN_GENERAL, IN_GENERAL_WITH_TEXT = range(4)
-SIGN = 4  # no form: a sign of life, which is no check
 LEASED = 8  # a lease of a fixed window, also WITH_TEXT
+SIGN, CHARGE = 4, 5  # no forms: a sign of life, and what is taken without asking; neither is a check
 
 
 def with_text(form: int) -> int | None:

@@ -6,7 +6,8 @@
     @pytest.mark.parametrize("check", CONTRACT)
     def test_my_store_keeps_the_contract(check):
         clock = ManualClock()
-        check(Subject(MyStore(clock).hit, clock.advance))
+        store = MyStore(clock)
+        check(Subject(store.hit, clock.advance, charge=store.charge))
 
 A store that decides later is wrapped into a `hit` that waits for its `resume`. Each check begins with keys of its own,
 so they can all run against one store. A check that fails raises AssertionError.
@@ -30,26 +31,36 @@ def never(decisions: Sequence[Decision]) -> None:
     raise AssertionError("resume was called by a store that had already decided")
 
 
+def _missing(checks: Sequence[Check]) -> None:
+    raise AssertionError("the store cannot charge")
+
+
 @dataclass
 class Subject:
     """A store under test.
 
     ask: its `hit`, or a function of the same form that waits until the decisions are there.
     advance: lets so many seconds pass for the store, by moving its clock or by waiting.
-    period: the period of the limits in seconds; short for a store whose time is real.
+    period: the period of the limits in seconds; short for a store whose time is real. charge: the store's.
     """
 
     ask: Callable[[Sequence[Check], Resume], Sequence[Decision] | None]
     advance: Callable[[float], None]
     period: float = 60.0
+    charge: Callable[[Sequence[Check]], object] = _missing
     _prefix: str = field(default_factory=lambda: f"check{next(_names)}")
 
     def limit(
-        self, most: int, name: str = "a", period: float | None = None, algorithm: str = "fixed_window"
+        self,
+        most: int,
+        name: str = "a",
+        period: float | None = None,
+        algorithm: str = "fixed_window",
+        settle: str = "",
     ) -> LimitState:
         """A limit that no other check uses."""
         rate = Rate(most, self.period if period is None else period)
-        return LimitState(Limit(f"{self._prefix}_{name}", rate, algorithm=algorithm), slot=0)
+        return LimitState(Limit(f"{self._prefix}_{name}", rate, algorithm=algorithm, settle=settle), slot=0)
 
     def hit(self, *checks: Check) -> Sequence[Decision]:
         """The decisions on one request."""
@@ -183,6 +194,47 @@ def what_is_refused_passes_when_it_was_said(subject: Subject) -> None:
         assert subject.passes((limit, b"k", 1))
 
 
+def what_is_given_back_passes_again(subject: Subject) -> None:
+    """Whatever the algorithm and however many were refused, so many more pass as were given back, and no more."""
+    for algorithm in ALGORITHMS:
+        limit = subject.limit(4, algorithm, 60 * subject.period, algorithm, "free:5xx")
+        assert [subject.passes((limit, b"k", 1)) for _ in range(7)] == [True] * 4 + [False] * 3
+        subject.charge([(limit, b"k", -2)])
+        assert [subject.passes((limit, b"k", 1)) for _ in range(4)] == [True] * 2 + [False] * 2
+        subject.charge([(limit, b"k", -100)])
+        assert [subject.passes((limit, b"k", 1)) for _ in range(6)] == [True] * 4 + [False] * 2
+
+
+def what_is_charged_is_gone(subject: Subject) -> None:
+    """Whatever the algorithm, what is charged is taken although it was not asked for, also more than there is."""
+    for algorithm in ALGORITHMS:
+        limit = subject.limit(5, algorithm, 60 * subject.period, algorithm, "free:5xx")
+        assert subject.passes((limit, b"k", 1))
+        subject.charge([(limit, b"k", 2), (limit, b"new", 4)])
+        assert subject.hit((limit, b"k", 1))[0].remaining == 1
+        assert subject.hit((limit, b"new", 1))[0].remaining == 0
+        subject.charge([(limit, b"k", 3)])
+        assert not subject.passes((limit, b"k", 1))
+        subject.charge([(limit, b"k", -2)])
+        assert not subject.passes((limit, b"k", 1))
+        subject.charge([(limit, b"k", -1)])
+        assert subject.passes((limit, b"k", 1))
+
+
+def nothing_is_given_back_of_what_has_ended(subject: Subject) -> None:
+    """What is given back of a window that is over, or never began, changes nothing of the next."""
+    limit = subject.limit(2, settle="free:5xx")
+    for key in (b"k", b"new"):
+        if key == b"k":
+            assert [subject.passes((limit, key, 1)) for _ in range(3)] == [True, True, False]
+            subject.advance(subject.period)
+        subject.charge([(limit, key, -2)])
+        subject.advance(subject.period / 4)
+        first = subject.hit((limit, key, 1))[0]
+        assert (first.remaining, first.reset_after) == (1, subject.period * 1_000_000)
+        assert [subject.passes((limit, key, 1)) for _ in range(2)] == [True, False]
+
+
 CONTRACT: tuple[Callable[[Subject], None], ...] = (
     exactly_the_limit_passes,
     remaining_counts_down,
@@ -196,4 +248,7 @@ CONTRACT: tuple[Callable[[Subject], None], ...] = (
     a_changed_rate_begins_anew,
     every_algorithm_passes_its_limit_at_once,
     what_is_refused_passes_when_it_was_said,
+    what_is_given_back_passes_again,
+    what_is_charged_is_gone,
+    nothing_is_given_back_of_what_has_ended,
 )

@@ -258,5 +258,25 @@ def test_a_ban_outlasts_what_is_charged_and_ends() -> None:
     assert ends % coarse.unit == 0
 
 
+@each_algorithm
+@pytest.mark.parametrize("cost", [0, -1])
+def test_what_is_given_back_of_what_has_ended_begins_nothing(step: Callable[..., Step], cost: int) -> None:
+    charge = next(algorithm.charge for algorithm in ALGORITHMS.values() if algorithm.step is step)
+    taken = step(0, 0, 5, 3, 100, 3)
+    for value, ends in ((0, 0), (taken.value, taken.ends)):
+        after = charge(value, ends, 400, 3, 100, 3, cost)
+        assert step(*after, 450, 3, 100, 3) == step(0, 0, 450, 3, 100, 3)
+
+
+def test_what_a_sliding_window_gives_back_and_did_not_take_was_in_the_one_before() -> None:
+    step, charge = ALGORITHMS["sliding_window"]
+    value = ends = 0
+    for now in (0, 1, 2, 100):
+        value, ends, *_ = step(value, ends, now, 5, 100)
+    assert charge(value, ends, 100, 5, 100, 0, -1)[0] == 3
+    assert charge(value, ends, 100, 5, 100, 0, -3)[0] == 1
+    assert charge(value, ends, 100, 5, 100, 0, -9)[0] == 0
+
+
 def test_nothing_is_charged_to_a_limit_of_none() -> None:
     assert ALGORITHMS["gcra"].charge(0, 0, 5, 0, 100, 0, 1) == (0, 0)

@@ -15,6 +15,7 @@ def limit(
     delay: float = 0.0,
     count_refused: bool = False,
     lease: int = 1,
+    settle: str = "",
 ) -> LimitState:
     return LimitState(
         Limit(
@@ -26,6 +27,7 @@ def limit(
             delay=delay,
             count_refused=count_refused,
             lease=lease,
+            settle=settle,
         ),
         slot=0,
     )

@@ -11,7 +11,8 @@ from tests.unit.store.limits import limit
 @pytest.mark.parametrize("check", CONTRACT)
 def test_the_contract_is_kept(check: Callable[[Subject], None]) -> None:
     clock = ManualClock()
-    check(Subject(MemoryStore(clock).hit, clock.advance))
+    store = MemoryStore(clock)
+    check(Subject(store.hit, clock.advance, charge=store.charge))
 
 
 def keys(count: int, first: int = 0) -> list[bytes]:

@@ -720,3 +720,81 @@ def test_redis_is_charged_with_what_passed_without_it(play: Callable[..., None])
         assert stage.changes == [True, False]
 
     play(story)
+
+
+CHARGED = [b"1", b"headgate:per_ip:client_ip:fixed_window:6/60000000:" + K]
+CHARGED += [b"f", b"6", b"60000", b"6", b"1000", b"0", b"r"]
+
+
+def test_what_a_request_turned_out_to_cost_goes_to_redis(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: b"+1 1 1\r\n" if command[0] == b"EVALSHA" else ALLOWED
+        one = limit(6, settle="free:5xx")
+        stage.store.charge([(one, K, -2)])
+        assert (await stage.ask((one, K, 1)))[0].remaining == 1
+        charged, asked = stage.fake.commands
+        assert charged[2:] == [*CHARGED, b"-2"]
+        assert asked[2:] == [*CHARGED[:-1], b"-", b"1"], (
+            "refused requests do not count on where something is given back"
+        )
+
+    play(story)
+
+
+def test_a_client_may_be_given_something_back_by_another_worker_at_any_time(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: b"+0 0 60000000\r\n"
+        for _ in range(2):
+            assert not (await stage.ask((limit(6, settle="free:5xx"), K, 1)))[0].allowed
+        assert len(stage.fake.commands) == 2
+
+    play(story)
+
+
+def test_a_charge_for_which_redis_lost_the_script_is_sent_again(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: b"-NOSCRIPT No matching script\r\n" if command[0] == b"EVALSHA" else ALLOWED
+        stage.store.charge([(limit(6), K, 3)])
+        while stage.waits() or len(stage.fake.commands) < 2:
+            await asyncio.sleep(0.001)
+        first, second = stage.fake.commands
+        assert (first[0], second[0]) == (b"EVALSHA", b"EVAL")
+        assert first[2:] == second[2:] == [*CHARGED, b"3"]
+        assert not stage.changes
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("answer", "changes"), [(b"-ERR value is not an integer\r\n", []), (b"-OOM command not allowed\r\n", [True])]
+)
+def test_a_charge_that_redis_cannot_take_is_no_request_that_waits(
+    play: Callable[..., None], answer: bytes, changes: list[bool]
+) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: answer
+        stage.store.charge([(limit(6), K, 3)])
+        while stage.waits():
+            await asyncio.sleep(0.001)
+        assert stage.changes == changes
+
+    play(story)
+
+
+def test_a_charge_is_made_on_this_machine_while_redis_is_down(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        await stage.fake.stop()
+        one, lax = limit(6), limit(6, "lax", on_store_error="allow")
+        assert (await stage.ask((one, K, 1)))[0].remaining == 5
+        stage.store.charge([(one, K, 4), (lax, K, 4)])
+        assert (await stage.ask((one, K, 1)))[0].remaining == 0
+        stage.store.charge([(one, K, -2)])
+        assert (await stage.ask((one, K, 1)))[0].remaining == 1
+        assert [(check[1], check[2]) for check in stage.store._peers.settle()] == [(K, 5)]
+
+    play(story)

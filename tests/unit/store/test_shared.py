@@ -1,14 +1,14 @@
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headgate.limits.decision import Banned
+from headgate.limits.decision import Banned, Decision
 from headgate.limits.meter import ALGORITHMS
-from headgate.store.base import Check, LocalStore
+from headgate.store.base import Check, LocalStore, Resume
 from headgate.store.memory import MemoryStore
 from headgate.store.shared import SharedStore, monotonic_us
 from headgate.testing.clock import ManualClock
@@ -32,7 +32,7 @@ def shared(clock: ManualClock, room: int = 1024) -> Iterator[SharedStore]:
 def test_the_contract_is_kept(check: Callable[[Subject], None]) -> None:
     clock = ManualClock()
     with shared(clock) as store:
-        check(Subject(store.hit, clock.advance))
+        check(Subject(store.hit, clock.advance, charge=store.charge))
 
 
 @pytest.mark.parametrize("check", CONTRACT)
@@ -42,7 +42,11 @@ def test_the_contract_is_kept_over_two_processes_views_of_the_memory(check: Call
     stores = [SharedStore(fd, clock), SharedStore(fd, clock)]
     os.close(fd)
     turn = iter(range(1_000_000))
-    check(Subject(lambda checks, resume: stores[next(turn) % 2].hit(checks, resume), clock.advance))
+
+    def hit(checks: Sequence[Check], resume: Resume) -> Sequence[Decision]:
+        return stores[next(turn) % 2].hit(checks, resume)
+
+    check(Subject(hit, clock.advance, charge=lambda checks: stores[next(turn) % 2].charge(checks)))
     for store in stores:
         store.close()
 
@@ -86,6 +90,27 @@ def test_every_decision_is_that_of_the_reference(trace: list[tuple[int, list[Che
     with shared(clock) as store:
         for gap, checks in trace:
             clock.now += gap
+            expected = reference.hit(checks, never)
+            assert [repr(decision) for decision in store.hit(checks)] == [repr(decision) for decision in expected]
+
+
+CHARGES = st.lists(
+    st.tuples(st.sampled_from(LIMITS), st.sampled_from([b"x", b"y"]), st.integers(-5, 5)), min_size=1, max_size=3
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(trace=st.lists(st.tuples(st.integers(0, 30), CHECKS, CHARGES), max_size=40))
+def test_what_is_charged_and_given_back_is_that_of_the_reference(
+    trace: list[tuple[int, list[Check], list[Check]]],
+) -> None:
+    clock = ManualClock()
+    reference = MemoryStore(clock)
+    with shared(clock) as store:
+        for gap, checks, charges in trace:
+            clock.now += gap
+            for one in (reference, store):
+                one.charge(charges)
             expected = reference.hit(checks, never)
             assert [repr(decision) for decision in store.hit(checks)] == [repr(decision) for decision in expected]
 

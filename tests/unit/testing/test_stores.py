@@ -14,6 +14,10 @@ from headgate.testing.clock import ManualClock
 from headgate.testing.stores import CONTRACT, Subject, never
 
 
+def ignored(checks: Sequence[Check]) -> None:
+    """A store that takes no notice of what it is charged with."""
+
+
 class AllowsAll:
     def hit(self, checks: Sequence[Check], resume: Resume) -> Sequence[Decision]:
         return [Decision(True, limit, limit.limit.rate.limit - 1, 60_000_000) for limit, _, _ in checks]
@@ -49,7 +53,19 @@ class CountsRefused:
         return Decision(taken < rate.limit, limit, max(0, rate.limit - taken - 1), round(rate.period * 1_000_000))
 
 
-Broken = AllowsAll | RefusesAll | OneByOne | CountsRefused
+class GivesBackTooLate:
+    """Begins a window with what is given back."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.store = MemoryStore(clock)
+        self.hit = self.store.hit
+
+    def charge(self, checks: Sequence[Check]) -> None:
+        self.store.charge([(limit, key, 1) for limit, key, _ in checks])
+        self.store.charge([(limit, key, -1) for limit, key, _ in checks])
+
+
+Broken = AllowsAll | RefusesAll | OneByOne | CountsRefused | GivesBackTooLate
 
 
 @pytest.mark.parametrize(
@@ -67,18 +83,26 @@ Broken = AllowsAll | RefusesAll | OneByOne | CountsRefused
         (OneByOne, stores.all_are_taken_or_none),
         (OneByOne, stores.a_refusal_names_its_limit),
         (CountsRefused, stores.refused_costs_nothing),
+        (OneByOne, stores.what_is_given_back_passes_again),
+        (OneByOne, stores.what_is_charged_is_gone),
+        (GivesBackTooLate, stores.nothing_is_given_back_of_what_has_ended),
     ],
 )
 def test_a_store_that_breaks_the_contract_fails(make: Callable[..., Broken], check: Callable[[Subject], None]) -> None:
     clock = ManualClock()
     store = make() if make in (AllowsAll, RefusesAll) else make(clock)
     with pytest.raises(AssertionError):
-        check(Subject(store.hit, clock.advance))
+        check(Subject(store.hit, clock.advance, charge=getattr(store, "charge", ignored)))
 
 
 def test_every_check_is_in_the_contract() -> None:
     functions = [value for value in vars(stores).values() if isfunction(value)]
     assert set(CONTRACT) == {function for function in functions if Subject in function.__annotations__.values()}
+
+
+def test_a_store_that_was_not_told_how_to_charge_fails() -> None:
+    with pytest.raises(AssertionError, match="cannot charge"):
+        stores.what_is_charged_is_gone(Subject(MemoryStore(ManualClock()).hit, lambda seconds: None))
 
 
 def test_resuming_a_decided_request_fails() -> None:
