@@ -1,4 +1,4 @@
-"""The kinds of values that only limits have: what a limit counts by.
+"""The kinds of values that only limits have: what a limit counts by, and what a request under it cost.
 
 Everything is brought into the one form that `limits/keys.py` and `worker/keys.py` read, so that two ways to write a key
 are one limit in a store.
@@ -8,6 +8,7 @@ import re
 
 from headgate.control.report import quoted
 from headgate.control.values import parsed
+from headgate.limits import settle
 from headgate.limits.keys import PARTS, PREFIXES
 
 _KEYS = ("client_ip", "api_key", "host", "path", "method", "route", "constant")
@@ -52,3 +53,14 @@ def _network(text: str) -> str:
 
 
 KEY = parsed("key", "a key", _key)
+
+
+def _settle(text: str) -> str:
+    try:
+        settle.cost(text)
+    except ValueError as error:
+        raise ValueError(f"{quoted(text)} does not say what a request cost ({error})") from None
+    return text.lower() if text.startswith("response_header:") else text
+
+
+SETTLE = parsed("`response_header:NAME`, `response_bytes` or `free:STATUSES`", "a cost", _settle)

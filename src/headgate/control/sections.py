@@ -80,6 +80,7 @@ LIMIT: Kinds = {
     "count_refused": values.FLAG,
     "lease": values.number(1, 1_000_000),
     "delay": values.duration(zero=True),
+    "settle": limit_values.SETTLE,
     "ban": section(config.Ban, BAN, "a setting of a ban", list(BAN)),
 }
 RETRY: Kinds = {
@@ -191,6 +192,8 @@ def read_limit(place: Place, value: object, name: str) -> config.Limit:
         (place / "burst").say(f"all of it is there again after {years:.0f} years (expected at most 10)")
     if limit.delay and limit.algorithm != "gcra":
         (place / "delay").say(f'only with algorithm = "gcra", and this is "{limit.algorithm}"')
+    if limit.settle and limit.dry_run:
+        (place / "settle").say("not with dry_run: what is only tried is not settled")
     most = limit.burst or limit.rate.limit
     if limit.cost > most > 0:
         (place / "cost").say(f"no request would ever pass: {limit.cost} (expected at most {most}, what passes at once)")

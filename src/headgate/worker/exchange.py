@@ -45,6 +45,7 @@ from headgate.worker.answers import limit_fields, longest_refusal
 from headgate.worker.attempts import Attempts
 from headgate.worker.plan import Group, LiveRoute, checks
 from headgate.worker.server import Server
+from headgate.worker.settle import Settling
 from headgate.worker.tunnel import Tunnel, require_agreement
 from headgate.worker.upload import Upload
 from headgate.worker.upstream import ServerConnection
@@ -195,6 +196,7 @@ class Exchange:
 
     def _tell(self, client: "Downstream", rest: bytes | memoryview) -> Story:
         head, worker = self.head, self._worker
+        settling: Settling | None = None
         try:
             if rest or self._upload is not None:
                 self._take(rest)
@@ -217,6 +219,8 @@ class Exchange:
                     decisions = self._event  # type: ignore[assignment]
                 if not self._admit(asked, decisions, route):  # type: ignore[arg-type]
                     return self._account()
+                if route.costs:
+                    settling = Settling(route.costs.get, asked)
                 if route.delays:
                     yield from self._hold(decisions)  # type: ignore[arg-type]
             if route.tried:
@@ -247,6 +251,8 @@ class Exchange:
                 except ServerError as error:
                     attempts = self._again(error, server, attempts)
             server.failures = 0
+            if settling is not None:
+                settling.response = response
             # relay
             if response.status == 101:
                 self._open_tunnel(response)
@@ -261,6 +267,8 @@ class Exchange:
             # Whatever is wrong here must not cost more than this exchange: nothing may stay open or counted for ever.
             logger.exception("request %s failed by a mistake of Headgate", self.id.decode("latin-1"))
             self._failed(InternalError("see the log"))
+        if settling is not None:
+            settling.end(self, worker.store)
         return self._account()
 
     def _account(self) -> None:

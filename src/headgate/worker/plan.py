@@ -12,6 +12,7 @@ from headgate.balance.choose import choose, usable
 from headgate.balance.policy import Policy
 from headgate.balance.round_robin import RoundRobin
 from headgate.http1.request import RequestHead
+from headgate.limits import settle
 from headgate.limits.keys import client_ip
 from headgate.model.address import Address
 from headgate.model.config import Heads, Listener, Retry, Route, Timeouts
@@ -99,13 +100,15 @@ class LiveRoute:
 
     limits: those that decide, of its listener and its upstream too; tried: those that are only tried. bans, delays:
     whether any that decides bans clients or holds requests back. by_address: whether all that decide count by the
-    client's address alone. tells: whether every response says what is left of them. unwanted: the statuses
-    with which a request goes to another server.
+    client's address alone, and none is settled. tells: whether every response says what is left of them. costs: what
+    tells, by the limit's slot, what a request really cost. unwanted: the statuses with which a request goes to another
+    server.
     """
 
     __slots__ = (
         "bans",
         "by_address",
+        "costs",
         "delays",
         "group",
         "limits",
@@ -124,7 +127,8 @@ class LiveRoute:
         live = [LiveLimit(state, keys.of(state.limit, name), Networks(state.limit.exempt)) for state in limits]
         self.limits = tuple(limit for limit in live if not limit.state.limit.dry_run)
         self.tried = tuple(limit for limit in live if limit.state.limit.dry_run)
-        self.by_address = all(limit.key.is_address for limit in self.limits)
+        self.costs = {limit.state.slot: _cost(limit.state) for limit in self.limits if limit.state.limit.settle}
+        self.by_address = all(limit.key.is_address for limit in self.limits) and not self.costs
         self.bans = any(limit.state.limit.ban is not None for limit in self.limits)
         self.delays = any(limit.state.limit.delay for limit in self.limits)
         self.tells = any(limit.state.limit.headers == "always" for limit in self.limits)
@@ -133,6 +137,10 @@ class LiveRoute:
         self.on_client_gone = route.on_client_gone
         self.unwanted = frozenset(status for status in route.retry.on if isinstance(status, int))
         self.upgrades = frozenset(name.encode() for name in route.upgrades)
+
+
+def _cost(limit: LimitState) -> settle.Cost:
+    return settle.cost(limit.limit.settle)
 
 
 def checks(limits: Sequence[LiveLimit], client: str, head: RequestHead) -> list[Check]:

@@ -61,6 +61,16 @@ REFUSED = {
         "upstreams.web.servers[0]",
         "a socket's path has at most 107 bytes",
     ),
+    "cost of a request": (
+        f'{WEB}[limits.a]\nrate = "1/s"\nsettle = "free:6xx"\n[[routes]]\nupstream = "web"\nlimits = ["a"]',
+        "limits.a.settle",
+        '"free:6xx" does not say what a request cost (expected statuses as in 404, 5xx',
+    ),
+    "settled trial": (
+        f'{WEB}[limits.a]\nrate = "1/s"\ndry_run = true\nsettle = "response_bytes"\n[[routes]]\nupstream = "web"\n',
+        "limits.a.settle",
+        "not with dry_run",
+    ),
     "weight": (
         '[upstreams.web]\nservers = [{ address = "a:1", weight = 257 }]',
         "upstreams.web.servers[0].weight",
