@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from headgate.control.report import Place, Said, quoted, unknown
 from headgate.http1.upgrade import is_http
+from headgate.model import rate
 from headgate.model.address import Address
 from headgate.model.config import Rate
 from headgate.routing.router import normal_path
@@ -21,18 +22,12 @@ from headgate.store.url import Endpoint
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PERIODS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0} | {u: _UNITS[u] for u in "smhd"}
-_DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s*(ms|s|m|h|d)?", re.ASCII)
-_RATE = re.compile(r"(\d{1,12})\s*/\s*(?:([a-z]+)|(\d{1,12}(?:\.\d{1,9})?\s*(?:ms|s|m|h|d)))", re.ASCII)
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _TARGET = re.compile(r"/[!-~]*")
 _PROTOCOL = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _STATUS = re.compile(r"(\d{3})(?:\s*-\s*(\d{3}))?", re.ASCII)
-_YEAR = 365 * 86400.0
-_MOST_REQUESTS = 1_000_000_000
 _LONGEST_SOCKET_PATH = 107  # sockaddr_un has 108 bytes and the kernel wants a NUL at the end
 
 
@@ -177,7 +172,7 @@ def duration(*, zero: bool = False) -> Kind[float]:
 
     def read(place: Place, value: object) -> float:
         seconds = seconds_of(value)
-        if not (0.001 <= seconds <= _YEAR or (zero and seconds == 0)):
+        if not (0.001 <= seconds <= rate.YEAR or (zero and seconds == 0)):
             raise ValueError(f"{_shown(value)} is out of range (expected {least} to 365d)")
         return seconds
 
@@ -187,7 +182,7 @@ def duration(*, zero: bool = False) -> Kind[float]:
 def _patience(place: Place, value: object) -> float:
     if value in ("cancel", "finish"):
         return 0.0 if value == "cancel" else float("inf")
-    if isinstance(value, str) and not _DURATION.fullmatch(value.strip()):
+    if isinstance(value, str) and rate.duration(value) is None:
         raise ValueError(f'{quoted(value)} is not known (expected "cancel", "finish" or a duration)')
     return duration().read(place, value)
 
@@ -200,11 +195,10 @@ def seconds_of(value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
     text = string(value, "a duration")
-    match = _DURATION.fullmatch(text.strip())
-    if match is None:
+    seconds = rate.duration(text)
+    if seconds is None:
         raise ValueError(f'{quoted(text)} is not a duration (expected "500ms", "10s", "1m", "2h" or seconds)')
-    # Rounded, because 0.001 has no exact binary form: "60000ms" is to be the very same number as "1m".
-    return round(float(match[1]) * _UNITS[match[2] or "s"], 9)
+    return seconds
 
 
 def _shown(value: object) -> str:
@@ -212,13 +206,10 @@ def _shown(value: object) -> str:
 
 
 def _rate(text: str) -> Rate:
-    match = _RATE.fullmatch(text.strip())
-    if match is None or (match[2] and match[2] not in _PERIODS):
-        raise ValueError(f'{quoted(text)} is not a rate (expected "100/minute", "10/s" or "5/10s")')
-    limit, period = int(match[1]), _PERIODS[match[2]] if match[2] else seconds_of(match[3])
-    if not (1 <= limit <= _MOST_REQUESTS and 0.001 <= period <= _YEAR):
-        raise ValueError(f"{quoted(text)} is out of range (expected 1 to {_MOST_REQUESTS} requests in 1ms to 365d)")
-    return Rate(limit, period)
+    try:
+        return rate.rate(text)
+    except ValueError as error:
+        raise ValueError(f"{quoted(text)} {error}") from None
 
 
 RATE = parsed("rate", "a rate", _rate)
