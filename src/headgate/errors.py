@@ -252,6 +252,12 @@ class AdminFailed(UserError):
     exit_code = 69  # EX_UNAVAILABLE
 
 
+class StoreDown(UserError):
+    """The limit store cannot be asked now, so nobody can see or change what is counted."""
+
+    exit_code = 69  # EX_UNAVAILABLE
+
+
 class StoreRefused(UserError):
     """The limit store does not take its settings: a wrong password or database, or no Redis at the address."""
 

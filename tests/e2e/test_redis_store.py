@@ -23,9 +23,11 @@ from headgate.model.snapshot import LimitState
 from headgate.store import general, script, single
 from headgate.store.base import Check, Resume
 from headgate.store.build import build
+from headgate.store.counts import RedisCounts
 from headgate.store.memory import MemoryStore
 from headgate.store.redis import RedisStore, check
 from headgate.testing.clock import ManualClock
+from headgate.testing.counts import OPERATED, Operator
 from headgate.testing.stores import CONTRACT, Subject, never
 from tests.hammer import together
 from tests.redis_server import RedisServer
@@ -112,6 +114,18 @@ def bench(redis_server: RedisServer, request: pytest.FixtureRequest) -> Iterator
 def test_the_contract_is_kept(bench: Bench, keeps: Callable[[Subject], None]) -> None:
     subject = Subject(bench.hit, lambda seconds: bench.run(asyncio.sleep(seconds)), period=1.0, charge=bench.charge)
     keeps(subject)
+    assert not bench.errors
+
+
+@pytest.mark.parametrize("keeps", OPERATED)
+def test_operators_see_and_change_what_is_counted(bench: Bench, keeps: Callable[[Subject, Operator], None]) -> None:
+    def let_forget() -> None:
+        for rule in bench.store._rules.values():
+            rule.over.clear()
+
+    counts = RedisCounts(bench.store, Settings().prefix)
+    subject = Subject(bench.hit, lambda seconds: bench.run(asyncio.sleep(seconds)), period=0.25)
+    keeps(subject, Operator(counts, bench.run, let_forget))
     assert not bench.errors
 
 

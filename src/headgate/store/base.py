@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from headgate.limits.decision import Decision
+from headgate.limits.standing import Standing
 from headgate.model.snapshot import LimitState
 from headgate.store.ways import Way
 
@@ -75,6 +76,15 @@ class LocalStore(Store, Protocol):
 
     def hit(self, checks: Sequence[Check], resume: Resume) -> Sequence[Decision]:
         """The decisions, in the order of the checks."""
+
+    def look(self, limit: LimitState, key: bytes) -> Standing | None:
+        """How the key stands, for an operator; nothing is taken. None when the store cannot say."""
+
+    def reset(self, limit: LimitState, key: bytes, *, ban_only: bool = False) -> bool | None:
+        """Forgets the key's count and its ban, or what there is only if it is a ban.
+
+        Returns whether there was something to forget; None when the store cannot do it.
+        """
 
 
 def decide_without(

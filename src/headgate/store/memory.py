@@ -10,6 +10,7 @@ from headgate.limits.decision import Decision, decision
 from headgate.limits.keys import limit_identity
 from headgate.limits.memo import PerLimit
 from headgate.limits.meter import BANNED, Meter
+from headgate.limits.standing import Standing, standing
 from headgate.model.snapshot import LimitState
 from headgate.store.base import Check, Resume, settle
 
@@ -63,6 +64,20 @@ class MemoryStore:
 
     def way(self, limit: LimitState, key: bytes, passed: memoryview, place: int) -> None:
         """There is no shorter way than `hit`."""
+
+    def look(self, limit: LimitState, key: bytes) -> Standing:
+        """How the key stands."""
+        value, ends = self._states.get((limit_identity(limit.limit), key), (0, 0))
+        return standing(self._meters.of(limit), value, ends, self._clock(), limit.limit.cost)
+
+    def reset(self, limit: LimitState, key: bytes, *, ban_only: bool = False) -> bool:
+        """Forgets the key's count and its ban, or the ban alone; whether there was something to forget."""
+        name = (limit_identity(limit.limit), key)
+        value, ends = self._states.get(name, (0, 0))
+        if ends <= self._clock() or (ban_only and value != BANNED):
+            return False
+        del self._states[name]
+        return True
 
     def close(self) -> None:
         """Forgets everything."""

@@ -42,9 +42,10 @@ _NO_COUNT = ("WRONGTYPE", "not an integer", "would overflow")  # what Redis and 
 _RULES = 1024  # limits that are remembered
 
 
-# A request that waits for its decisions: the checks, who is to have the decisions, when Redis was asked, and whether it
-# in which form (see `script.ask`). A plain tuple costs a quarter of an object.
-_Waiting = tuple[Sequence[Check], Resume, float, int]
+# A request that waits for its decisions: the checks, who is to have the decisions, when Redis was asked, and in which
+# form (see `script.ask`). A plain tuple costs a quarter of an object. Of `tell` there are no checks, and it is the
+# reply that somebody waits for.
+_Waiting = tuple[Sequence[Check], Callable[..., object], float, int]
 
 
 class _Charge:
@@ -178,6 +179,13 @@ class RedisStore:
     def way(self, limit: LimitState, key: bytes, passed: memoryview, place: int) -> None:
         """There is no shorter way than to ask."""
 
+    def tell(self, command: bytes, resume: Callable[[Reply], object]) -> None:
+        """Sends Redis another command. `resume` is called later, with its reply, or None when it could not be asked."""
+        if self._accepts:
+            self._put(command, ((), resume, self._loop.time(), script.TOLD))
+        else:
+            self._loop.call_soon(resume, None)
+
     def close(self) -> None:
         """Gives up the connection. What waits, and whatever still comes, is decided by `on_store_error`."""
         if self._breaker.state is State.CLOSED:
@@ -233,7 +241,10 @@ class RedisStore:
             waiting[1](decisions)
 
     def _told(self, waiting: _Waiting, reply: Reply) -> bool:
-        """An answer for which nobody waits. Whether it is all right."""
+        """An answer for which no request waits. Whether it is all right."""
+        if waiting[3] == script.TOLD:
+            waiting[1](reply)
+            return True
         if waiting[3] == script.SIGN:
             # One that is refused (by an ACL, say) is no reason to leave Redis.
             if isinstance(reply, bytes):
@@ -390,9 +401,9 @@ class RedisStore:
             self._timer = None
         self._out.clear()
         waiting, self._waiting = self._waiting, deque()
-        for checks, resume, _, _ in waiting:
+        for checks, resume, _, form in waiting:
             # Each in its own call, so that an error in one does not keep the others from being answered.
-            self._loop.call_soon(resume, self._without(checks))
+            self._loop.call_soon(resume, None if form == script.TOLD else self._without(checks))
 
 
 def _done(decisions: Sequence[Decision]) -> None:

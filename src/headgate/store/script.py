@@ -186,7 +186,8 @@ class Rule:
 
 BY_HASH, WITH_TEXT, IN_GENERAL, IN_GENERAL_WITH_TEXT = range(4)
 LEASED = 8  # a lease of a fixed window, also WITH_TEXT
-SIGN, CHARGE = 4, 5  # no forms: a sign of life, and what is taken without asking; neither is a check
+# No forms: a sign of life, what is taken without asking, and a command of an operator, who is told the reply.
+SIGN, CHARGE, TOLD = 4, 5, 6
 
 
 def with_text(form: int) -> int | None:

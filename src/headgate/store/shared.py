@@ -24,6 +24,7 @@ from headgate.limits.decision import Banned, Decision, decision
 from headgate.limits.keys import limit_identity
 from headgate.limits.meter import BANNED, Meter
 from headgate.limits.sliding_window import MASK, SHIFT
+from headgate.limits.standing import Standing, standing
 from headgate.model.snapshot import LimitState
 from headgate.store import stripes, ways
 from headgate.store.base import Check, Resume, settle, undecided
@@ -235,6 +236,39 @@ class SharedStore:
         slot = Slot(self._cells, at, hash_, stripe, self._nanoseconds)
         return ways.way(limit.limit.algorithm, entry.meter, slot, passed, place)
 
+    def look(self, limit: LimitState, key: bytes) -> Standing | None:
+        """How the key stands; None when a process that does not go on keeps the lock."""
+        entry = self._entries.get(id(limit)) or self._enter(limit)
+        hash_, at, _, stripe = entry.places.get(key) or self._place(entry, key)
+        if not stripe.enter():
+            return None
+        try:
+            now = self._clock()
+            value, ends = self._read(self._find(hash_, at, now), hash_)
+        finally:
+            stripe.leave()
+        return standing(entry.meter, value, ends, now, limit.limit.cost)
+
+    def reset(self, limit: LimitState, key: bytes, *, ban_only: bool = False) -> bool | None:
+        """Forgets the key's count and its ban, or the ban alone; whether there was something to forget.
+
+        None when a process that does not go on keeps the lock.
+        """
+        entry = self._entries.get(id(limit)) or self._enter(limit)
+        hash_, at, _, stripe = entry.places.get(key) or self._place(entry, key)
+        if not stripe.enter():
+            return None
+        try:
+            now = self._clock()
+            at = self._find(hash_, at, now)
+            value, ends = self._read(at, hash_)
+            if ends <= now or (ban_only and value != BANNED):
+                return False
+            self._cells[at] = 0
+            return True
+        finally:
+            stripe.leave()
+
     def close(self) -> None:
         """Closes the descriptor; the mapping goes with the process, because locks live in it."""
         if self._fd >= 0:
@@ -285,6 +319,11 @@ class SharedStore:
             if base + way * _SLOT not in claimed:
                 return base + way * _SLOT
         return base  # more than 8 new keys of one decision in one bucket: they share, as if evicted by each other
+
+    def _read(self, at: int, hash_: int) -> tuple[int, int]:
+        """The value and the end of a slot if it is the hash's, else of a key that was never seen."""
+        cells = self._cells
+        return (cells[at + 2], cells[at + 1]) if cells[at] == hash_ else (0, 0)
 
     def _write(self, at: int, hash_: int, value: int, ends: int) -> None:
         """Writes a slot such that it is harmless after each single write."""

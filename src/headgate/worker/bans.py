@@ -11,7 +11,8 @@ from functools import partial
 from headgate.limits.decision import Banned, Decision
 from headgate.limits.keytext import shown
 from headgate.limits.memo import PerLimit
-from headgate.model.config import Ban, Limit, Rate
+from headgate.limits.refusals import refusals
+from headgate.model.config import Ban
 from headgate.model.snapshot import LimitState
 from headgate.store.base import Check, Store
 
@@ -24,7 +25,7 @@ class Bans:
     def __init__(self, store: Callable[[], Store]) -> None:
         """store: gives the one that is used now."""
         self._store = store
-        self._refusals = PerLimit(_refusals)
+        self._refusals = PerLimit(refusals)
 
     def refused(self, checks: Sequence[Check], decisions: Sequence[Decision]) -> None:
         """A request was refused. decisions: of these checks, or of those of them that refuse."""
@@ -32,19 +33,21 @@ class Bans:
         asked = {limit.slot: (limit, key) for limit, key, _ in checks}
         for decision in decisions:
             limit, key = asked[decision.limit.slot]
-            ban = limit.limit.ban
-            if ban is None or decision.allowed or decision.unavailable or isinstance(decision, Banned):
+            if decision.allowed or decision.unavailable or isinstance(decision, Banned):
+                continue
+            ban, counter = limit.limit.ban, self._refusals.of(limit)
+            if ban is None or counter is None:
                 continue
             counted = partial(self._counted, limit, key, ban)
-            now = self._store().hit([(self._refusals.of(limit), key, 1)], counted)
+            now = self._store().hit([(counter, key, 1)], counted)
             if now is not None:
                 counted(now)
 
     def _counted(self, limit: LimitState, key: bytes, ban: Ban, decisions: Sequence[Decision]) -> None:
-        refusals = decisions[0]
-        if refusals.unavailable or refusals.remaining:
+        told = decisions[0]
+        if told.unavailable or told.remaining:
             return
-        if refusals.allowed:  # the last one that is borne, told once
+        if told.allowed:  # the last one that is borne, told once
             logger.info(
                 "limit %s: %s is banned for %g s after %d refusals",
                 limit.limit.name,
@@ -53,11 +56,3 @@ class Bans:
                 ban.refusals,
             )
         self._store().ban(limit, key, ban.period)
-
-
-def _refusals(limit: LimitState) -> LimitState:
-    """The limit of the refusals of a limit that bans."""
-    one, ban = limit.limit, limit.limit.ban
-    assert ban is not None
-    rate = Rate(ban.refusals, ban.within)
-    return LimitState(Limit(f"{one.name}!refusals", rate, one.key, on_store_error=one.on_store_error), limit.slot)

@@ -10,10 +10,12 @@ import pytest
 
 from headgate import errors
 from headgate.limits.decision import Banned, Decision
+from headgate.limits.standing import Standing
 from headgate.model.config import Store as Settings
 from headgate.model.snapshot import LimitState
 from headgate.store import script
 from headgate.store.base import Check
+from headgate.store.counts import RedisCounts
 from headgate.store.memory import MemoryStore
 from headgate.store.redis import RedisStore, check
 from headgate.testing.clock import ManualClock, VirtualLoop
@@ -796,5 +798,68 @@ def test_a_charge_is_made_on_this_machine_while_redis_is_down(play: Callable[...
         stage.store.charge([(one, K, -2)])
         assert (await stage.ask((one, K, 1)))[0].remaining == 1
         assert [(check[1], check[2]) for check in stage.store._peers.settle()] == [(K, 5)]
+
+    play(story)
+
+
+def test_an_operator_sees_what_redis_holds(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        counts = RedisCounts(stage.store, "headgate")
+        stage.fake.answer = lambda command: b"*4\r\n$4\r\n1000\r\n$2\r\n20\r\n:29999\r\n$1\r\n2\r\n"
+        assert await counts.look(limit(), K) == Standing(1, 30_000_000, 0)
+        assert stage.fake.commands[0][2:] == [b"1", b"headgate:per_ip:client_ip:fixed_window:3/60000000:" + K]
+        stage.fake.answer = lambda command: b"*4\r\n$4\r\n1000\r\n$2\r\n20\r\n:-1\r\n$1\r\n3\r\n"
+        assert await counts.look(limit(), K) == Standing(0, 60_000_000, 60_000_000)
+        stage.fake.answer = lambda command: b"*4\r\n$4\r\n1000\r\n$2\r\n20\r\n:5000\r\n$3\r\nban\r\n"
+        assert await counts.look(limit(), K) == Standing(0, 5_000_000, 5_000_000, is_banned=True)
+        assert stage.errors == []
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "value"), [("fixed_window", b"many"), ("gcra", b"2"), ("sliding_window", b"1 2 x")]
+)
+def test_a_value_that_is_no_count_is_said_to_be_none(play: Callable[..., None], algorithm: str, value: bytes) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: b"*4\r\n$1\r\n1\r\n$1\r\n1\r\n:-1\r\n$%d\r\n%b\r\n" % (len(value), value)
+        with pytest.raises(errors.StoreDown, match="no count of this limit"):
+            await RedisCounts(stage.store, "headgate").look(limit(algorithm=algorithm), K)
+
+    play(story)
+
+
+def test_what_redis_refuses_an_operator_is_no_reason_to_leave_it(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: b"-NOPERM this user has no permissions to run the 'del' command\r\n"
+        with pytest.raises(errors.StoreDown, match="the limit store refuses: NOPERM"):
+            await RedisCounts(stage.store, "headgate").reset(limit(), K)
+        stage.fake.answer = lambda command: ALLOWED
+        assert (await stage.ask((limit(), K, 1)))[0].allowed
+        assert stage.changes == []
+
+    play(story)
+
+
+def test_an_operator_does_not_wait_for_a_silent_redis(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        counts = RedisCounts(stage.store, "headgate")
+        stage.fake.answer = lambda command: None
+        gone = asyncio.create_task(counts.ban(limit(), K, 60.0))
+        waiting = asyncio.create_task(counts.look(limit(), K))
+        await asyncio.sleep(0)
+        gone.cancel()
+        begin = stage.loop.time()
+        with pytest.raises(errors.StoreDown, match="does not answer"):
+            await waiting
+        assert stage.loop.time() - begin <= 0.06
+        await stage.fake.stop()
+        with pytest.raises(errors.StoreDown, match="does not answer"):
+            await counts.unban(limit(), K)
+        assert stage.errors == []
 
     play(story)

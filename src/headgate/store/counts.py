@@ -1,0 +1,167 @@
+"""The counts of limits as operators see and change them, key by key, wherever they are kept.
+
+Requests do not come here. The control plane has a store of its own for this, beside those of the workers: the memory is
+shared, or the Redis is the same. What is changed here counts for the next request on this machine; a worker that
+remembers of Redis that a key is over its limit, or banned, asks again within a second (`known.py`).
+With the count of a key, or with its ban, go its refusals that would lead to another ban.
+"""
+
+import asyncio
+from typing import Protocol, TypeVar, cast
+
+from headgate.errors import StoreDown
+from headgate.limits.meter import BANNED, Meter
+from headgate.limits.refusals import refusals
+from headgate.limits.sliding_window import SHIFT
+from headgate.limits.standing import Standing, standing
+from headgate.model.snapshot import LimitState
+from headgate.store.base import LocalStore
+from headgate.store.link import brief
+from headgate.store.redis import RedisStore
+from headgate.store.resp import ErrorReply, Reply, command
+from headgate.store.script import Rule, period_ms
+
+T = TypeVar("T")
+
+_LOOK = b"""\
+local time = redis.call('TIME')
+return {time[1], time[2], redis.call('PTTL', KEYS[1]), redis.call('GET', KEYS[1])}
+"""
+_UNBAN = b"""\
+if redis.call('GET', KEYS[1]) == 'ban' then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+
+class Counts(Protocol):
+    """What an operator can do. Everything raises StoreDown when the store cannot be asked."""
+
+    async def look(self, limit: LimitState, key: bytes) -> Standing:
+        """How the key stands; nothing is taken."""
+
+    async def reset(self, limit: LimitState, key: bytes) -> bool:
+        """Forgets the key's count and its ban; whether there was something to forget."""
+
+    async def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
+        """Refuses the key from now on, for so long."""
+
+    async def unban(self, limit: LimitState, key: bytes) -> bool:
+        """Lifts the ban of a key, whose count begins anew; whether there was one."""
+
+
+class LocalCounts:
+    """Counts on this machine."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self._store = store
+
+    async def look(self, limit: LimitState, key: bytes) -> Standing:
+        """How the key stands."""
+        return _known(self._store.look(limit, key))
+
+    async def reset(self, limit: LimitState, key: bytes) -> bool:
+        """Forgets the key's count and its ban."""
+        return self._forget(limit, key, ban_only=False)
+
+    async def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
+        """Refuses the key from now on."""
+        self._store.ban(limit, key, seconds)
+        if not _known(self._store.look(limit, key)).is_banned:
+            raise StoreDown("a lock of the limits' memory could not be had")
+
+    async def unban(self, limit: LimitState, key: bytes) -> bool:
+        """Lifts the ban."""
+        return self._forget(limit, key, ban_only=True)
+
+    def _forget(self, limit: LimitState, key: bytes, *, ban_only: bool) -> bool:
+        had = _known(self._store.reset(limit, key, ban_only=ban_only))
+        counter = refusals(limit)
+        if counter is not None and (had or not ban_only):
+            _known(self._store.reset(counter, key))
+        return had
+
+
+class RedisCounts:
+    """Counts in Redis."""
+
+    def __init__(self, store: RedisStore, prefix: str) -> None:
+        """prefix: of the keys, as the store has it."""
+        self._store = store
+        self._prefix = prefix
+
+    async def look(self, limit: LimitState, key: bytes) -> Standing:
+        """How the key stands."""
+        reply = await self._run(_LOOK, limit, key)
+        try:
+            seconds, microseconds, left, text = cast("list[bytes]", reply)
+            now = int(seconds) * 1_000_000 + int(microseconds)
+            value, ends = _state(limit, text, int(left), now)
+        except (TypeError, ValueError) as error:
+            raise StoreDown("what Redis holds under this key is no count of this limit") from error
+        return standing(Meter(limit.limit), value, ends, now, limit.limit.cost)
+
+    async def reset(self, limit: LimitState, key: bytes) -> bool:
+        """Forgets the key's count and its ban."""
+        await self._forget_refusals(limit, key)
+        return await self._delete(limit, key)
+
+    async def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
+        """Refuses the key from now on."""
+        await self._tell(self._rule(limit).ban(key, seconds))
+
+    async def unban(self, limit: LimitState, key: bytes) -> bool:
+        """Lifts the ban."""
+        had = await self._run(_UNBAN, limit, key) == 1
+        if had:
+            await self._forget_refusals(limit, key)
+        return had
+
+    async def _forget_refusals(self, limit: LimitState, key: bytes) -> None:
+        counter = refusals(limit)
+        if counter is not None:
+            await self._delete(counter, key)
+
+    async def _delete(self, limit: LimitState, key: bytes) -> bool:
+        return await self._tell(b"*2\r\n" + command(b"DEL")[4:] + self._rule(limit).key(key)) == 1
+
+    async def _run(self, source: bytes, limit: LimitState, key: bytes) -> Reply:
+        begin = b"*4\r\n" + command(b"EVAL", source, 1)[4:]
+        return await self._tell(begin + self._rule(limit).key(key))
+
+    async def _tell(self, command: bytes) -> Reply:
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+        def told(reply: Reply) -> None:
+            if not answer.done():  # who asked may have gone
+                answer.set_result(reply)
+
+        self._store.tell(command, told)
+        reply = await answer
+        if reply is None:
+            raise StoreDown("the limit store does not answer (the log says why)")
+        if isinstance(reply, ErrorReply):
+            raise StoreDown(f"the limit store refuses: {brief(reply.text)}")
+        return reply
+
+    def _rule(self, limit: LimitState) -> Rule:
+        return Rule(limit, self._prefix)
+
+
+def _known(value: T | None) -> T:
+    if value is None:
+        raise StoreDown("a process that does not go on keeps a lock of the limits' memory")
+    return value
+
+
+def _state(limit: LimitState, text: bytes | None, left: int, now: int) -> tuple[int, int]:
+    """The state that a value of Redis means, on the clock `now`. left: milliseconds that it has still."""
+    if text is None:
+        return 0, 0
+    if text == b"ban":
+        return BANNED, now + max(1, left) * 1000
+    if limit.limit.algorithm == "fixed_window":
+        period = period_ms(limit.limit.rate)
+        return int(text), now + (left + 1 if 0 <= left < period else period) * 1000
+    ends, one, two = (int(number) for number in text.split())
+    value = one << SHIFT | two if limit.limit.algorithm == "sliding_window" else one
+    return value, ends * Meter(limit.limit).unit
