@@ -93,6 +93,71 @@ class Status(msgspec.Struct, frozen=True):
     store: Store
 
 
+class Counters(msgspec.Struct, frozen=True):
+    """What a limit decided so far, over all workers."""
+
+    allowed: int
+    refused: int
+    dry_run_refused: int
+    near: int
+    delayed: int
+    banned: int
+    store_errors: int
+
+
+class LimitStore(msgspec.Struct, frozen=True):
+    """Where limits are counted. down: in how many workers that cannot be asked."""
+
+    kind: str
+    down: int
+
+
+class LimitShown(msgspec.Struct, frozen=True):
+    """A limit of `GET /api/v1/limits`, as far as its settings are read here."""
+
+    name: str
+    rate: str
+    key: str
+    algorithm: str
+    dry_run: bool
+    on_store_error: str
+    counters: Counters
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """The answer of `GET /api/v1/limits`."""
+
+    limits: list[LimitShown]
+    store: LimitStore
+
+
+class KeyShown(msgspec.Struct, frozen=True):
+    """How a key stands under a limit: the answer of `GET /api/v1/limits/{name}/keys/{key}`. Times in seconds."""
+
+    limit: str
+    key: str
+    remaining: int
+    reset_after: float
+    retry_after: float
+    banned_until: str | None
+
+
+class Reset(msgspec.Struct, frozen=True):
+    """The answer of `DELETE /api/v1/limits/{name}/keys/{key}`: whether there was something to forget."""
+
+    limit: str
+    key: str
+    reset: bool
+
+
+class Unbanned(msgspec.Struct, frozen=True):
+    """The answer of `DELETE /api/v1/limits/{name}/keys/{key}/ban`: whether there was a ban."""
+
+    limit: str
+    key: str
+    unbanned: bool
+
+
 class Reloaded(msgspec.Struct, frozen=True):
     """The answer of `POST /api/v1/reload`."""
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "backend": ("headgate.cli.backend:backend", "Run the demo backend, which answers with what it received."),
     "status": ("headgate.cli.status:status", "Show what a running Headgate does."),
     "server": ("headgate.cli.server:server", "List and change the servers of a running Headgate."),
+    "limit": ("headgate.cli.limit:limit", "See and change what the limits of a running Headgate count."),
     "upgrade": ("headgate.cli.upgrade:upgrade", "Have the code that is installed now take over."),
     "reload": ("headgate.cli.reload:reload", "Have a running Headgate read its configuration again."),
 }

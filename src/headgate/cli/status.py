@@ -7,7 +7,7 @@ import click
 
 from headgate.cli.admin import Admin, with_admin
 from headgate.cli.answers import Limit, Server, Status, read
-from headgate.cli.tables import Row, table
+from headgate.cli.tables import Row, span, table
 
 _LIMIT_HEADS = ("NAME", "RATE", "KEY", "ALGORITHM", "MODE", "ALLOWED", "REFUSED")
 _HEADS = ("ADDRESS", "WEIGHT", "MODE", "HEALTH", "IN FLIGHT", "REQUESTS", "FAILURES", "ADDED", "LAST PROBE")
@@ -62,7 +62,7 @@ def server_row(server: Server) -> Row:
 
 def _summary(status: Status) -> Iterable[str]:
     draining = ", draining" if status.draining else ""
-    up = f"up {_span(status.uptime)}"
+    up = f"up {span(status.uptime)}"
     yield f"headgate {status.version}, pid {status.pid}, {up}, snapshot {status.snapshot}{draining}"
     yield f"listening on {', '.join(status.listeners)}"
     workers = f"{len(status.workers)} worker{'' if len(status.workers) == 1 else 's'}"
@@ -73,13 +73,3 @@ def _summary(status: Status) -> Iterable[str]:
     where = "in Redis" if status.store.kind == "redis" else "on this machine"
     down = " (Redis does not answer: on_store_error decides)" if status.store.down else ""
     yield f"limits are counted {where}{down}"
-
-
-def _span(seconds: float) -> str:
-    """A time in its two greatest units, such as `3h 12m`."""
-    parts = [(int(seconds) // size % count, unit) for size, count, unit in _UNITS]
-    first = next((at for at, (value, _) in enumerate(parts) if value), len(parts) - 1)
-    return " ".join(f"{value}{unit}" for value, unit in parts[first : first + 2])
-
-
-_UNITS = ((86400, 1 << 62, "d"), (3600, 24, "h"), (60, 60, "m"), (1, 60, "s"))

@@ -18,6 +18,16 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
+def span(seconds: float) -> str:
+    """A time in its two greatest units, such as `3h 12m`."""
+    parts = [(int(seconds) // size % count, unit) for size, count, unit in _UNITS]
+    first = next((at for at, (value, _) in enumerate(parts) if value), len(parts) - 1)
+    return " ".join(f"{value}{unit}" for value, unit in parts[first : first + 2])
+
+
+_UNITS = ((86400, 1 << 62, "d"), (3600, 24, "h"), (60, 60, "m"), (1, 60, "s"))
+
+
 def _column(head: str, values: list[str | int]) -> list[str]:
     cells = [head, *(printable(str(value)) for value in values)]
     width = max(map(len, cells))

@@ -9,20 +9,22 @@ import contextlib
 import itertools
 import math
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Annotated, TypeVar, cast
+from typing import Annotated, cast
 
 import msgspec
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from headgate.control import metrics, values, views
+from headgate.control.bodies import answer, read
 from headgate.control.guard import MAX_BODY, Guard
+from headgate.control.limits_api import LimitsApi
 from headgate.control.plane import Plane
 from headgate.control.problems import problem, problem_of
 from headgate.control.sockets import Bound
@@ -48,7 +50,6 @@ class _ServerChange(msgspec.Struct, forbid_unknown_fields=True):
     weight: _Weight | None = None
 
 
-_Body = TypeVar("_Body", bound=msgspec.Struct)
 _Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -69,6 +70,7 @@ def application(plane: Plane, upgrade: Upgrade, *, on_network: bool) -> ASGIApp:
         Route(one, api.server, methods=["GET"]),
         Route(one, api.change_server, methods=["PATCH"]),
         Route(one, api.remove_server, methods=["DELETE"]),
+        *LimitsApi(plane).routes(),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _on_http_error, UserError: _on_user_error})
     app.router.redirect_slashes = False
@@ -85,12 +87,12 @@ class _Api:
     async def healthz(self, request: Request) -> Response:
         """200 while the supervisor runs and every row has a worker."""
         whole = self._plane.crew.is_whole
-        return _json({"status": "ok" if whole else "a worker is missing"}, 200 if whole else 503)
+        return answer({"status": "ok" if whole else "a worker is missing"}, 200 if whole else 503)
 
     async def readyz(self, request: Request) -> Response:
         """200 when every route can be served; else what is missing."""
         problems = views.shortages(self._plane)
-        return _json({"status": "not ready" if problems else "ok", "problems": problems}, 503 if problems else 200)
+        return answer({"status": "not ready" if problems else "ok", "problems": problems}, 503 if problems else 200)
 
     async def metrics(self, request: Request) -> Response:
         """The metrics page."""
@@ -98,47 +100,47 @@ class _Api:
 
     async def status(self, request: Request) -> Response:
         """Everything at a glance."""
-        return _json(views.status(self._plane))
+        return answer(views.status(self._plane))
 
     async def servers(self, request: Request) -> Response:
         """The servers of an upstream."""
-        return _json({"servers": views.servers(self._plane, request.path_params["upstream"])})
+        return answer({"servers": views.servers(self._plane, request.path_params["upstream"])})
 
     async def server(self, request: Request) -> Response:
         """One server."""
-        return _json(views.server(self._plane, *_names(request)))
+        return answer(views.server(self._plane, *_names(request)))
 
     async def add_server(self, request: Request) -> Response:
         """Adds a server; 201 with it."""
-        wanted = await _read(request, _NewServer)
+        wanted = await read(request, _NewServer)
         upstream, address = request.path_params["upstream"], _address(wanted.address)
         await self._plane.add_server(upstream, address, wanted.weight)
-        return _json(views.server(self._plane, upstream, address), 201)
+        return answer(views.server(self._plane, upstream, address), 201)
 
     async def change_server(self, request: Request) -> Response:
         """Changes a server's mode, weight or both."""
-        change = await _read(request, _ServerChange)
+        change = await read(request, _ServerChange)
         if change.mode is None and change.weight is None:
             raise HTTPException(400, "nothing to change (known: mode, weight)")
         upstream, address = _names(request)
         await self._plane.set_server(upstream, address, mode=change.mode, weight=change.weight)
-        return _json(views.server(self._plane, upstream, address))
+        return answer(views.server(self._plane, upstream, address))
 
     async def remove_server(self, request: Request) -> Response:
         """Has a server drain and leave; 202, since it may take as long as its requests."""
         upstream, address = _names(request)
         await self._plane.remove_server(upstream, address, _drain(request))
-        return _json({"address": str(address), "state": "removing"}, 202)
+        return answer({"address": str(address), "state": "removing"}, 202)
 
     async def reload(self, request: Request) -> Response:
         """Reads the configuration again."""
         version, changed, restart = await self._plane.reload()
-        return _json({"snapshot": version, "changed": changed, "restart_needed": restart})
+        return answer({"snapshot": version, "changed": changed, "restart_needed": restart})
 
     async def upgrade(self, request: Request) -> Response:
         """Has the code that is installed now take over; answers when it serves."""
-        answer = await self._upgrade.run()
-        return _json({"version": answer.version, "pid": answer.pid})
+        successor = await self._upgrade.run()
+        return answer({"version": successor.version, "pid": successor.pid})
 
 
 class AdminServer:
@@ -251,22 +253,6 @@ def _drain(request: Request) -> float | None:
     if not math.isfinite(seconds) or seconds < 0:
         raise HTTPException(400, f"drain={text}: expected a number of seconds, 0 or more")
     return seconds
-
-
-async def _read(request: Request, kind: type[_Body]) -> _Body:
-    try:
-        body = await request.body()
-    except ClientDisconnect as error:
-        raise HTTPException(413, f"a body has {MAX_BODY} bytes at most") from error
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        known = ", ".join(kind.__struct_fields__)
-        raise HTTPException(400, f"{error} (known: {known})") from error
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from headgate.control import overlay as overlays
 from headgate.control.checker import Checker, Probing
+from headgate.control.counting import Counting
 from headgate.control.fleet import Fleet, Key
 from headgate.control.httpcheck import Result, probe
 from headgate.control.overlay import Overlay
@@ -55,13 +56,18 @@ class Plane:
         bound: dict[Address, Bound],
         cells: Cells,
         crew: Crew,
+        limits: int,
         probing: Probing = probe,
     ) -> None:
-        """load: reads the configuration anew, at a reload. probing: how a server is probed."""
+        """load: reads the configuration anew, at a reload. limits: descriptor of the memory in which they are counted.
+
+        probing: how a server is probed.
+        """
         self.fleet = fleet
         self.cells = cells
         self.crew = crew
         self.bound = bound
+        self.counting = Counting(limits, lambda: fleet.config.store)
         self.started = time.time()
         self._load = load
         self._state = state
@@ -80,6 +86,7 @@ class Plane:
 
     async def close(self) -> None:
         """Ends what `start` began."""
+        self.counting.close()
         await self.checker.close()
         if self._publishing:
             self._publishing.cancel()

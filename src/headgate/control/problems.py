@@ -6,7 +6,7 @@ from http import HTTPStatus
 import msgspec
 from starlette.responses import Response
 
-from headgate.errors import Busy, ConfigError, Exists, StateFailed, Unknown, UpgradeFailed, UserError
+from headgate.errors import Busy, ConfigError, Exists, StateFailed, StoreDown, Unknown, UpgradeFailed, UserError
 
 
 def problem(
@@ -36,6 +36,8 @@ def problem_of(error: UserError) -> Response:
         return problem(500, str(error))
     if isinstance(error, Exists | Busy):
         return problem(409, str(error))
+    if isinstance(error, StoreDown):
+        return problem(503, str(error))
     if isinstance(error, StateFailed):
         return problem(503, f"{error}; nothing was changed")
     return problem(422, f"{error}; nothing was changed", problems=[str(error)])

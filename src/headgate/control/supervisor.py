@@ -73,7 +73,7 @@ async def _serve(load: Callable[[], Config], config: Config, command: tuple[str,
             command=command,
         )
         stack.push_async_callback(crew.kill)  # whatever happens, no worker is left behind
-        plane = Plane(load, fleet=fleet, state=state, bound=bound, cells=cells, crew=crew)
+        plane = Plane(load, fleet=fleet, state=state, bound=bound, cells=cells, crew=crew, limits=limits_fd)
         if not await _started(crew, plane, signals):
             return 0
         await plane.start(overlay)

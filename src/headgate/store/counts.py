@@ -22,6 +22,7 @@ from headgate.store.resp import ErrorReply, Reply, command
 from headgate.store.script import Rule, period_ms
 
 T = TypeVar("T")
+_LONGEST = 2**53  # microseconds, as the scripts have it
 
 _LOOK = b"""\
 local time = redis.call('TIME')
@@ -96,6 +97,8 @@ class RedisCounts:
             seconds, microseconds, left, text = cast("list[bytes]", reply)
             now = int(seconds) * 1_000_000 + int(microseconds)
             value, ends = _state(limit, text, int(left), now)
+            if not 0 <= now <= _LONGEST or ends - now > _LONGEST:
+                raise ValueError("no time")
         except (TypeError, ValueError) as error:
             raise StoreDown("what Redis holds under this key is no count of this limit") from error
         return standing(Meter(limit.limit), value, ends, now, limit.limit.cost)

@@ -17,6 +17,7 @@ from headgate.control.state import StateFile
 from headgate.control.workers import Crew
 from headgate.model.address import Address
 from headgate.model.config import Config, HealthCheck
+from headgate.store.shared import SharedStore
 from headgate.wire.cells import Cells
 from tests.unit.control.configs import config as small_config
 
@@ -28,6 +29,7 @@ def plane(
     """A plane over real parts whose workers were never started and whose probes never end. Needs a running loop."""
     config = config or small_config()
     fd = Cells.create(config.workers)
+    limits = SharedStore.create(1024)
     state = StateFile(state_path)
     fleet = Fleet(config, state.load())
     crew = Crew(config.workers, cells=fd, limits=fd, on_death=lambda index: None)
@@ -39,11 +41,13 @@ def plane(
             bound={},
             cells=Cells(fd, config.workers),
             crew=crew,
+            limits=limits,
             probing=_for_ever,
         )
     finally:
         state.close()
         os.close(fd)
+        os.close(limits)
 
 
 async def _for_ever(address: Address, check: HealthCheck, clock: Callable[[], float]) -> Result:

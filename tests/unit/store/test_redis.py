@@ -819,7 +819,13 @@ def test_an_operator_sees_what_redis_holds(play: Callable[..., None]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "value"), [("fixed_window", b"many"), ("gcra", b"2"), ("sliding_window", b"1 2 x")]
+    ("algorithm", "value"),
+    [
+        ("fixed_window", b"many"),
+        ("gcra", b"2"),
+        ("sliding_window", b"1 2 x"),
+        ("gcra", b"9999999999999999999 0 0"),
+    ],
 )
 def test_a_value_that_is_no_count_is_said_to_be_none(play: Callable[..., None], algorithm: str, value: bytes) -> None:
     async def story(stage: Stage) -> None:

@@ -1,0 +1,164 @@
+"""The part of the admin API that is about limits: what they decided, how a key stands, and what an operator changes.
+
+    GET    /api/v1/limits                        every limit: settings, counters, where it is counted
+    GET    /api/v1/limits/NAME                   one of them
+    GET    /api/v1/limits/NAME/keys/KEY          what is left for a key, and until when it is banned
+    DELETE /api/v1/limits/NAME/keys/KEY          forgets its count and its ban
+    PUT    /api/v1/limits/NAME/keys/KEY/ban      refuses it for a time: {"for": "1h"}
+    DELETE /api/v1/limits/NAME/keys/KEY/ban      lets it in again
+
+KEY is a key as people write it (`limits/keytext.py`), percent-encoded, its slashes too. Where the store cannot be asked
+the answer is 503, within two seconds.
+"""
+
+import time
+from datetime import UTC, datetime
+from urllib.parse import unquote
+
+import msgspec
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from headgate.control import values
+from headgate.control.bodies import answer, read
+from headgate.control.plane import Plane
+from headgate.errors import Unknown
+from headgate.limits import keytext
+from headgate.limits.standing import Standing
+from headgate.model.snapshot import LimitState
+from headgate.wire.cells import LimitCell, WorkerCell
+
+Json = dict[str, object]
+
+_YEAR = 366 * 86_400.0
+_COUNTERS = {
+    "allowed": LimitCell.ALLOWED,
+    "refused": LimitCell.REFUSED,
+    "dry_run_refused": LimitCell.DRY_REFUSED,
+    "near": LimitCell.NEAR,
+    "delayed": LimitCell.DELAYED,
+    "banned": LimitCell.BANNED,
+    "store_errors": LimitCell.STORE_ERRORS,
+}
+
+
+class _Ban(msgspec.Struct, forbid_unknown_fields=True):
+    period: str | float | None = msgspec.field(name="for", default=None)
+
+
+class LimitsApi:
+    """The routes about limits."""
+
+    def __init__(self, plane: Plane) -> None:
+        self._plane = plane
+
+    def routes(self) -> list[Route]:
+        """All of them."""
+        limits = "/api/v1/limits"
+        return [
+            Route(limits, self.limits, methods=["GET"]),
+            Route(limits + "/{name}", self.limit, methods=["GET"]),
+            Route(limits + "/{name}/keys/{key:path}", self.key, methods=["GET", "DELETE", "PUT"]),
+        ]
+
+    async def limits(self, request: Request) -> Response:
+        """Every limit."""
+        plane = self._plane
+        shown = [_limit(plane, state) for state in plane.fleet.snapshot.limits]
+        return answer({"limits": shown, "store": _store(plane)})
+
+    async def limit(self, request: Request) -> Response:
+        """One limit."""
+        return answer({**_limit(self._plane, self._state(request)), "store": _store(self._plane)})
+
+    async def key(self, request: Request) -> Response:
+        """A key of a limit, or its ban."""
+        state = self._state(request)
+        # Not from the decoded path, in which a slash of the key is one like those between the parts.
+        raw = request.scope["raw_path"].decode("ascii", "replace").partition("?")[0]
+        text, *rest = raw.split("/")[6:]
+        if rest not in ([], ["ban"]):
+            raise HTTPException(404, "there is nothing of that name (a slash in a key is written %2F)")
+        key = self._key(state, unquote(text, errors="surrogateescape"))
+        if rest:
+            return await self._ban(request, state, key)
+        if request.method == "PUT":
+            raise HTTPException(405, headers={"Allow": "DELETE, GET"})
+        counts = self._plane.counting.counts()
+        if request.method == "DELETE":
+            return answer({**_named(state, key), "reset": await counts.reset(state, key)})
+        return answer(_standing(state, key, await counts.look(state, key)))
+
+    async def _ban(self, request: Request, state: LimitState, key: bytes) -> Response:
+        if request.method not in ("PUT", "DELETE"):
+            raise HTTPException(405, headers={"Allow": "DELETE, PUT"})
+        counts = self._plane.counting.counts()
+        if request.method == "DELETE":
+            return answer({**_named(state, key), "unbanned": await counts.unban(state, key)})
+        await counts.ban(state, key, _period(state, await read(request, _Ban)))
+        return answer(_standing(state, key, await counts.look(state, key)))
+
+    def _state(self, request: Request) -> LimitState:
+        name = request.path_params["name"]
+        limits = self._plane.fleet.snapshot.limits
+        for state in limits:
+            if state.limit.name == name:
+                return state
+        known = ", ".join(state.limit.name for state in limits) or "none"
+        raise Unknown(f'there is no limit "{name}" (known: {known})')
+
+    def _key(self, state: LimitState, text: str) -> bytes:
+        limit = state.limit
+        try:
+            return keytext.written(text, limit.key, self._plane.counting.seal(), private=limit.private)
+        except ValueError as error:
+            raise HTTPException(400, f"key of limit {limit.name}: {error}") from error
+
+
+def _limit(plane: Plane, state: LimitState) -> Json:
+    """A limit with its settings, as the configuration names them, and what it decided so far."""
+    counted = {name: plane.cells.limit_total(state.slot, cell) for name, cell in _COUNTERS.items()}
+    settings: Json = msgspec.to_builtins(state.limit)
+    return {**settings, "rate": str(state.limit.rate), "counters": counted}
+
+
+def _store(plane: Plane) -> Json:
+    """Where limits are counted. down: in how many workers Redis cannot be asked."""
+    kind = "redis" if plane.fleet.config.store.url else "local"
+    return {"kind": kind, "down": plane.cells.worker_total(WorkerCell.STORE_DOWN)}
+
+
+def _named(state: LimitState, key: bytes) -> Json:
+    return {"limit": state.limit.name, "key": keytext.shown(key)}
+
+
+def _standing(state: LimitState, key: bytes, standing: Standing) -> Json:
+    """How a key stands. Times in seconds; banned_until as a time of day, null when it is not banned."""
+    until = None
+    if standing.is_banned:
+        moment = datetime.fromtimestamp(time.time() + standing.reset_after / 1_000_000, UTC)
+        until = moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return {
+        **_named(state, key),
+        "remaining": standing.remaining,
+        "reset_after": standing.reset_after / 1_000_000,
+        "retry_after": standing.retry_after / 1_000_000,
+        "banned_until": until,
+    }
+
+
+def _period(state: LimitState, wanted: _Ban) -> float:
+    """For how long to ban: as was said, else as the limit itself bans."""
+    if wanted.period is None:
+        if state.limit.ban is None:
+            raise HTTPException(400, f'for: missing (limit {state.limit.name} has no "ban" that says for how long)')
+        return state.limit.ban.period
+    try:
+        seconds = values.seconds_of(wanted.period)
+    except ValueError as error:
+        raise HTTPException(400, f"for: {error}") from error
+    if not 0 < seconds <= _YEAR:
+        raise HTTPException(400, f"for: {wanted.period} is out of range (expected up to a year)")
+    return seconds
