@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from headgate.limits.decision import Banned
 from headgate.store import script
-from tests.e2e.test_redis_store import Bench, K, name, number
+from tests.e2e.kit.bench import Bench
+from tests.e2e.test_redis_store import K, name, number
 from tests.hammer import together
 from tests.redis_server import RedisServer
 from tests.unit.store.limits import limit

@@ -2,12 +2,9 @@
 
 import asyncio
 import re
-import shutil
-import subprocess
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import uvloop
@@ -21,86 +18,21 @@ from headgate.limits.meter import ALGORITHMS
 from headgate.model.config import Store as Settings
 from headgate.model.snapshot import LimitState
 from headgate.store import general, script, single
-from headgate.store.base import Check, Resume
-from headgate.store.build import build
+from headgate.store.check import check
 from headgate.store.counts import RedisCounts
 from headgate.store.memory import MemoryStore
-from headgate.store.redis import RedisStore, check
 from headgate.testing.clock import ManualClock
 from headgate.testing.counts import OPERATED, Operator
 from headgate.testing.stores import CONTRACT, Subject, never
+from tests.e2e.kit import certificate
+from tests.e2e.kit.bench import LOOPS, Bench
 from tests.hammer import together
 from tests.redis_server import RedisServer
 from tests.unit.store.limits import limit
 
 pytestmark = pytest.mark.e2e
 
-T = TypeVar("T")
 K = b"192.0.2.1"
-
-
-class Bench:
-    """A store on a loop that runs while somebody waits for it."""
-
-    def __init__(self, url: str, loop_factory: Callable[[], asyncio.AbstractEventLoop], deadline: float = 5.0) -> None:
-        # The deadline is long where a test is not about it: the machine that runs the tests may be busy.
-        self.changes: list[bool] = []
-        self.errors: list[LimitState] = []
-        self.changed = asyncio.Event()
-        self._runner = asyncio.Runner(loop_factory=loop_factory)
-        store = build(
-            Settings(url=url, deadline=deadline),
-            MemoryStore(ManualClock()),
-            self._runner.get_loop(),
-            on_change=self._note,
-            on_error=self.errors.append,
-        )
-        assert isinstance(store, RedisStore)
-        self.store = store
-
-    def _note(self, down: bool) -> None:
-        self.changes.append(down)
-        self.changed.set()
-
-    def run(self, main: Coroutine[object, None, T]) -> T:
-        return self._runner.run(main)
-
-    def hit(self, checks: Sequence[Check], resume: Resume = never) -> Sequence[Decision]:
-        """The decisions, waited for."""
-        return self.run(self.ask(*checks))
-
-    def charge(self, checks: Sequence[Check]) -> None:
-        async def charge() -> None:
-            self.store.charge(checks)
-
-        self.run(charge())
-
-    async def ask(self, *checks: Check) -> Sequence[Decision]:
-        answer: asyncio.Future[Sequence[Decision]] = asyncio.get_running_loop().create_future()
-        decisions = self.store.hit(checks, answer.set_result)
-        return await answer if decisions is None else decisions
-
-    def allows(self, one: LimitState, key: bytes = K) -> bool:
-        return self.hit([(one, key, 1)])[0].allowed
-
-    def await_change(self, down: bool) -> None:
-        """Waits until the breaker is so."""
-
-        async def until() -> None:
-            async with asyncio.timeout(10):
-                while not self.changes or self.changes[-1] is not down:
-                    self.changed.clear()
-                    await self.changed.wait()
-
-        self.run(until())
-
-    def close(self) -> None:
-        self.store.close()
-        self.run(asyncio.sleep(0))
-        self._runner.close()
-
-
-LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop, uvloop.new_event_loop]
 
 
 @pytest.fixture(params=LOOPS, ids=["asyncio", "uvloop"])
@@ -506,23 +438,14 @@ def test_the_check_before_the_start() -> None:
 
 @pytest.fixture
 def tls_server(tmp_path: Path) -> Iterator[tuple[RedisServer, int, Path]]:
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("openssl makes the certificate of this test")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test"]
-    command += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    server = RedisServer(
-        tcp=True, tls_cert_file=str(certificate), tls_key_file=str(key), tls_ca_cert_file=str(certificate),
-        tls_auth_clients="no",
-    )  # fmt: skip
+    tls = certificate.settings(tmp_path)
+    server = RedisServer(tcp=True, **tls)
     try:
         port = server.serve_tls()
     except RuntimeError:
         server.close()
         pytest.skip("this Redis was built without TLS")
-    yield server, port, certificate
+    yield server, port, Path(tls["tls_cert_file"])
     server.close()
 
 
@@ -532,11 +455,11 @@ def test_redis_over_tls(
     monkeypatch: pytest.MonkeyPatch,
     loop_factory: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
-    _, port, certificate = tls_server
+    _, port, trusted = tls_server
     url = f"rediss://127.0.0.1:{port}"
     with pytest.raises(errors.StoreRefused, match="certificate is not accepted"):
         run_check(url)
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
     assert run_check(url) is None
     bench = Bench(url, loop_factory)
     assert [bench.allows(limit(2)) for _ in range(3)] == [True, True, False]

@@ -22,7 +22,7 @@ async def preflight(config: Config, before: Config | None = None) -> list[str]:
         await asyncio.to_thread(_try_log, config.access_log.path)
     if not config.store.url or (before is not None and config.store == before.store):
         return []
-    from headgate.store.redis import check  # imported late: a Headgate without Redis does not load its client
+    from headgate.store.check import check  # imported late: a Headgate without Redis does not load its client
 
     warning = await check(config.store, _PATIENCE)
     return [warning] if warning else []

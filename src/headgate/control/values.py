@@ -17,7 +17,7 @@ from headgate.model import rate
 from headgate.model.address import Address
 from headgate.model.config import Rate
 from headgate.routing.router import normal_path
-from headgate.store.url import Endpoint
+from headgate.store.url import parse as parse_store
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -294,17 +294,23 @@ NETWORK = parsed("network", "a network", _network)
 def _store_url(text: str) -> str:
     try:
         if text:
-            Endpoint.parse(text)
+            parse_store(text)
     except ValueError:
         # Without the parser's own words: it cannot tell a part of a badly written password from the rest.
         raise ValueError(
-            "not a Redis URL (expected redis://[user:password@]host:port/db, rediss://... or unix:///path; "
+            "not a Redis URL (expected redis://[user:password@]host:port/db, unix:///path or "
+            "redis+sentinel://[user:password@]host:port[,host:port...]/service/db, rediss for TLS; "
             'in a password "/", "@", ":" and "#" are written %2F, %40, %3A and %23)'
         ) from None
     return text
 
 
-STORE_URL = parsed("`redis://[user:password@]host:port/db`, `rediss://...` or `unix:///path`", "a URL", _store_url)
+STORE_URL = parsed(
+    "`redis://[user:password@]host:port/db`, `unix:///path` or "
+    "`redis+sentinel://[user:password@]host:port[,host:port...]/service/db`; `rediss` is with TLS",
+    "a URL",
+    _store_url,
+)
 
 
 def token(text: str) -> str:

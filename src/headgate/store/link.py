@@ -2,7 +2,8 @@
 
 A link is opened whole: connected, logged in, the database chosen, and one script run that writes. So a Redis that
 connects but cannot count (a replica, out of memory, still loading) is told from one that can before any request
-depends on it. Once lost, a link is never used again: an answer that comes late can not be taken for another's.
+depends on it. Where Sentinels named it, it is asked as well whether it is the master. Once lost, a link is never used
+again: an answer that comes late can not be taken for another's.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from typing import cast
 from headgate.store.resp import ErrorReply, NotRedis, Reader, Reply, command
 from headgate.store.url import Endpoint
 
+_ROLE = command("ROLE")
 # Conditions that pass by themselves; whatever else Redis refuses at the opening, a person must mend.
 _PASSING = ("LOADING", "OOM", "READONLY", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "UNKILLABLE")
 
@@ -36,29 +38,20 @@ class Link(asyncio.Protocol):
     reason, unless the owner itself gave the link up with `abort`.
     """
 
-    def __init__(self, endpoint: Endpoint, probe: bytes, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, endpoint: Endpoint, probe: bytes, loop: asyncio.AbstractEventLoop, *, master: bool) -> None:
         self.on_replies: Callable[[list[Reply]], None] = _ignore
         self.on_lost: Callable[[str], None] = _ignore
-        self.opened: asyncio.Future[None] = loop.create_future()
+        self.opened: asyncio.Future[Reply] = loop.create_future()  # what was answered to the probe
         self._endpoint = endpoint
-        self._probe = probe
+        self._opening = [*_greeting(endpoint), *([_ROLE] if master else ()), probe]  # what is not answered yet
         self._reader = Reader()
-        self._unanswered = 0  # commands of the opening
         self._transport: asyncio.Transport | None = None
         self._over = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Sends the whole opening at once."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by descent, only by its methods
-        endpoint = self._endpoint
-        commands = [self._probe]
-        if endpoint.db:
-            commands.insert(0, command("SELECT", endpoint.db))
-        if endpoint.password:
-            login = (endpoint.user, endpoint.password) if endpoint.user else (endpoint.password,)
-            commands.insert(0, command("AUTH", *login))
-        self._unanswered = len(commands)
-        self._transport.write(b"".join(commands))
+        self._transport.write(b"".join(self._opening))
 
     def data_received(self, data: bytes) -> None:
         """Hands out the replies."""
@@ -67,7 +60,7 @@ class Link(asyncio.Protocol):
         except NotRedis:
             self._end(LinkFailed("what answers there is not a Redis", permanent=True))
             return
-        while self._unanswered and replies and not self._over:
+        while self._opening and replies and not self._over:
             self._opening_reply(replies.pop(0))
         if replies and not self._over:
             self.on_replies(replies)
@@ -89,12 +82,15 @@ class Link(asyncio.Protocol):
             self._transport.abort()
 
     def _opening_reply(self, reply: Reply) -> None:
+        asked = self._opening.pop(0)
         if isinstance(reply, ErrorReply):
+            if asked is _ROLE and reply.code == "NOPERM":
+                return  # an ACL forbids the question: the probe, which writes, must do
             self._end(_refusal(reply, self._endpoint))
-            return
-        self._unanswered -= 1
-        if not self._unanswered:
-            self.opened.set_result(None)
+        elif asked is _ROLE and (not isinstance(reply, list) or reply[:1] != [b"master"]):
+            self._end(LinkFailed("it is not the master"))
+        elif not self._opening:
+            self.opened.set_result(reply)
 
     def _end(self, failure: LinkFailed) -> None:
         if self._over:
@@ -109,12 +105,13 @@ class Link(asyncio.Protocol):
             self.on_lost(failure.reason)
 
 
-async def open_link(endpoint: Endpoint, probe: bytes, loop: asyncio.AbstractEventLoop) -> Link:
+async def open_link(endpoint: Endpoint, probe: bytes, loop: asyncio.AbstractEventLoop, *, master: bool = False) -> Link:
     """A link that is ready for commands. probe: a command that only a Redis that can count answers.
 
+    master: it is asked whether it is one, for there are replicas that can be written to.
     Raises LinkFailed. It has no time limit of its own; cancelling it leaves no connection behind.
     """
-    link = Link(endpoint, probe, loop)
+    link = Link(endpoint, probe, loop, master=master)
     try:
         if endpoint.path:
             await loop.create_unix_connection(lambda: link, endpoint.path)
@@ -134,6 +131,23 @@ async def open_link(endpoint: Endpoint, probe: bytes, loop: asyncio.AbstractEven
     return link
 
 
+async def ask(endpoint: Endpoint, question: bytes, loop: asyncio.AbstractEventLoop) -> Reply:
+    """The answer to one command, on a connection of its own. Raises LinkFailed, also when it is an error."""
+    link = await open_link(endpoint, question, loop)
+    link.abort()
+    return link.opened.result()
+
+
+def _greeting(endpoint: Endpoint) -> list[bytes]:
+    commands = []
+    if endpoint.password:
+        login = (endpoint.user, endpoint.password) if endpoint.user else (endpoint.password,)
+        commands.append(command("AUTH", *login))
+    if endpoint.db:
+        commands.append(command("SELECT", endpoint.db))
+    return commands
+
+
 def _ignore(_: object) -> None:
     pass
 
@@ -143,6 +157,8 @@ def _refusal(reply: ErrorReply, endpoint: Endpoint) -> LinkFailed:
     text = reply.text
     if reply.code == "WRONGPASS" or "invalid password" in text or "invalid username-password" in text:
         return LinkFailed("wrong user or password", permanent=True)
+    if reply.code == "MOVED":
+        return LinkFailed("it is one of a Cluster", permanent=True)
     if reply.code == "NOAUTH":
         return LinkFailed("it requires a password (redis://:password@host)", permanent=True)
     if "without any password configured" in text:

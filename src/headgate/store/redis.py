@@ -20,7 +20,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from headgate.errors import StoreRefused
 from headgate.limits.decision import Decision
 from headgate.model import config
 from headgate.model.snapshot import LimitState
@@ -28,11 +27,11 @@ from headgate.store import known, peers, script
 from headgate.store.base import Check, LocalStore, Resume, decide_without
 from headgate.store.breaker import Breaker, Event, State
 from headgate.store.lease import Leases
-from headgate.store.link import Link, LinkFailed, brief, open_link
+from headgate.store.link import Link, LinkFailed, brief
 from headgate.store.peers import Peers
+from headgate.store.place import Place, down, find
 from headgate.store.resp import ErrorReply, Reply
 from headgate.store.script import Rule
-from headgate.store.url import Endpoint
 
 logger = logging.getLogger("headgate.store")
 
@@ -73,15 +72,16 @@ class RedisStore:
         on_error: Callable[[LimitState], None] = lambda limit: None,
         chance: Callable[[], float] = random.random,
         name: bytes = b"",
+        place: Place | None = None,
     ) -> None:
         """local: decides while Redis cannot, for limits that say so.
 
         on_change: called with whether Redis is down, at each change. on_error: called with each limit that
         `on_store_error` decides, once for each request. chance: from 0 to 1, spreads the attempts to reconnect.
         name: of this Headgate among those on the same Redis, the same in all of its workers; a random one if empty.
-        Raises ValueError when the URL is none.
+        place: where Redis is; by default as the URL says. Raises ValueError when the URL is none.
         """
-        self._endpoint = Endpoint.parse(store.url)
+        self._place = place or find(store.url, script.probe(store.prefix))
         self._prefix = store.prefix
         self._deadline = store.deadline
         self._local = local
@@ -339,7 +339,7 @@ class RedisStore:
         while True:
             try:
                 async with asyncio.timeout(_CONNECT):
-                    link = await open_link(self._endpoint, script.probe(self._prefix), self._loop)
+                    link = await self._place.open(self._loop)
             except LinkFailed as failure:
                 self._fail(failure.reason)
             except TimeoutError:
@@ -350,12 +350,20 @@ class RedisStore:
             await asyncio.sleep(self._breaker.delay(self._chance()))
 
     async def _live(self) -> None:
-        """Says now and then that this Headgate lives, until the connection is lost."""
+        """Says now and then that this Headgate lives, and looks whether Redis is still there, until it is lost."""
+        sign = look = self._loop.time()
+        look += self._place.watch
         while not self._lost.is_set():
-            self._send(self._peers.sign, script.SIGN)
+            if self._loop.time() >= sign:
+                self._send(self._peers.sign, script.SIGN)
+                sign += peers.EVERY
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(peers.EVERY):
+                async with asyncio.timeout_at(min(sign, look)):
                     await self._lost.wait()
+            if self._loop.time() >= look and not self._lost.is_set():
+                if not await self._place.holds(self._loop) and not self._lost.is_set():
+                    self._fail("the master is another one now")
+                look = self._loop.time() + self._place.watch
 
     def _charge(self) -> None:
         """Tells Redis what was let pass without it."""
@@ -376,7 +384,7 @@ class RedisStore:
         self._flush()
         if was_down:
             self._charge()
-            logger.info("limit store %s is back", self._endpoint)
+            logger.info("limit store %s is back", self._place)
             self._on_change(False)
 
     def _fail(self, reason: str) -> None:
@@ -385,7 +393,7 @@ class RedisStore:
         self._breaker.note(Event.FAILED, self._loop.time())
         if reason != self._reason:
             self._reason = reason
-            logger.warning("%s", _down(self._endpoint, reason))
+            logger.warning("%s", down(self._place, reason))
         self._give_up()
         self._lost.set()
         if not was_down:
@@ -408,34 +416,3 @@ class RedisStore:
 
 def _done(decisions: Sequence[Decision]) -> None:
     """What waits for answers that concern no request."""
-
-
-async def check(store: config.Store, timeout: float = 2.0) -> str | None:  # noqa: ASYNC109
-    """What a person should know before the start: None when all is well or no URL is set, else one line.
-
-    The line means that Redis cannot be used now but may be later, so Headgate starts. timeout: seconds for it all.
-    Raises StoreRefused when only other settings can help: a wrong password or database, or no Redis there.
-    """
-    if not store.url:
-        return None
-    try:
-        endpoint = Endpoint.parse(store.url)
-    except ValueError as error:
-        raise StoreRefused(f"store.url: {error}") from error
-    try:
-        async with asyncio.timeout(timeout):
-            link = await open_link(endpoint, script.probe(store.prefix), asyncio.get_running_loop())
-    except LinkFailed as failure:
-        if failure.permanent:
-            raise StoreRefused(f"store.url: {endpoint}: {failure.reason}") from failure
-        return _down(endpoint, failure.reason)
-    except TimeoutError:
-        # A Redis without TLS takes the greeting for the beginning of a command and waits for the rest.
-        hint = " (does it speak TLS?)" if endpoint.tls else ""
-        return _down(endpoint, f"no answer within {timeout:g} s{hint}")
-    link.abort()
-    return None
-
-
-def _down(endpoint: Endpoint, reason: str) -> str:
-    return f"limit store {endpoint} is down: {reason}; on_store_error decides"

@@ -1,15 +1,19 @@
-"""The address of a Redis, read from its URL.
+"""The address of a Redis, of the Sentinels that know it, or of a Cluster, read from its URL.
 
     redis://[[user]:password@]host[:port][/db]     rediss://... with TLS     unix://[[user]:password@]/path[?db=0]
+    redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/service[/db][?sentinel_user=...&sentinel_password=...]
 
-User and password are percent-decoded. The text form leaves the password out, so it may stand in logs and messages.
+User and password are percent-decoded. The text form leaves passwords out, so it may stand in logs and messages.
 """
 
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 _TCP = ("redis", "rediss")
 _UNIX = ("unix", "redis+unix")
+_SENTINEL = ("redis+sentinel", "rediss+sentinel")
+_PORT = 6379
+_SENTINEL_PORT = 26379
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +21,7 @@ class Endpoint:
     """Where a Redis is and how one logs in. `path` is set for a Unix socket; host and port mean nothing then."""
 
     host: str = ""
-    port: int = 6379
+    port: int = _PORT
     path: str = ""
     db: int = 0
     user: str = ""
@@ -31,35 +35,100 @@ class Endpoint:
         if parts.scheme not in _TCP + _UNIX:
             raise ValueError("expected redis://host:port/db, rediss://host:port/db or unix:///path")
         try:
-            port = parts.port or 6379
+            port = parts.port or _PORT
         except ValueError:
             raise ValueError("expected a port from 1 to 65535") from None
         is_unix = parts.scheme in _UNIX
         if is_unix and (parts.hostname or not parts.path.startswith("/")):
             raise ValueError("a Unix socket needs an absolute path, as in unix:///run/redis.sock")
+        db = _parameters(parts, "db").get("db", "" if is_unix else parts.path.strip("/"))
         return cls(
             host="" if is_unix else parts.hostname or "127.0.0.1",
             port=port,
             path=unquote(parts.path) if is_unix else "",
-            db=_db(parts, "" if is_unix else parts.path.strip("/")),
+            db=_db(db),
             user=unquote(parts.username or ""),
             password=unquote(parts.password or ""),
             tls=parts.scheme == "rediss",
         )
 
+    @property
+    def at(self) -> str:
+        """Host and port, as they stand in a URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
     def __str__(self) -> str:
         user = f"{self.user}@" if self.user else ""
         if self.path:
             return f"unix://{user}{self.path}?db={self.db}"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'rediss' if self.tls else 'redis'}://{user}{host}:{self.port}/{self.db}"
+        return f"{'rediss' if self.tls else 'redis'}://{user}{self.at}/{self.db}"
 
 
-def _db(parts: SplitResult, text: str) -> int:
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        if name != "db":
-            raise ValueError(f'"{name}" is not a parameter (known: db)')
-        text = value
+@dataclass(frozen=True, slots=True)
+class Sentinels:
+    """The Sentinels that know a master by the name of its service. master: how one logs in to it, wherever it is."""
+
+    sentinels: tuple[Endpoint, ...]
+    service: str
+    master: Endpoint
+
+    @classmethod
+    def parse(cls, url: str) -> "Sentinels":
+        """The Sentinels that the URL names. Raises ValueError, with what was expected and without any password."""
+        parts = urlsplit(url)
+        service, _, db = parts.path.strip("/").partition("/")
+        if not service:
+            raise ValueError("expected the name of the service, as in redis+sentinel://host:26379/mymaster")
+        known = _parameters(parts, "sentinel_user", "sentinel_password")
+        tls = parts.scheme == "rediss+sentinel"
+        user, password = known.get("sentinel_user", ""), known.get("sentinel_password", "")
+        return cls(
+            tuple(
+                Endpoint(host, port, user=user, password=password, tls=tls)
+                for host, port in _places(parts.netloc, _SENTINEL_PORT)
+            ),
+            unquote(service),
+            Endpoint(db=_db(db), user=unquote(parts.username or ""), password=unquote(parts.password or ""), tls=tls),
+        )
+
+    def __str__(self) -> str:
+        scheme = "rediss+sentinel" if self.master.tls else "redis+sentinel"
+        user = f"{self.master.user}@" if self.master.user else ""
+        return f"{scheme}://{user}{','.join(one.at for one in self.sentinels)}/{self.service}/{self.master.db}"
+
+
+def parse(url: str) -> Endpoint | Sentinels:
+    """What the URL names. Raises ValueError, with what was expected and without any password."""
+    return Sentinels.parse(url) if urlsplit(url).scheme in _SENTINEL else Endpoint.parse(url)
+
+
+def _places(netloc: str, usual: int) -> list[tuple[str, int]]:
+    """The hosts and ports of a list."""
+    return [_place(text, usual) for text in netloc.rpartition("@")[2].split(",")]
+
+
+def _place(text: str, usual: int) -> tuple[str, int]:
+    try:
+        parts = urlsplit(f"//{text}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("expected host:port, with a port from 1 to 65535") from None
+    if not host:
+        raise ValueError("expected host:port, or several with commas")
+    return host, port or usual
+
+
+def _parameters(parts: SplitResult, *known: str) -> dict[str, str]:
+    found = {}
+    for pair in filter(None, parts.query.split("&")):
+        name, _, value = pair.partition("=")
+        if name not in known:
+            raise ValueError(f'"{name}" is not a parameter (known: {", ".join(known)})')
+        found[name] = unquote(value)
+    return found
+
+
+def _db(text: str) -> int:
     if text and not (text.isascii() and text.isdigit()):
         raise ValueError(f'"{text}" is not a database (expected a number)')
     return int(text or 0)

@@ -20,10 +20,14 @@ def is_sign(command: Command) -> bool:
 
 
 class FakeRedis:
-    """answer: the bytes for a command; None keeps silent. It is not asked about the opening while `opens` is set."""
+    """answer: the bytes for a command; None keeps silent. It is not asked about the opening while `opens` is set.
 
-    def __init__(self, path: str) -> None:
+    path: of its Unix socket; without one it is at a port of 127.0.0.1 that the system chooses.
+    """
+
+    def __init__(self, path: str = "") -> None:
         self.path = path
+        self.port = 0
         self.answer: Callable[[Command], bytes | None] = lambda command: ALLOWED
         self.opens = True
         self.commands: list[Command] = []  # without those of the openings
@@ -36,7 +40,11 @@ class FakeRedis:
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_unix_server(lambda: _Connection(self), self.path)
+        if self.path:
+            self._server = await loop.create_unix_server(lambda: _Connection(self), self.path)
+            return
+        self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         """Refuses connections from now on and drops those that are."""

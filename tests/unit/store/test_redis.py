@@ -15,9 +15,10 @@ from headgate.model.config import Store as Settings
 from headgate.model.snapshot import LimitState
 from headgate.store import script
 from headgate.store.base import Check
+from headgate.store.check import check
 from headgate.store.counts import RedisCounts
 from headgate.store.memory import MemoryStore
-from headgate.store.redis import RedisStore, check
+from headgate.store.redis import RedisStore
 from headgate.testing.clock import ManualClock, VirtualLoop
 from tests.unit.store.fake_redis import ALLOWED, REFUSED, Command, FakeRedis
 from tests.unit.store.limits import limit

@@ -1,6 +1,6 @@
 import pytest
 
-from headgate.store.url import Endpoint
+from headgate.store.url import Endpoint, Sentinels, parse
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,52 @@ def test_an_error_never_repeats_the_password() -> None:
     with pytest.raises(ValueError) as error:
         Endpoint.parse("redis://:secret@h:70000")
     assert "secret" not in str(error.value)
+
+
+A, B = Endpoint("a", 26379), Endpoint("b", 26379)
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("redis://a", Endpoint("a")),
+        ("unix:///run/s", Endpoint(path="/run/s")),
+        ("redis+sentinel://a/main", Sentinels((A,), "main", Endpoint())),
+        ("redis+sentinel://a,b:26379/my%20main/3", Sentinels((A, B), "my main", Endpoint(db=3))),
+        ("redis+sentinel://[::1]:5,a/m/", Sentinels((Endpoint("::1", 5), A), "m", Endpoint())),
+        ("redis+sentinel://u:p%40,@a/m", Sentinels((A,), "m", Endpoint(user="u", password="p@,"))),
+        (
+            "rediss+sentinel://:p@a/m?sentinel_user=w&sentinel_password=q%26+",
+            Sentinels(
+                (Endpoint("a", 26379, user="w", password="q&+", tls=True),), "m", Endpoint(password="p", tls=True)
+            ),
+        ),
+    ],
+)
+def test_a_url_names_a_redis_or_who_knows_it(url: str, named: Endpoint | Sentinels) -> None:
+    assert parse(url) == named
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("http://a", "expected redis://host:port/db"),
+        ("redis+sentinel://a", "expected the name of the service"),
+        ("redis+sentinel://a/", "expected the name of the service"),
+        ("redis+sentinel:///m", "expected host:port"),
+        ("redis+sentinel://a,/m", "expected host:port, or several with commas"),
+        ("redis+sentinel://a:0x1/m", "expected host:port, with a port"),
+        ("redis+sentinel://a:1,b:70000/m", "expected host:port, with a port"),
+        ("redis+sentinel://a/m/first", '"first" is not a database'),
+        ("redis+sentinel://a/m?db=1", '"db" is not a parameter .known: sentinel_user, sentinel_password'),
+    ],
+)
+def test_what_names_nothing_is_refused(url: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse(url)
+
+
+def test_the_text_of_sentinels_leaves_out_passwords() -> None:
+    named = parse("rediss+sentinel://alice:secret@a:1,[::1]/m/2?sentinel_password=secret")
+    assert str(named) == "rediss+sentinel://alice@a:1,[::1]:26379/m/2"
+    assert "secret" not in repr(named)
