@@ -14,7 +14,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 
-from headgate.control import build, sections
+from headgate.control import build, overrides, sections
 from headgate.control.values import Kind, Kinds
 from headgate.model import config
 from headgate.model.address import Address
@@ -40,6 +40,7 @@ SECTIONS: dict[str, tuple[type, Kinds]] = {
     "ejection": (config.Ejection, sections.EJECTION),
     "limits": (config.Limit, sections.LIMIT),
     "ban": (config.Ban, sections.BAN),
+    "tiers": (config.Tier, overrides.TIER),
     "routes": (config.Route, sections.route(_BASE)),
     "match": (config.Route, sections.MATCH),
     "retry": (config.Retry, sections.RETRY),
@@ -53,6 +54,7 @@ SPECIAL: dict[tuple[str, str], tuple[str, str]] = {
     ("admin", "token_file"): ("none", "a file that has the token; blanks around it do not count"),
     ("store", "secret_file"): ("none", "a file that has the secret; blanks around it do not count"),
     ("upstreams", "servers"): ("`[]`", "may be empty: servers can be added at run time"),
+    ("limits", "overrides"): ("none", "keys that have a tier or a rate of their own, or no limit; see below"),
     ("routes", "on_client_gone"): (
         '`"cancel"`',
         "what becomes of a request whose client goes away: cancelled, finished all the same, or finished within a time",

@@ -229,11 +229,15 @@ class StartFailed(UserError):
 
 
 class Unknown(UserError):
-    """An upstream or a server that is not there; the message has the known ones."""
+    """An upstream, a server, a limit or a tier that is not there; the message has the known ones."""
 
 
 class Exists(UserError):
     """A server that is there already."""
+
+
+class InUse(UserError):
+    """Something that cannot be taken away because something else needs it."""
 
 
 class Busy(UserError):

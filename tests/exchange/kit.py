@@ -25,7 +25,7 @@ from headgate.limits.decision import Decision
 from headgate.model.address import Address
 from headgate.model.config import AccessLog, Ejection, Heads, Limit, Listener, Rate, Route, Timeouts
 from headgate.model.server import ServerState
-from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
+from headgate.model.snapshot import LimitState, Overrides, Snapshot, UpstreamState
 from headgate.store.base import Check, Resume
 from headgate.store.shared import SharedStore
 from headgate.wire.cells import Cells, LimitCell, ServerCell, WorkerCell
@@ -43,6 +43,7 @@ TIMEOUTS = Timeouts(
 )
 NO_EJECTION = Ejection(failures=0)
 HEADS = Heads()
+NO_OVERRIDES: dict[str, Overrides] = {}
 LIMIT = LimitState(Limit("per_ip", Rate(2, 60.0), on_store_error="deny"), 0)
 
 
@@ -287,6 +288,7 @@ class World:
         timeouts: Timeouts = TIMEOUTS,
         ejection: Ejection = NO_EJECTION,
         limits: Sequence[LimitState] = (),
+        overrides: dict[str, Overrides] = NO_OVERRIDES,
         of_listener: Sequence[str] = (),
         of_upstream: Sequence[str] = (),
         trusted: Sequence[str] = (),
@@ -320,6 +322,7 @@ class World:
             (UpstreamState("web", self.states(servers), "round_robin", ejection, timeouts, limits=tuple(of_upstream)),),
             (Route("web", path="/", limits=of_route, timeouts=timeouts),),
             limits=tuple(limits),
+            overrides=overrides,
             heads=heads,
             trusted_proxies=tuple(trusted),
         )

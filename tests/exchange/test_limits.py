@@ -8,8 +8,8 @@ import pytest
 
 from headgate.limits.decision import Decision
 from headgate.limits.keys import Seal
-from headgate.model.config import Ban, Limit, Rate
-from headgate.model.snapshot import LimitState
+from headgate.model.config import Ban, Limit, Rate, Tier
+from headgate.model.snapshot import LimitState, Overrides
 from headgate.store.base import Check, Resume
 from headgate.wire.cells import LimitCell
 from tests.exchange.kit import TIMEOUTS, ServerPeer, SlowStore, World, get, ok
@@ -420,3 +420,114 @@ def test_a_reload_gives_open_connections_the_limits_that_their_listener_has_now(
     world.adopt(replace(world.snapshot, listeners=(replace(world.listener, limits=()),)))
     ask(2)
     assert statuses == [200, 429, 200, 200, 429, 200, 200]
+
+
+HOUR = Limit("per_key", TWO, key="header:x-api-key", headers="always")
+OF_KEYS = {
+    "per_key": Overrides(
+        (Tier(Rate(4, 3600.0)), Tier(Rate(1, 60.0)), Tier(None)), {b"=gold": 0, b"=iron": 1, b"=free": 2}
+    )
+}
+
+
+def asked_by(world: World, name: bytes, times: int) -> list[bytes]:
+    """What so many requests of the key get, on one connection."""
+    client, answers = world.client(), []
+    for _ in range(times):
+        client.sends(get(b"/", b"X-API-Key: " + name))
+        for server in world.peers:
+            if server.connection.exchange is not None:
+                server.sends(ok())
+        answers.append(client.new())
+    return answers
+
+
+def codes(answers: list[bytes]) -> str:
+    return " ".join(answer[9:12].decode() for answer in answers)
+
+
+def test_a_key_may_have_another_rate_than_its_limit_or_none(make: Make) -> None:
+    world = make(limits=states(HOUR), overrides=OF_KEYS)
+    gold, iron, free, plain = (asked_by(world, name, 5) for name in (b"gold", b"iron", b"free", b"plain"))
+    assert codes(gold) == "200 200 200 200 429"
+    assert codes(iron) == "200 429 429 429 429"
+    assert codes(free) == "200 200 200 200 200"
+    assert codes(plain) == "200 200 429 429 429"
+    # Whom the limit is for is told of what counts for him.
+    assert b'RateLimit-Policy: "per_key";q=4;w=3600\r\nRateLimit: "per_key";r=3;t=3600\r\n' in gold[0]
+    assert b'RateLimit-Policy: "per_key";q=1;w=60\r\n' in iron[0]
+    assert b"The limit is 4/hour; try again in 3600 s" in gold[4]
+    assert b"RateLimit" not in free[0]
+    # What it decides is counted as one limit's.
+    assert (world.limit_cell(LimitCell.ALLOWED), world.limit_cell(LimitCell.REFUSED)) == (4 + 1 + 2, 1 + 4 + 3)
+
+
+def test_a_client_address_may_have_another_rate_on_a_connection_that_stays(make: Make) -> None:
+    per_ip = Limit("per_ip", Rate(1, 60.0))
+    overrides = {"per_ip": Overrides((Tier(Rate(3, 60.0)),), {b"192.0.2.1": 0})}
+    world = make(limits=states(per_ip), overrides=overrides)
+    assert codes(asked_by(world, b"", 4)) == "200 200 200 429"
+    # Another tier is another count; without one the limit's own goes on.
+    world.adopt(replace(world.snapshot, overrides={"per_ip": Overrides((Tier(Rate(2, 60.0)),), {b"192.0.2.1": 0})}))
+    assert codes(asked_by(world, b"", 3)) == "200 200 429"
+    world.adopt(replace(world.snapshot, overrides={}))
+    assert codes(asked_by(world, b"", 2)) == "200 429"
+    world.adopt(replace(world.snapshot, overrides={"per_ip": Overrides((Tier(None),), {b"192.0.2.1": 0})}))
+    assert codes(asked_by(world, b"", 3)) == "200 200 200"
+
+
+def test_an_open_connection_has_what_its_key_has_now(make: Make) -> None:
+    world = make(limits=states(Limit("per_ip", Rate(1, 60.0))))
+    client, got = world.client(), []
+
+    def ask(times: int) -> None:
+        for _ in range(times):
+            client.sends(get())
+            for server in world.peers:
+                if server.connection.exchange is not None:
+                    server.sends(ok())
+            got.append(client.new())
+
+    ask(3)
+    world.adopt(replace(world.snapshot, overrides={"per_ip": Overrides((Tier(Rate(3, 60.0)),), {b"192.0.2.1": 0})}))
+    ask(4)
+    world.adopt(replace(world.snapshot, overrides={"per_ip": Overrides((Tier(None),), {b"192.0.2.1": 0})}))
+    ask(3)
+    assert codes(got) == "200 429 429 200 200 200 429 200 200 200"
+
+
+def test_what_is_only_tried_is_tried_with_the_rate_of_the_key(make: Make) -> None:
+    world = make(limits=states(replace(HOUR, dry_run=True)), overrides=OF_KEYS)
+    for name in (b"gold", b"iron", b"free", b"plain"):
+        assert codes(asked_by(world, name, 5)) == "200 200 200 200 200"
+    assert world.limit_cell(LimitCell.DRY_REFUSED) == 1 + 4 + 3
+
+
+def test_a_key_with_a_rate_of_its_own_has_the_delay_and_the_ban_of_its_limit(make: Make) -> None:
+    limit = Limit("slow", Rate(100, 1.0), key="header:x-api-key", algorithm="gcra", delay=2.0)
+    world = make(limits=states(limit), overrides={"slow": Overrides((Tier(Rate(1, 2.0), 1),), {b"=iron": 0})})
+    on_the_loops_clock(world)
+    assert codes(asked_by(world, b"iron", 1)) == "200"
+    held = world.client()
+    held.sends(get(b"/", b"X-API-Key: iron"))
+    held.sees_nothing()
+    world.advance(2.1)
+    for server in world.peers:
+        if server.connection.exchange is not None:
+            server.sends(ok())
+    held.sees(ok())
+    ban = Ban(refusals=1, within=10.0, period=600.0)
+    world = make(limits=states(replace(HOUR, ban=ban)), overrides=OF_KEYS)
+    on_the_loops_clock(world)
+    assert codes(asked_by(world, b"iron", 2)) == "200 429"
+    world.advance(90)
+    (banned,) = asked_by(world, b"iron", 1)
+    assert b"Retry-After: 510" in banned
+
+
+def test_limits_with_and_without_overrides_are_one_decision(make: Make) -> None:
+    world = make(limits=states(HOUR, Limit("per_ip", Rate(5, 60.0))), overrides=OF_KEYS)
+    assert codes(asked_by(world, b"gold", 5)) == "200 200 200 200 429"
+    assert codes(asked_by(world, b"free", 2)) == "200 429", "what the key was refused was not taken of the address"
+    exempt = make(limits=states(replace(HOUR, exempt=("192.0.2.0/24",))), overrides=OF_KEYS)
+    assert codes(asked_by(exempt, b"iron", 3)) == "200 200 200"

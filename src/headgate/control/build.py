@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from headgate.control import secret, sections, values
+from headgate.control import overrides, secret, sections, values
 from headgate.control.report import Place, Report
 from headgate.control.values import Kind, Kinds
 from headgate.limits.keys import is_hashed
@@ -25,6 +25,7 @@ from headgate.model.config import (
     Listener,
     Route,
     Store,
+    Tier,
     Timeouts,
     Upstream,
 )
@@ -55,6 +56,7 @@ TABLES = (
     "listeners",
     "upstreams",
     "limits",
+    "tiers",
     "routes",
 )
 _AS_IT_IS: Kind[object] = Kind("table", lambda place, value: value)
@@ -72,7 +74,8 @@ def build(
     with place.reporting():
         top = values.table(place, dict(raw), {**TOP, **dict.fromkeys(TABLES, _AS_IT_IS)}, "a setting")
     reader = _Reader(place, raw)
-    listeners, upstreams, limits = reader.listeners(), reader.upstreams(), reader.limits()
+    listeners, upstreams, tiers = reader.listeners(), reader.upstreams(), reader.tiers()
+    limits = reader.limits()
     routes = reader.routes(upstreams)
     admin = reader.one("admin", Kind("", lambda at, value: _admin(at, value, folder)), Admin())
     admin = _with_token(place, admin, environ.get(TOKEN_VARIABLE, ""))
@@ -83,12 +86,14 @@ def build(
     store = _with_secret(place, store, limits, environ.get(SECRET_VARIABLE, ""))
     _check_addresses(place, listeners, upstreams, admin)
     _check_totals(place, upstreams, limits)
+    whole = reader.with_overrides(limits, tiers, store.secret)
     report.check()
     return Config(
         listeners=tuple(listeners.values()),
         upstreams=tuple(upstreams.values()),
         routes=tuple(routes),
-        limits=tuple(limits.values()),
+        limits=tuple(whole),
+        tiers=tiers,
         heads=heads,
         connections=connections,
         store=store,
@@ -129,9 +134,21 @@ class _Reader:
         base, kinds = self._timeouts, sections.upstream(self._timeouts, self._names("limits"))
         return self._named("upstreams", lambda at, value, name: sections.read_upstream(at, value, name, base, kinds))
 
+    def tiers(self) -> dict[str, Tier]:
+        """The tiers that could be read, by name."""
+        return self._named("tiers", overrides.read_tier)
+
     def limits(self) -> dict[str, Limit]:
-        """The limits that could be read, by name."""
+        """The limits that could be read, by name; their overrides are read later."""
         return self._named("limits", sections.read_limit)
+
+    def with_overrides(self, limits: Mapping[str, Limit], tiers: Mapping[str, Tier], secret: str) -> list[Limit]:
+        """The limits with their overrides read."""
+        known = {name: tiers.get(name) for name in self._names("tiers") or ()}
+        place = self._place / "limits"
+        return [
+            overrides.with_overrides(place / name / "overrides", limit, known, secret) for name, limit in limits.items()
+        ]
 
     def routes(self, upstreams: Mapping[str, Upstream]) -> list[Route]:
         """The routes that could be read; the implied one when there are none."""

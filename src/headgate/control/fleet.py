@@ -14,12 +14,14 @@ from dataclasses import dataclass, field, replace
 
 from headgate.control.overlay import Overlay, prune
 from headgate.control.slots import Slots
+from headgate.control.tuning import UNTUNED, Tuning, resolve
+from headgate.control.tuning import prune as prune_tuning
 from headgate.errors import Unknown
 from headgate.health.probe import Health
 from headgate.model.address import Address
 from headgate.model.config import Config, HealthCheck, Upstream
 from headgate.model.server import Mode, Probe, ServerState
-from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
+from headgate.model.snapshot import LimitState, Overrides, Snapshot, UpstreamState
 from headgate.wire.cells import LIMITS, SERVERS
 
 Key = tuple[str, Address]  # the upstream's name and the server's address
@@ -59,10 +61,13 @@ class Member:
 class Fleet:
     """The servers of all upstreams, and the current snapshot."""
 
-    def __init__(self, config: Config, overlay: Overlay) -> None:
+    def __init__(self, config: Config, overlay: Overlay, tuning: Tuning = UNTUNED) -> None:
         """Raises UserError when there are more servers or limits than the cells have room for."""
         self.config = config
         self.overlay: Overlay = {}
+        self.tuning = tuning
+        self._limits_now: tuple[LimitState, ...] = ()
+        self._overrides: dict[str, Overrides] = {}
         self._members: dict[Key, Member] = {}
         self._servers: Slots[Key] = Slots(SERVERS, "servers")
         self._limits: Slots[str] = Slots(LIMITS, "limits")
@@ -134,6 +139,12 @@ class Fleet:
         self._members = members
         self._forget_unprobed()
         self._apply_limits()
+        self.tune(self.tuning)
+
+    def tune(self, tuning: Tuning) -> None:
+        """Takes other tiers and overrides of limits; those that the configuration has as well are forgotten."""
+        self.tuning = prune_tuning(self.config, tuning)
+        self._overrides = resolve(self.config, self.tuning)
 
     def publish(self) -> Snapshot | None:
         """The new snapshot, one version further, or None when it would say what the current one says."""
@@ -153,14 +164,14 @@ class Fleet:
             )
             for upstream in config.upstreams
         )
-        limits = tuple(LimitState(limit, self._limit_slots[limit.name]) for limit in config.limits)
         version = self._snapshot.version
         snapshot = Snapshot(
             version=version,
             listeners=config.listeners,
             upstreams=upstreams,
             routes=config.routes,
-            limits=limits,
+            limits=self._limits_now,
+            overrides=self._overrides,
             heads=config.heads,
             connections=config.connections,
             store=config.store,
@@ -251,6 +262,9 @@ class Fleet:
         for name in self._limit_slots.keys() - set(names):
             self._limits.give_up(name, self._snapshot.version + 1)
         self._limit_slots = {name: self._limits.take(name) for name in names}
+        self._limits_now = tuple(
+            LimitState(replace(limit, overrides={}), self._limit_slots[limit.name]) for limit in self.config.limits
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from headgate.control import overlay as overlays
+from headgate.control import tuning as tunings
 from headgate.control.checker import Checker, Probing
 from headgate.control.counting import Counting
 from headgate.control.fleet import Fleet, Key
@@ -21,6 +22,7 @@ from headgate.control.overlay import Overlay
 from headgate.control.preflight import preflight
 from headgate.control.sockets import Bound, bind_all, close_all
 from headgate.control.state import StateFile
+from headgate.control.tuning import Tuning
 from headgate.control.workers import Crew
 from headgate.errors import Busy, Exists, StateFailed
 from headgate.model.address import Address
@@ -78,9 +80,9 @@ class Plane:
         self._tasks: list[asyncio.Task[None]] = []
         self.checker = Checker(self._take_result, probing=probing)
 
-    async def start(self, overlay: Overlay) -> None:
-        """Begins to probe and to tidy up; the workers serve already. overlay: as it was read from the state file."""
-        await self._mend_state(overlay)
+    async def start(self, overlay: Overlay, tuning: Tuning) -> None:
+        """Begins to probe and to tidy up; the workers serve already. overlay, tuning: as the state file has them."""
+        await self._mend_state(overlay, tuning)
         self.checker.watch(self.fleet.checks())
         self._tasks.append(asyncio.create_task(self._tidy_for_ever()))
 
@@ -152,6 +154,17 @@ class Plane:
         await self._change(propose, drain)
         logger.info("server %s of %s is being removed", address, upstream)
 
+    async def tune(self, propose: Callable[[Config, Tuning], Tuning]) -> None:
+        """Changes tiers and overrides of limits. Raises what `propose` does, or UserError when it cannot be kept."""
+        async with self._lock:
+            self._require_open()
+            tuning = propose(self.fleet.config, self.fleet.tuning)
+            await asyncio.to_thread(self._state.save, self.fleet.overlay, tuning)
+            self.fleet.tune(tuning)
+            self._publish()
+            version = self.fleet.snapshot.version
+        await self._adopted(version)
+
     async def reload(self) -> Reloaded:
         """Goes over to the configuration as it reads now.
 
@@ -163,7 +176,7 @@ class Plane:
             config, restart = _keep_fixed(before, await asyncio.to_thread(self._load))
             for warning in await preflight(config, before):
                 logger.warning("%s", warning)
-            overlay = self.fleet.overlay
+            overlay, tuning = self.fleet.overlay, self.fleet.tuning
             fresh = await self._bind_new(config)
             try:
                 self.fleet.check(config, overlay)
@@ -173,7 +186,7 @@ class Plane:
             self.bound.update(fresh)
             self._close_unlisted(config)
             self._apply(config, overlay, config.drain)
-            await self._mend_state(overlay)
+            await self._mend_state(overlay, tuning)
             version = self.fleet.snapshot.version
         await self._adopted(version)
         changed = config != before
@@ -191,15 +204,17 @@ class Plane:
         for address in self.bound.keys() - listed:
             self.bound.pop(address).close()
 
-    async def _mend_state(self, before: Overlay) -> None:
+    async def _mend_state(self, before: Overlay, tuning: Tuning) -> None:
         inert = sorted(before.keys() - {upstream.name for upstream in self.fleet.config.upstreams})
         if inert:
             logger.warning("changes made at run time are kept for upstreams that are not there: %s", ", ".join(inert))
-        if self.fleet.overlay == before:
+        for line in tunings.inert(self.fleet.config, self.fleet.tuning):
+            logger.warning("%s", line)
+        if self.fleet.overlay == before and self.fleet.tuning == tuning:
             return
         # What the configuration made meaningless is forgotten for good: it must not come back with a later one.
         try:
-            await asyncio.to_thread(self._state.save, self.fleet.overlay)
+            await asyncio.to_thread(self._state.save, self.fleet.overlay, self.fleet.tuning)
         except StateFailed as error:
             logger.warning("%s", error)
 
@@ -209,7 +224,7 @@ class Plane:
             overlay = propose()
             config = self.fleet.config
             self.fleet.check(config, overlay)
-            await asyncio.to_thread(self._state.save, overlay)
+            await asyncio.to_thread(self._state.save, overlay, self.fleet.tuning)
             self._apply(config, overlay, config.drain if drain is None else drain)
             version = self.fleet.snapshot.version
         await self._adopted(version)

@@ -6,7 +6,7 @@ from http import HTTPStatus
 import msgspec
 from starlette.responses import Response
 
-from headgate.errors import Busy, ConfigError, Exists, StateFailed, StoreDown, Unknown, UpgradeFailed, UserError
+from headgate.errors import Busy, ConfigError, Exists, InUse, StateFailed, StoreDown, Unknown, UpgradeFailed, UserError
 
 
 def problem(
@@ -34,7 +34,7 @@ def problem_of(error: UserError) -> Response:
         return problem(404, str(error))
     if isinstance(error, UpgradeFailed):
         return problem(500, str(error))
-    if isinstance(error, Exists | Busy):
+    if isinstance(error, Exists | Busy | InUse):
         return problem(409, str(error))
     if isinstance(error, StoreDown):
         return problem(503, str(error))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import fields, replace
 from typing import TypeVar
 
-from headgate.control import limit_values, values
+from headgate.control import limit_values, overrides, values
 from headgate.control.report import Place, quoted
 from headgate.control.values import Kind, Kinds, table
 from headgate.limits.meter import ALGORITHMS
@@ -59,7 +59,6 @@ def section(make: Callable[..., T], kinds: Kinds, noun: str = "a setting", requi
     return Kind("table", lambda place, value: make(**table(place, value, kinds, noun, required)))
 
 
-_LONGEST = 10 * 365 * 86400  # seconds in which a burst must be there again: stores keep times in 64 bits
 BAN: Kinds = {
     "refusals": values.number(1, 1_000_000_000),
     "within": values.duration(),
@@ -69,7 +68,7 @@ LIMIT: Kinds = {
     "rate": values.RATE,
     "key": limit_values.KEY,
     "algorithm": values.choice("an algorithm", *ALGORITHMS),
-    "burst": values.number(0, 1_000_000_000),
+    "burst": overrides.BURST,
     "on_store_error": values.choice("an answer to a store's failure", "allow", "deny", "local"),
     "exempt": values.many(values.NETWORK, "list of networks", same=str),
     "headers": values.choice("a time for headers", "refused", "always", "off"),
@@ -82,6 +81,7 @@ LIMIT: Kinds = {
     "delay": values.duration(zero=True),
     "settle": limit_values.SETTLE,
     "ban": section(config.Ban, BAN, "a setting of a ban", list(BAN)),
+    "overrides": overrides.OVERRIDES,
 }
 RETRY: Kinds = {
     "on": values.many(values.CONDITION, "list of failures and statuses", same=str),
@@ -178,7 +178,7 @@ def read_upstream(place: Place, value: object, name: str, base: config.Timeouts,
 
 
 def read_limit(place: Place, value: object, name: str) -> config.Limit:
-    """The limit that a table says."""
+    """The limit that a table says; its overrides are read later (`with_overrides`)."""
     values.name(name, "a limit")
     limit = config.Limit(name, **table(place, value, LIMIT, "a setting of a limit", ["rate"]))  # type: ignore[arg-type]
     if limit.burst and limit.algorithm != "gcra":
@@ -187,9 +187,8 @@ def read_limit(place: Place, value: object, name: str) -> config.Limit:
         (place / "lease").say('only with algorithm = "fixed_window" and without count_refused')
     elif limit.lease > max(1, limit.rate.limit // 10):
         (place / "lease").say(f"{limit.lease} is too many (expected at most a tenth of {limit.rate})")
-    if limit.burst * limit.rate.period > _LONGEST * limit.rate.limit:
-        years = limit.burst * limit.rate.period / limit.rate.limit / (365 * 86400)
-        (place / "burst").say(f"all of it is there again after {years:.0f} years (expected at most 10)")
+    if why_not := overrides.overdue(limit.burst, limit.rate):
+        (place / "burst").say(why_not)
     if limit.delay and limit.algorithm != "gcra":
         (place / "delay").say(f'only with algorithm = "gcra", and this is "{limit.algorithm}"')
     if limit.settle and limit.dry_run:

@@ -16,8 +16,11 @@ from typing import Annotated, Literal
 import msgspec
 
 from headgate.control.overlay import Changes, Overlay
+from headgate.control.overrides import rate_of, rate_text
+from headgate.control.tuning import Tuning
 from headgate.errors import StateFailed
 from headgate.model.address import Address
+from headgate.model.config import Tier
 
 logger = logging.getLogger("headgate.state")
 
@@ -31,9 +34,16 @@ class _Changes(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     weights: dict[str, Annotated[int, msgspec.Meta(ge=0, le=256)]] = {}
 
 
-class _File(msgspec.Struct, forbid_unknown_fields=True):
+class _Tier(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    rate: str
+    burst: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+class _File(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     format: int
     upstreams: dict[str, _Changes]
+    tiers: dict[str, _Tier] = {}
+    overrides: dict[str, dict[str, str | _Tier | None]] = {}  # by limit and key; a string is the name of a tier
 
 
 class StateFile:
@@ -54,14 +64,14 @@ class StateFile:
             os.close(self.lock)
             self.lock = -1
 
-    def load(self) -> Overlay:
+    def load(self) -> tuple[Overlay, Tuning]:
         """The changes that were saved last; none without a file. Raises StateFailed when it cannot be understood."""
         if self._path is None:
-            return {}
+            return {}, Tuning()
         try:
             content = self._path.read_bytes()
         except FileNotFoundError:
-            return {}
+            return {}, Tuning()
         except OSError as error:
             raise StateFailed(f"the state file {self._path} cannot be read: {_words(error)}") from error
         try:
@@ -72,14 +82,22 @@ class StateFile:
                 "mend it, or move it away to forget the changes made at run time"
             ) from error
 
-    def save(self, overlay: Overlay) -> None:
+    def save(self, overlay: Overlay, tuning: Tuning) -> None:
         """Keeps these changes; blocks until they are on the disk. Raises StateFailed, with the old ones kept."""
         if self._path is None:
             if not self._warned:
-                logger.warning("changes of servers will not survive a restart: no state_file is set")
+                logger.warning("changes made at run time will not survive a restart: no state_file is set")
                 self._warned = True
             return
-        file = _File(_FORMAT, {name: _stored(changes) for name, changes in sorted(overlay.items())})
+        file = _File(
+            _FORMAT,
+            {name: _stored(changes) for name, changes in sorted(overlay.items())},
+            {name: _stored_tier(tier) for name, tier in sorted(tuning.tiers.items())},
+            {
+                limit: {key: _stored_tier(what) if isinstance(what, Tier) else what for key, what in those.items()}
+                for limit, those in sorted(tuning.overrides.items())
+            },
+        )
         try:
             _replace(self._path, msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")
         except OSError as error:
@@ -110,7 +128,7 @@ class StateFile:
         return lock
 
 
-def _parse(content: bytes) -> Overlay:
+def _parse(content: bytes) -> tuple[Overlay, Tuning]:
     head = msgspec.json.decode(content)
     if isinstance(head, dict) and isinstance(head.get("format"), int) and head["format"] > _FORMAT:
         raise ValueError(f"it is of a newer Headgate (format {head['format']}, known: {_FORMAT})")
@@ -127,7 +145,20 @@ def _parse(content: bytes) -> Overlay:
             {address: mode for address, mode in stored.modes.items() if mode != "ready"},
             stored.weights,
         )
-    return overlay
+    tiers = {name: _tier(stored) for name, stored in file.tiers.items()}
+    overrides = {
+        limit: {key: _tier(what) if isinstance(what, _Tier) else what for key, what in those.items()}
+        for limit, those in file.overrides.items()
+    }
+    return overlay, Tuning(tiers, overrides)
+
+
+def _tier(stored: _Tier) -> Tier:
+    return Tier(rate_of(stored.rate), stored.burst)
+
+
+def _stored_tier(tier: Tier) -> _Tier:
+    return _Tier(rate_text(tier.rate), tier.burst)
 
 
 def _stored(changes: Changes) -> _Changes:

@@ -55,8 +55,8 @@ async def _serve(load: Callable[[], Config], config: Config, command: tuple[str,
     signals = _Signals()  # first of all, so that a stop during the start is one
     async with contextlib.AsyncExitStack() as stack:
         state = stack.enter_context(contextlib.closing(StateFile(config.state_file, inherited.lock)))
-        overlay = state.load()
-        fleet = Fleet(config, overlay)
+        overlay, tuning = state.load()
+        fleet = Fleet(config, overlay, tuning)
         fleet.assume_down(inherited.down)
         for warning in await preflight(config):
             logger.warning("%s", warning)
@@ -76,7 +76,7 @@ async def _serve(load: Callable[[], Config], config: Config, command: tuple[str,
         plane = Plane(load, fleet=fleet, state=state, bound=bound, cells=cells, crew=crew, limits=limits_fd)
         if not await _started(crew, plane, signals):
             return 0
-        await plane.start(overlay)
+        await plane.start(overlay, tuning)
         stack.push_async_callback(plane.close)
         upgrade = Upgrade(plane, admin=admin, limits=limits_fd, lock=state.lock)
         api = await stack.enter_async_context(_admin(plane, upgrade, admin)) if admin else None

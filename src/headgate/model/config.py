@@ -124,6 +124,17 @@ class Ban:
 
 
 @dataclass(frozen=True, slots=True)
+class Tier:
+    """What some keys have in place of the rate of a limit: a plan that is sold, say."""
+
+    rate: Rate | None  # so many requests in a period, or any number of them; None: any number
+    burst: int = 0  # with `gcra`: requests that pass at once, before the steady rate; 0: as many as the rate's
+
+
+Override = str | Tier  # the name of a tier, or one of its own
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """So many requests per key and period."""
 
@@ -144,6 +155,7 @@ class Limit:
     lease: int = 1  # with `fixed_window` in Redis: places that a worker takes at once; see docs/limits.md for its price
     settle: str = ""  # what a request really cost, known when it is over; "": what was taken; see docs/limits.md
     ban: Ban | None = None  # refuses all of a client that goes on after so many refusals; leave it out for none
+    overrides: dict[str, Override] = field(default_factory=dict)  # keys that have a tier or a rate of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +218,7 @@ class Config:
     upstreams: tuple[Upstream, ...]
     routes: tuple[Route, ...]
     limits: tuple[Limit, ...] = ()
+    tiers: dict[str, Tier] = field(default_factory=dict)  # by name
     workers: int = 0  # 0: one for each core
     heads: Heads = Heads()
     connections: Connections = Connections()

@@ -4,9 +4,9 @@ A worker builds its router, policies and limits from one snapshot and swaps them
 flight keeps what it began with.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from headgate.model.config import AccessLog, Connections, Ejection, Heads, Limit, Listener, Route, Store, Timeouts
+from headgate.model.config import AccessLog, Connections, Ejection, Heads, Limit, Listener, Route, Store, Tier, Timeouts
 from headgate.model.server import ServerState
 
 
@@ -25,10 +25,24 @@ class UpstreamState:
 
 @dataclass(frozen=True, slots=True)
 class LimitState:
-    """A limit and its index in the shared cells, which also names it in the shared store."""
+    """A limit and its index in the shared cells, which also names it in the shared store.
+
+    Its `overrides` are empty here: stores remember limits, and would remember the overrides of each snapshot.
+    """
 
     limit: Limit
     slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """The keys of a limit that have something in place of its rate.
+
+    tiers: what they have, each once; with no burst where the limit knows none. keys: which of these each has.
+    """
+
+    tiers: tuple[Tier, ...]
+    keys: dict[bytes, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,7 @@ class Snapshot:
     upstreams: tuple[UpstreamState, ...]
     routes: tuple[Route, ...]
     limits: tuple[LimitState, ...] = ()
+    overrides: dict[str, Overrides] = field(default_factory=dict)  # by limit, of those that have some
     heads: Heads = Heads()
     connections: Connections = Connections()
     store: Store = Store()

@@ -21,7 +21,7 @@ from headgate.routing.client import plain_address
 from headgate.store.base import Check
 from headgate.store.ways import Way
 from headgate.worker.exchange import Exchange
-from headgate.worker.plan import LiveRoute, checks
+from headgate.worker.plan import LiveRoute
 
 if TYPE_CHECKING:
     from headgate.worker.process import Worker
@@ -339,10 +339,10 @@ class Downstream(asyncio.Protocol):
         Where they count by the address alone, they and the short way are kept for the next request.
         """
         if not route.by_address:
-            return checks(route.limits, client, head)
+            return route.checks(route.limits, client, head)
         if route is not self._checked_route or client != self._checked_ip:
             self._checked_route, self._checked_ip = route, client
-            self._checks, self._way = checks(route.limits, client, head), _not_looked_for
+            self._checks, self._way = route.checks(route.limits, client, head), _not_looked_for
             return self._checks
         way = self._way
         if way is None:

@@ -43,7 +43,7 @@ from headgate.wire.cells import ServerCell
 from headgate.worker.absent import Absent
 from headgate.worker.answers import limit_fields, longest_refusal
 from headgate.worker.attempts import Attempts
-from headgate.worker.plan import Group, LiveRoute, checks
+from headgate.worker.plan import Group, LiveRoute
 from headgate.worker.server import Server
 from headgate.worker.settle import Settling
 from headgate.worker.tunnel import Tunnel, require_agreement
@@ -321,7 +321,7 @@ class Exchange:
     def _try(self, route: LiveRoute) -> None:
         """Counts the request under the limits that are only tried, each for itself; nobody waits for them."""
         account = self._worker.account
-        for check in checks(route.tried, self.client_ip, self.head):
+        for check in route.checks(route.tried, self.client_ip, self.head):
             decisions = self._worker.store.hit([check], account.decided)
             if decisions is not None:
                 account.decided(decisions)

@@ -4,7 +4,8 @@ Adopting a snapshot is building a plan and one assignment. An exchange in flight
 servers are carried over.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from headgate.balance.budget import Budget
@@ -15,8 +16,8 @@ from headgate.http1.request import RequestHead
 from headgate.limits import settle
 from headgate.limits.keys import client_ip
 from headgate.model.address import Address
-from headgate.model.config import Heads, Listener, Retry, Route, Timeouts
-from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
+from headgate.model.config import Heads, Listener, Rate, Retry, Route, Timeouts
+from headgate.model.snapshot import LimitState, Overrides, Snapshot, UpstreamState
 from headgate.routing.client import Networks, TrustedProxies
 from headgate.routing.router import Router
 from headgate.store.base import Check
@@ -88,11 +89,15 @@ class Group:
 
 
 class LiveLimit(NamedTuple):
-    """A limit of a route, with what reads its key from a request. exempt: the clients that it is not for."""
+    """A limit of a route, with what reads its key from a request.
+
+    exempt: the clients that it is not for. overrides: keys that have another rate, None for no limit at all.
+    """
 
     state: LimitState
     key: Key
     exempt: Networks
+    overrides: Mapping[bytes, LimitState | None]
 
 
 class LiveRoute:
@@ -100,14 +105,15 @@ class LiveRoute:
 
     limits: those that decide, of its listener and its upstream too; tried: those that are only tried. bans, delays:
     whether any that decides bans clients or holds requests back. by_address: whether all that decide count by the
-    client's address alone, and none is settled. tells: whether every response says what is left of them. costs: what
-    tells, by the limit's slot, what a request really cost. unwanted: the statuses with which a request goes to another
-    server.
+    client's address alone, and none is settled. checks: what they have to decide on a request; see `checks`. tells:
+    whether every response says what is left of them. costs: what tells, by the limit's slot, what a request really
+    cost. unwanted: the statuses with which a request goes to another server.
     """
 
     __slots__ = (
         "bans",
         "by_address",
+        "checks",
         "costs",
         "delays",
         "group",
@@ -121,12 +127,16 @@ class LiveRoute:
         "upgrades",
     )
 
-    def __init__(self, group: Group, limits: tuple[LimitState, ...], route: Route, keys: Keys) -> None:
+    def __init__(self, group: Group, limits: "Sequence[_Tuned]", route: Route, keys: Keys) -> None:
         self.group = group
         name = f"{route.host}{route.path}".encode()
-        live = [LiveLimit(state, keys.of(state.limit, name), Networks(state.limit.exempt)) for state in limits]
+        live = [
+            LiveLimit(state, keys.of(state.limit, name), Networks(state.limit.exempt), overrides)
+            for state, overrides in limits
+        ]
         self.limits = tuple(limit for limit in live if not limit.state.limit.dry_run)
         self.tried = tuple(limit for limit in live if limit.state.limit.dry_run)
+        self.checks = _checks_with_overrides if any(limit.overrides for limit in live) else checks
         self.costs = {limit.state.slot: _cost(limit.state) for limit in self.limits if limit.state.limit.settle}
         self.by_address = all(limit.key.is_address for limit in self.limits) and not self.costs
         self.bans = any(limit.state.limit.ban is not None for limit in self.limits)
@@ -154,6 +164,38 @@ def checks(limits: Sequence[LiveLimit], client: str, head: RequestHead) -> list[
         for limit in limits
         if client not in limit.exempt
     ]
+
+
+def _checks_with_overrides(limits: Sequence[LiveLimit], client: str, head: RequestHead) -> list[Check]:
+    """The same where keys may have a rate of their own, or no limit. In `checks`, all would pay for the look."""
+    address = client_ip(client)
+    found: list[Check] = []
+    for state, key, exempt, overrides in limits:
+        if client not in exempt:
+            what = key.read(head, address, client)
+            own = overrides.get(what, state)
+            if own is not None:
+                found.append((own, what, own.limit.cost))
+    return found
+
+
+class _Tuned(NamedTuple):
+    """A limit, and what keys have in place of it. Made once for each plan: stores know a limit by its identity."""
+
+    state: LimitState
+    overrides: Mapping[bytes, LimitState | None]
+
+
+def _tuned(state: LimitState, overrides: Overrides | None) -> _Tuned:
+    if overrides is None:
+        return _Tuned(state, {})
+    own = [None if tier.rate is None else _with_rate(state, tier.rate, tier.burst) for tier in overrides.tiers]
+    return _Tuned(state, {key: own[tier] for key, tier in overrides.keys.items()})
+
+
+def _with_rate(state: LimitState, rate: Rate, burst: int) -> LimitState:
+    lease = min(state.limit.lease, max(1, rate.limit // 10))  # as the configuration has it for the limit's own rate
+    return LimitState(replace(state.limit, rate=rate, burst=burst, lease=lease), state.slot)
 
 
 class Shared(NamedTuple):
@@ -187,7 +229,8 @@ class Plan:
         self.groups: dict[str, Group] = {}
         for place, upstream in enumerate(snapshot.upstreams):
             self.groups[upstream.name] = self._group(upstream, before, shared, place % TURNS, now)
-        limits = {state.limit.name: state for state in snapshot.limits}
+        overrides = snapshot.overrides
+        limits = {state.limit.name: _tuned(state, overrides.get(state.limit.name)) for state in snapshot.limits}
         self.has_min_rates = any(
             route.timeouts.request_min_rate or route.timeouts.response_min_rate for route in snapshot.routes
         )
@@ -206,7 +249,7 @@ class Plan:
         """The router for requests that came by a listener, whatever that was like in an earlier snapshot."""
         return self.routers.get(listener.address, self.router)
 
-    def _router(self, names: tuple[str, ...], limits: dict[str, LimitState], keys: Keys) -> Router[LiveRoute]:
+    def _router(self, names: tuple[str, ...], limits: dict[str, _Tuned], keys: Keys) -> Router[LiveRoute]:
         """names: of the limits of a listener."""
         of_upstreams = {upstream.name: upstream.limits for upstream in self.snapshot.upstreams}
         routes: list[tuple[str, str, LiveRoute]] = []

@@ -31,7 +31,7 @@ def plane(
     fd = Cells.create(config.workers)
     limits = SharedStore.create(1024)
     state = StateFile(state_path)
-    fleet = Fleet(config, state.load())
+    fleet = Fleet(config, *state.load())
     crew = Crew(config.workers, cells=fd, limits=fd, on_death=lambda index: None)
     try:
         yield Plane(

@@ -363,7 +363,7 @@ limits = ["per_ipp"]
         "workers, trusted_proxies, state_file, drain, timeouts, heads, connections, admin, store, access_log, listeners"
     )
     assert problems(tmp_path, text) == [
-        f'headgate.toml:1: wokers: "wokers" is not a setting (known: {known_top}, upstreams, limits, routes); '
+        f'headgate.toml:1: wokers: "wokers" is not a setting (known: {known_top}, upstreams, limits, tiers, routes); '
         'did you mean "workers"?',
         'headgate.toml:2: drain: "soon" is not a duration (expected "500ms", "10s", "1m", "2h" or seconds)',
         "headgate.toml:4: timeouts.idle: expected a duration, found true or false",

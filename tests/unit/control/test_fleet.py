@@ -2,13 +2,14 @@ from dataclasses import replace
 
 import pytest
 
+from headgate.control import tuning as tunings
 from headgate.control.fleet import Fleet, Member
 from headgate.control.overlay import Overlay, add, remove, set_mode, set_weight
 from headgate.errors import Unknown, UserError
 from headgate.model.address import Address
-from headgate.model.config import Config, Limit, Rate, Server
+from headgate.model.config import Config, Limit, Rate, Server, Tier
 from headgate.model.server import Mode, Probe, ServerState
-from headgate.model.snapshot import Snapshot
+from headgate.model.snapshot import LimitState, Overrides, Snapshot
 from headgate.wire.cells import LIMITS, SERVERS
 from tests.unit.control.configs import CHECK, A, B, C, config, upstream
 
@@ -301,3 +302,32 @@ def test_a_bigger_fleet_is_published_in_the_configurations_order() -> None:
     many = [Address("h", port) for port in range(1, 301)]
     fleet = Fleet(config(upstream("web", *many)), add({}, WEB, str(C), None))
     assert list(servers(fleet.snapshot)) == [*many, C]
+
+
+def test_the_overrides_of_limits_are_told_beside_them_and_change_the_snapshot_alone() -> None:
+    limit = Limit("per_ip", Rate(10, 60.0), overrides={"192.0.2.7": "gold"})
+    base = replace(config(WEB), limits=(limit,), tiers={"gold": Tier(Rate(99, 60.0))})
+    fleet = Fleet(base, {})
+    assert fleet.snapshot.limits == (LimitState(replace(limit, overrides={}), 0),)
+    assert fleet.snapshot.overrides == {"per_ip": Overrides((Tier(Rate(99, 60.0)),), {b"192.0.2.7": 0})}
+    fleet.tune(tunings.define(base, fleet.tuning, "gold", Tier(None)))
+    found = fleet.publish()
+    assert found is not None
+    assert found.overrides["per_ip"].tiers == (Tier(None),)
+    assert (found.version, found.limits) == (2, (LimitState(replace(limit, overrides={}), 0),))
+    assert fleet.publish() is None
+
+
+def test_a_reload_leaves_what_was_tuned_and_forgets_what_it_says_itself() -> None:
+    base = replace(config(WEB, limits=("per_ip",)), tiers={"gold": Tier(Rate(99, 60.0))})
+    tuning = tunings.override(base, tunings.UNTUNED, "per_ip", "192.0.2.7", "gold")
+    fleet = Fleet(base, {}, tuning)
+    before = fleet.snapshot.overrides
+    assert before == {"per_ip": Overrides((Tier(Rate(99, 60.0)),), {b"192.0.2.7": 0})}
+    fleet.apply(replace(base, drain=1.0), {}, 0.0)
+    assert (fleet.tuning, fleet.publish()) == (tuning, None)
+    fleet.apply(replace(base, limits=(replace(base.limits[0], overrides={"192.0.2.7": "gold"}),)), {}, 0.0)
+    assert (fleet.tuning, fleet.publish()) == (tunings.UNTUNED, None)
+    fleet.apply(config(WEB), {}, 0.0)
+    assert fleet.publish() is not None
+    assert fleet.snapshot.overrides == {}

@@ -11,6 +11,7 @@ from headgate.control.httpcheck import Result
 from headgate.control.overlay import Changes
 from headgate.control.plane import Plane
 from headgate.control.state import StateFile
+from headgate.control.tuning import UNTUNED
 from headgate.errors import Exists, ListenFailed, Unknown, UserError
 from headgate.model.address import Address
 from headgate.model.config import AccessLog, Config, Listener, Store
@@ -106,7 +107,7 @@ def test_changes_made_together_are_made_one_after_the_other(tmp_path: Path) -> N
         await asyncio.gather(*(the.add_server("web", address, None) for address in news))
         assert {member.address for member in the.fleet.members("web")} == {A, B, *news}
         assert the.fleet.snapshot.version == 11
-        assert len(StateFile.load(the._state)["web"].added) == 10
+        assert len(StateFile.load(the._state)[0]["web"].added) == 10
 
     with_plane(test, state_path=str(tmp_path / "state.json"))
 
@@ -121,7 +122,7 @@ def test_one_of_two_who_add_the_same_server_is_told() -> None:
 
 def test_a_slot_is_cleared_before_another_server_has_it() -> None:
     async def test(the: Plane) -> None:
-        await the.start({})
+        await the.start({}, UNTUNED)
         slot = the.fleet.member("web", A).slot
         for row in range(2):
             the.cells.server(row, slot)[ServerCell.CONNECTS] = 77
@@ -153,12 +154,12 @@ class TestStateAtTheStart:
     def test_is_mended_for_good(self, tmp_path: Path) -> None:
         path = str(tmp_path / "state.json")
         before = StateFile(path)
-        before.save({"web": Changes(removed=(str(C), str(A)))})
+        before.save({"web": Changes(removed=(str(C), str(A)))}, UNTUNED)
         before.close()
 
         async def test(the: Plane) -> None:
-            await the.start({"web": Changes(removed=(str(C), str(A)))})
-            assert StateFile.load(the._state) == {"web": Changes(removed=(str(A),))}
+            await the.start({"web": Changes(removed=(str(C), str(A)))}, UNTUNED)
+            assert StateFile.load(the._state)[0] == {"web": Changes(removed=(str(A),))}
 
         with_plane(test, state_path=path)
 
@@ -166,13 +167,13 @@ class TestStateAtTheStart:
         path = str(tmp_path / "state.json")
         overlay = {"gone": Changes(removed=(str(A),))}
         before = StateFile(path)
-        before.save(overlay)
+        before.save(overlay, UNTUNED)
         before.close()
 
         async def test(the: Plane) -> None:
-            await the.start(overlay)
+            await the.start(overlay, UNTUNED)
             await the.set_server("web", A, mode=Mode.DRAIN, weight=None)
-            assert StateFile.load(the._state)["gone"] == overlay["gone"]
+            assert StateFile.load(the._state)[0]["gone"] == overlay["gone"]
 
         with_plane(test, state_path=path)
         assert "changes made at run time are kept for upstreams that are not there: gone" in caplog.text
@@ -182,7 +183,7 @@ class TestStateAtTheStart:
 
         async def test(the: Plane) -> None:
             path.mkdir()
-            await the.start({"web": Changes(removed=(str(C),))})
+            await the.start({"web": Changes(removed=(str(C),))}, UNTUNED)
 
         with_plane(test, state_path=str(path))
         assert "cannot be written" in caplog.text

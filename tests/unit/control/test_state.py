@@ -8,12 +8,22 @@ import pytest
 
 from headgate.control.overlay import Changes, Overlay
 from headgate.control.state import StateFile
+from headgate.control.tuning import UNTUNED, Tuning
 from headgate.errors import StateFailed
+from headgate.model.config import Rate, Tier
 
 OVERLAY: Overlay = {
     "web": Changes(("10.0.0.9:80", "[::1]:80"), ("10.0.0.1:80",), {"10.0.0.2:80": "maint"}, {"10.0.0.9:80": 0}),
     "späte": Changes(added=("unix:/run/a b.sock",)),
 }
+
+TUNING = Tuning(
+    {"gold": Tier(Rate(1000, 60.0)), "späte": Tier(None)},
+    {
+        "per_key": {"=alice": "gold", "=b, \\x00": Tier(Rate(5, 1234567.125), 20), "=carol": Tier(None), "=dave": None},
+        "gone": {"192.0.2.7": "no such tier"},
+    },
+)
 
 
 @pytest.fixture
@@ -30,20 +40,20 @@ def state(path: Path) -> Iterator[StateFile]:
 
 def test_what_was_saved_is_loaded_by_the_next_supervisor(path: Path) -> None:
     first = StateFile(str(path))
-    first.save(OVERLAY)
+    first.save(OVERLAY, TUNING)
     first.close()
     second = StateFile(str(path))
-    assert second.load() == OVERLAY
+    assert second.load() == (OVERLAY, TUNING)
     second.close()
 
 
 def test_without_a_file_there_are_no_changes(state: StateFile) -> None:
-    assert state.load() == {}
+    assert state.load() == ({}, UNTUNED)
 
 
 def test_only_the_owner_reads_the_file_and_nothing_else_is_left_beside_it(state: StateFile, path: Path) -> None:
-    state.save(OVERLAY)
-    state.save({})
+    state.save(OVERLAY, TUNING)
+    state.save({}, UNTUNED)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert {entry.name for entry in path.parent.iterdir()} == {path.name, path.name + ".lock"}
 
@@ -53,7 +63,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     link.symlink_to(tmp_path / "real" / "state.json")
     state = StateFile(str(link))
-    state.save(OVERLAY)
+    state.save(OVERLAY, TUNING)
     state.close()
     assert link.is_symlink()
     assert (tmp_path / "real" / "state.json").is_file()
@@ -72,6 +82,10 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
         (b'{"format": 1, "upstreams": {"web": {"added": ["10.0.0.1"]}}}', '"10.0.0.1" is not an address'),
         (b'{"format": 1, "upstreams": {"web": {"modes": {"10.0.0.1:1": "off"}}}}', "Invalid enum value"),
         (b'{"format": 1, "upstreams": {"web": {"weights": {"10.0.0.1:1": 257}}}}', "<= 256"),
+        (b'{"format": 1, "upstreams": {}, "tiers": {"a": {"rate": "5"}}}', '"5" is not a rate'),
+        (b'{"format": 1, "upstreams": {}, "tiers": {"a": {"rate": "5/s", "burst": -1}}}', ">= 0"),
+        (b'{"format": 1, "upstreams": {}, "overrides": {"a": {"b": {"rate": "x"}}}}', '"x" is not a rate'),
+        (b'{"format": 1, "upstreams": {}, "overrides": {"a": {"b": 5}}}', "Expected"),
     ],
 )
 def test_a_file_that_is_not_understood_stops_the_start(
@@ -108,7 +122,7 @@ def test_a_directory_that_is_not_there_is_told_at_the_start(tmp_path: Path) -> N
 def test_what_cannot_be_written_leaves_the_old_file(
     state: StateFile, path: Path, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:
-    state.save({"web": OVERLAY["web"]})
+    state.save({"web": OVERLAY["web"]}, UNTUNED)
     before = path.read_bytes()
 
     def full(*_: object, **__: object) -> None:
@@ -117,27 +131,27 @@ def test_what_cannot_be_written_leaves_the_old_file(
     with monkeypatch.context() as patch:
         patch.setattr(os, call, full)
         with pytest.raises(StateFailed, match="cannot be written: no space left on device"):
-            state.save(OVERLAY)
+            state.save(OVERLAY, TUNING)
     assert path.read_bytes() == before
     assert {entry.name for entry in path.parent.iterdir()} == {path.name, path.name + ".lock"}
-    state.save(OVERLAY)
-    assert state.load() == OVERLAY
+    state.save(OVERLAY, TUNING)
+    assert state.load() == (OVERLAY, TUNING)
 
 
 def test_what_a_dead_process_left_half_written_is_no_obstacle(state: StateFile, path: Path) -> None:
     path.with_name(f"{path.name}.{os.getpid()}.tmp").write_bytes(b"half")
-    state.save(OVERLAY)
-    assert state.load() == OVERLAY
+    state.save(OVERLAY, TUNING)
+    assert state.load() == (OVERLAY, TUNING)
 
 
 def test_without_a_path_the_first_change_says_that_it_will_not_survive(caplog: pytest.LogCaptureFixture) -> None:
     state = StateFile("")
-    assert state.load() == {}
+    assert state.load() == ({}, UNTUNED)
     with caplog.at_level(logging.WARNING):
-        state.save(OVERLAY)
-        state.save({})
+        state.save(OVERLAY, TUNING)
+        state.save({}, UNTUNED)
     assert [record.message for record in caplog.records] == [
-        "changes of servers will not survive a restart: no state_file is set"
+        "changes made at run time will not survive a restart: no state_file is set"
     ]
-    assert state.load() == {}
+    assert state.load() == ({}, UNTUNED)
     state.close()

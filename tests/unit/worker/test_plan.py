@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from headgate.model.address import Address
-from headgate.model.config import Ejection, Limit, Listener, Rate, Route, Timeouts
+from headgate.model.config import Ejection, Limit, Listener, Rate, Route, Tier, Timeouts
 from headgate.model.server import Mode, ServerState
-from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
+from headgate.model.snapshot import LimitState, Overrides, Snapshot, UpstreamState
 from headgate.store.shared import SharedStore
 from headgate.wire.cells import Cells, ServerCell
 from headgate.worker.plan import Plan, Shared
@@ -163,3 +163,39 @@ def test_without_limits_of_listeners_there_is_one_router(cells: Cells) -> None:
 def test_the_present_plan_says_what_limits_a_listener_has_whatever_a_connection_remembers(cells: Cells) -> None:
     assert names(limited(cells, replace(FRONT, limits=("b",))), replace(FRONT, limits=("c",))) == ["b", "a"]
     assert names(limited(cells, PLAIN), replace(FRONT, limits=("c",))) == ["a"]  # it is no listener any more
+
+
+def test_a_limit_with_another_rate_is_one_object_for_all_routes_and_keys_that_have_it(cells: Cells) -> None:
+    made = plan(
+        cells,
+        upstream("web", state(0)),
+        routes=(Route("web", path="/a", limits=("l", "other")), Route("web", path="/b", limits=("l",))),
+        limits=(LimitState(Limit("l", Rate(1, 1.0), algorithm="gcra"), 3), LimitState(Limit("other", Rate(1, 1.0)), 4)),
+        overrides={"l": Overrides((Tier(Rate(9, 60.0), 5), Tier(None)), {b"x": 0, b"y": 0, b"z": 1})},
+    )
+    one, other = (made.router.match(b"any", path) for path in (b"/a", b"/b"))
+    assert one is not None
+    assert other is not None
+    overrides = one.limits[0].overrides
+    assert overrides[b"x"] is overrides[b"y"] is other.limits[0].overrides[b"x"]
+    assert overrides[b"x"] == LimitState(Limit("l", Rate(9, 60.0), algorithm="gcra", burst=5), 3)
+    assert overrides[b"z"] is None
+    assert one.limits[1].overrides == {}
+
+
+def test_a_rate_of_its_own_has_no_larger_lease_than_it_may_have(cells: Cells) -> None:
+    made = plan(
+        cells,
+        upstream("web", state(0)),
+        routes=(Route("web", limits=("l",)),),
+        limits=(LimitState(Limit("l", Rate(1000, 1.0), lease=100), 0),),
+        overrides={
+            "l": Overrides(
+                (Tier(Rate(20, 1.0)), Tier(Rate(9, 1.0)), Tier(Rate(5000, 1.0))), {b"a": 0, b"b": 1, b"c": 2}
+            )
+        },
+    )
+    route = made.router.match(b"any", b"/")
+    assert route is not None
+    own = [route.limits[0].overrides[key] for key in (b"a", b"b", b"c")]
+    assert [one.limit.lease for one in own if one] == [2, 1, 100]
