@@ -26,7 +26,7 @@ from headgate.model.address import Address
 from headgate.model.config import AccessLog, Ejection, Heads, Limit, Listener, Rate, Route, Timeouts
 from headgate.model.server import ServerState
 from headgate.model.snapshot import LimitState, Overrides, Snapshot, UpstreamState
-from headgate.store.base import Check, Resume
+from headgate.store.base import Check, Counter, Resume
 from headgate.store.shared import SharedStore
 from headgate.wire.cells import Cells, LimitCell, ServerCell, WorkerCell
 from headgate.wire.messages import Launch, Message
@@ -254,7 +254,7 @@ class SlowStore:
         """Remembers it."""
         self.charged += [(limit.limit.name, key, cost) for limit, key, cost in checks]
 
-    def way(self, limit: LimitState, key: bytes, passed: memoryview, place: int) -> None:
+    def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> None:
         """It must be asked each time."""
 
     def close(self) -> None:

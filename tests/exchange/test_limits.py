@@ -319,9 +319,25 @@ def test_a_client_far_from_its_limit_takes_a_short_way_and_is_counted_all_the_sa
     assert asked(world).startswith(b"HTTP/1.1 429 "), "it is one count for all connections of the client"
 
 
-def test_a_limit_that_is_told_of_or_not_the_only_one_takes_no_short_way(make: Make) -> None:
-    one, other = Limit("one", Rate(100, 60.0)), Limit("other", Rate(100, 60.0))
-    for limits in ([one, other], [replace(one, headers="always")], [replace(one, cost=2)], [replace(one, key="path")]):
+def test_several_limits_are_one_short_way(make: Make) -> None:
+    world = make(limits=states(Limit("one", Rate(10, 60.0)), Limit("other", Rate(100, 60.0), algorithm="gcra")))
+    hits = spied(world)
+    client = world.client()
+    client.sends(get())
+    server = world.accepted()
+    for _ in range(10):
+        server.sends(ok())
+        client.sees(ok())
+        client.sends(get())
+    client.sees_answer(429)
+    assert len(hits) == 11 - 6
+    counted = [world.cells.limit(0, slot)[LimitCell.ALLOWED] for slot in (0, 1)]
+    assert counted == [10, 11], "that which would have allowed the last one too is counted as it was"
+
+
+def test_a_limit_that_is_told_of_or_counts_otherwise_takes_no_short_way(make: Make) -> None:
+    one = Limit("one", Rate(100, 60.0))
+    for limits in ([replace(one, headers="always")], [replace(one, cost=2)], [replace(one, key="path")]):
         world = make(limits=states(*limits))
         hits = spied(world)
         client = world.client()

@@ -17,6 +17,7 @@ from headgate.store.ways import Way
 
 Check = tuple[LimitState, bytes, int]  # the limit, the key's bytes, and how many requests this one counts for
 Resume = Callable[[Sequence[Decision]], object]
+Counter = tuple[memoryview, int]
 
 
 class Store(Protocol):
@@ -42,10 +43,10 @@ class Store(Protocol):
     def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
         """Refuses the key from now on, for so long. It is done as soon as it can be; nobody waits for it."""
 
-    def way(self, limit: LimitState, key: bytes, passed: memoryview, place: int) -> Way | None:
-        """A short way for requests of cost 1 under this limit alone (`ways.py`); None where there is none.
+    def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> Way | None:
+        """A short way for requests under these limits with these keys (`ways.py`); None where there is none.
 
-        passed[place] counts the requests that went it.
+        counters: for each check, of the requests that went it: `cells[place]`.
         """
 
     def close(self) -> None:

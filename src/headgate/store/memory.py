@@ -12,7 +12,7 @@ from headgate.limits.memo import PerLimit
 from headgate.limits.meter import BANNED, Meter
 from headgate.limits.standing import Standing, standing
 from headgate.model.snapshot import LimitState
-from headgate.store.base import Check, Resume, settle
+from headgate.store.base import Check, Counter, Resume, settle
 
 _Key = tuple[str, bytes]
 
@@ -62,7 +62,7 @@ class MemoryStore:
         """Refuses the key from now on, for so long."""
         self._states[limit_identity(limit.limit), key] = BANNED, self._clock() + round(seconds * 1_000_000)
 
-    def way(self, limit: LimitState, key: bytes, passed: memoryview, place: int) -> None:
+    def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> None:
         """There is no shorter way than `hit`."""
 
     def look(self, limit: LimitState, key: bytes) -> Standing:

@@ -24,7 +24,7 @@ from headgate.limits.decision import Decision
 from headgate.model import config
 from headgate.model.snapshot import LimitState
 from headgate.store import known, peers, script
-from headgate.store.base import Check, LocalStore, Resume, decide_without
+from headgate.store.base import Check, Counter, LocalStore, Resume, decide_without
 from headgate.store.breaker import Breaker, Event, State
 from headgate.store.lease import Leases
 from headgate.store.link import Link, LinkFailed, brief
@@ -176,7 +176,7 @@ class RedisStore:
             return
         self._send(rule.ban(key, seconds))
 
-    def way(self, limit: LimitState, key: bytes, passed: memoryview, place: int) -> None:
+    def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> None:
         """There is no shorter way than to ask."""
 
     def tell(self, command: bytes, resume: Callable[[Reply], object]) -> None:

@@ -27,9 +27,9 @@ from headgate.limits.sliding_window import MASK, SHIFT
 from headgate.limits.standing import Standing, standing
 from headgate.model.snapshot import LimitState
 from headgate.store import stripes, ways
-from headgate.store.base import Check, Resume, settle, undecided
+from headgate.store.base import Check, Counter, Resume, settle, undecided
 from headgate.store.stripes import Stripe
-from headgate.store.ways import Slot, Way
+from headgate.store.ways import Slot, Step, Way
 
 _MAGIC = 0x4845414447415445  # "HEADGATE"
 _HEADER = 4096  # magic, buckets, seed (4 cells); a page of its own
@@ -229,12 +229,17 @@ class SharedStore:
             finally:
                 stripe.leave()
 
-    def way(self, limit: LimitState, key: bytes, passed: memoryview, place: int) -> Way | None:
-        """A short way for requests of this key that surely pass."""
-        entry = self._entries.get(id(limit)) or self._enter(limit)
-        hash_, at, _, stripe = entry.places.get(key) or self._place(entry, key)
-        slot = Slot(self._cells, at, hash_, stripe, self._nanoseconds)
-        return ways.way(limit.limit.algorithm, entry.meter, slot, passed, place)
+    def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> Way | None:
+        """A short way for requests with these keys that surely pass."""
+        steps: list[Step] = []
+        for (limit, key, cost), counter in zip(checks, counters, strict=True):
+            if cost != 1:
+                return None
+            entry = self._entries.get(id(limit)) or self._enter(limit)
+            hash_, at, _, stripe = entry.places.get(key) or self._place(entry, key)
+            slot = Slot(self._cells, at, hash_, stripe, self._nanoseconds)
+            steps.append(Step(entry.meter, limit.limit.algorithm, slot, counter))
+        return ways.way(steps)
 
     def look(self, limit: LimitState, key: bytes) -> Standing | None:
         """How the key stands; None when a process that does not go on keeps the lock."""
@@ -361,11 +366,14 @@ class SharedStore:
         kept: list[int] = []  # of them those that count although the request is refused
         claimed: list[int] = []
         decisions = []
-        for entry, (hash_, at, _, _), (_, _, cost) in zip(entries, places, checks, strict=True):
+        for entry, place, (_, key, cost) in zip(entries, places, checks, strict=True):
+            hash_, at, acquire, stripe = place
             if hash_ in taken:  # the same limit and key twice in one decision counts twice
                 at, value, ends = taken[hash_]
             else:
-                at = at if cells[at] == hash_ else self._find(hash_, at, now, claimed)
+                if cells[at] != hash_:
+                    at = self._find(hash_, at, now, claimed)
+                    entry.places[key] = hash_, at, acquire, stripe
                 value, ends = (cells[at + 2], cells[at + 1]) if cells[at] == hash_ else (0, 0)
                 claimed.append(at)
             after = entry.decide(value, ends, now, cost)

@@ -352,11 +352,11 @@ class Downstream(asyncio.Protocol):
         return () if way is not None and way() else self._checks
 
     def _short_way(self, route: LiveRoute) -> Way | None:
-        """The way for the requests of this client: there is one where a single limit counts them, and says nothing."""
-        if len(self._checks) != 1 or route.tells:
+        """The way for the requests of this client: there is one where its limits say nothing to it."""
+        if route.tells or not self._checks:
             return None
-        ((limit, key, cost),) = self._checks
-        return self.worker.store.way(limit, key, *self.worker.account.passed(limit)) if cost == 1 else None
+        account = self.worker.account
+        return self.worker.store.way(self._checks, [account.passed(limit) for limit, _, _ in self._checks])
 
     def took_some(self) -> bool:
         """Whether something waits for the client and it took some of it since this was last asked."""

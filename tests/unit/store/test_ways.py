@@ -25,7 +25,7 @@ def cells() -> memoryview:
 
 
 def way(store: SharedStore, one: LimitState, passed: memoryview | None = None) -> Way:
-    found = store.way(one, K, cells() if passed is None else passed, 1)
+    found = store.way([(one, K, 1)], [(cells() if passed is None else passed, 1)])
     assert found is not None
     return found
 
@@ -74,6 +74,66 @@ def test_it_passes_what_the_reference_passes_and_leaves_the_same_state(
             assert repr(store.hit([(one, K, 1)])[0]) == repr(expected)
     assert passed.tolist() == [0, went]
     store.close()
+
+
+LIMITS = st.tuples(st.sampled_from(list(ALGORITHMS)), st.integers(2, 15), st.integers(1, 60), st.integers(1, 15))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    gaps=st.lists(st.sampled_from([0, 0, 0, 1, 2, 3, 7, 20, 45]), min_size=10, max_size=80),
+    kinds=st.lists(LIMITS, min_size=2, max_size=4),
+    room=st.sampled_from([1, 64]),
+)
+def test_of_several_limits_it_takes_all_or_none(
+    gaps: list[int], kinds: list[tuple[str, int, int, int]], room: int
+) -> None:
+    clock = ManualClock()
+    limits = [
+        limit(most, f"l{place}", period / 1e6, algorithm=algorithm, burst=burst if algorithm == "gcra" else 0)
+        for place, (algorithm, most, period, burst) in enumerate(kinds)
+    ]
+    checks = [(one, K, 1) for one in limits]
+    reference = MemoryStore(clock)
+    fd = SharedStore.create(room)
+    store = SharedStore(fd, clock)
+    os.close(fd)
+    store.hit(checks)
+    reference.hit(checks, never)
+    passed = cells()
+    passes = store.way(checks, [(passed, 1)] * len(limits))
+    assert passes is not None
+    went = 0
+    for gap in gaps:
+        clock.now += gap
+        expected = reference.hit(checks, never)
+        if passes():
+            went += 1
+            assert all(
+                one.allowed and one.remaining * 5 > (one.limit.limit.burst or one.limit.limit.rate.limit)
+                for one in expected
+            )
+        else:
+            assert [repr(one) for one in store.hit(checks)] == [repr(one) for one in expected]
+    assert passed.tolist() == [0, went * len(limits)]
+    assert not any(store._cells[stripe.owner] for stripe in store._stripes)
+    store.close()
+
+
+def test_several_limits_are_passed_without_the_store_and_no_lock_is_waited_for(store: SharedStore) -> None:
+    checks = [(limit(100, algorithm, period=3600.0, algorithm=algorithm), K, 1) for algorithm in ALGORITHMS]
+    store.hit(checks)
+    passes = store.way(checks, [(cells(), 0)] * 3)
+    assert passes is not None
+    assert [passes() for _ in range(79)] == [True] * 78 + [False]
+    assert [one.remaining for one in store.hit([(one, key, 0) for one, key, _ in checks])] == [21] * 3
+    for one, _, _ in checks:
+        stripe = store._entries[id(one)].places[K][3]
+        assert stripe.enter()
+        before = bytes(store._map)
+        assert not passes()
+        assert bytes(store._map) == before
+        stripe.leave()
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -125,8 +185,10 @@ def test_limits_with_more_to_say_have_none(store: SharedStore) -> None:
         limit(9, algorithm="gcra", delay=1.0),
         limit(10**9, period=365 * 86400.0, algorithm="gcra"),
     ):
-        assert store.way(one, K, cells(), 1) is None
-    assert MemoryStore(ManualClock()).way(limit(), K, cells(), 1) is None  # type: ignore[func-returns-value]
+        assert store.way([(one, K, 1)], [(cells(), 1)]) is None
+        assert store.way([(limit(9), K, 1), (one, K, 1)], [(cells(), 0)] * 2) is None
+    assert store.way([(limit(9), K, 2)], [(cells(), 1)]) is None
+    assert MemoryStore(ManualClock()).way([(limit(), K, 1)], [(cells(), 1)]) is None  # type: ignore[func-returns-value]
 
 
 HAMMER = """
@@ -136,7 +198,7 @@ from tests.unit.store.limits import limit
 store = SharedStore(int(sys.argv[1]))
 one = limit(int(sys.argv[3]), "one", 36_000.0, algorithm=sys.argv[2], burst=int(sys.argv[4]))
 passed = memoryview(bytearray(8)).cast("Q")
-way = store.way(one, b"k", passed, 0)
+way = store.way([(one, b"k", 1)], [(passed, 0)])
 print("ready", flush=True)
 sys.stdin.readline()
 allowed = sum(way() or store.hit([(one, b"k", 1)])[0].allowed for _ in range(4000))
