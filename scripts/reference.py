@@ -14,7 +14,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
 
-from headgate.control import build, overrides, sections
+from headgate.control import build, overrides, sections, tokens
 from headgate.control.values import Kind, Kinds
 from headgate.model import config
 from headgate.model.address import Address
@@ -32,6 +32,7 @@ SECTIONS: dict[str, tuple[type, Kinds]] = {
     "connections": (config.Connections, sections.CONNECTIONS),
     "admin": (config.Admin, sections.ADMIN),
     "store": (config.Store, sections.STORE),
+    "jwt": (config.Jwt, tokens.JWT),
     "access_log": (config.AccessLog, sections.ACCESS_LOG),
     "listeners": (config.Listener, sections.listener(_BASE)),
     "upstreams": (config.Upstream, sections.upstream(_BASE)),
@@ -53,6 +54,9 @@ SPECIAL: dict[tuple[str, str], tuple[str, str]] = {
     ("admin", "listen"): ('`"127.0.0.1:9000"`', '`"off"`: no admin API'),
     ("admin", "token_file"): ("none", "a file that has the token; blanks around it do not count"),
     ("store", "secret_file"): ("none", "a file that has the secret; blanks around it do not count"),
+    ("jwt", "secret"): ("none", "what tokens are signed with by HS256, HS384 or HS512"),
+    ("jwt", "secret_file"): ("none", "a file that has the secret; blanks around it do not count"),
+    ("jwt", "key_files"): ("none", "public keys or certificates (PEM), and JSON Web Key Sets"),
     ("upstreams", "servers"): ("`[]`", "may be empty: servers can be added at run time"),
     ("limits", "overrides"): ("none", "keys that have a tier or a rate of their own, or no limit; see below"),
     ("routes", "on_client_gone"): (

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 
+import jwt
 import pytest
 
 from tests.e2e.kit.backend import Backend
@@ -170,3 +171,35 @@ def test_a_limit_of_one_listener_is_not_anothers_and_a_reload_changes_it_for_ope
         headgate.configure({**config, "listeners": listeners, "routes": [{"upstream": "web"}]})
         assert headgate.api("POST", "/api/v1/reload").status == 200
         assert [next_status(client) for _ in range(4)] == [200, 200, 200, 429]
+
+
+def test_what_private_limits_count_by_is_not_in_redis_and_two_headgates_count_it_together(
+    make: Make, backend: Start, redis_server: RedisServer
+) -> None:
+    store = {"url": redis_server.url, **PATIENT, "secret": "the same for both of them"}
+    limits = {
+        "per_ip": {"rate": "100/hour", "private": True},
+        "per_key": {"rate": "1/hour", "key": "api_key, client_ip"},
+    }
+    config = settings([backend().address], limits=limits, store=store)
+    config["routes"] = [{"upstream": "web", "limits": ["per_ip", "per_key"]}]
+    one, two = make(config).start(), make(config).start()
+    assert [headgate.get(X_API_Key="a-secret").status for headgate in (one, two)] == [200, 429]
+    keys = redis_server.command("KEYS", "*")
+    assert keys.count(b"~") == 2
+    assert b"per_key:api_key,client_ip:" in keys
+    assert b"a-secret" not in keys
+    assert b"per_ip:client_ip:fixed_window:100/3600000000:~" in keys
+
+
+def test_the_users_of_one_address_have_limits_of_their_own_by_their_tokens(make: Make, backend: Start) -> None:
+    secret = "a secret of at least thirty-two bytes"
+    limits = {"per_user": {"rate": "1/hour", "key": "jwt:sub"}}
+    config = settings([backend().address], workers=2, limits=limits)
+    config |= {"jwt": {"algorithms": ["HS256"], "secret": secret}}
+    config["routes"] = [{"upstream": "web", "limits": ["per_user"]}]
+    headgate = make(config).start()
+    tokens = [jwt.encode({"sub": subject}, secret, "HS256") for subject in ("me", "me", "you")]
+    assert [headgate.get(Authorization=f"Bearer {token}").status for token in tokens] == [200, 429, 200]
+    assert headgate.get(Authorization=f"Bearer {tokens[0][:-4]}").status == 200, "the first of its address"
+    assert headgate.get().status == 429

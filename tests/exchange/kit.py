@@ -23,7 +23,7 @@ from typing import cast
 from headgate.errors import ConnectFailed, ExchangeError, Exhausted
 from headgate.limits.decision import Decision
 from headgate.model.address import Address
-from headgate.model.config import AccessLog, Ejection, Heads, Limit, Listener, Rate, Route, Timeouts
+from headgate.model.config import AccessLog, Ejection, Heads, Jwt, Limit, Listener, Rate, Route, Timeouts
 from headgate.model.server import ServerState
 from headgate.model.snapshot import LimitState, Overrides, Snapshot, UpstreamState
 from headgate.store.base import Check, Counter, Resume
@@ -293,6 +293,7 @@ class World:
         of_upstream: Sequence[str] = (),
         trusted: Sequence[str] = (),
         heads: Heads = HEADS,
+        jwt: Jwt | None = None,
     ) -> None:
         """limits: those of the route, but for those named in of_listener and of_upstream, which are theirs."""
         gc.disable()
@@ -325,6 +326,7 @@ class World:
             overrides=overrides,
             heads=heads,
             trusted_proxies=tuple(trusted),
+            jwt=jwt,
         )
         self.adopt(self.snapshot)
         self.worker._sweep()

@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+import jwt
 import pytest
 
 from headgate.limits.decision import Decision
 from headgate.limits.keys import Seal
-from headgate.model.config import Ban, Limit, Rate, Tier
+from headgate.model.config import Ban, Jwt, JwtKey, Limit, Rate, Tier
 from headgate.model.snapshot import LimitState, Overrides
 from headgate.store.base import Check, Resume
 from headgate.wire.cells import LimitCell
@@ -120,6 +121,22 @@ def test_a_limit_counts_by_what_it_is_told_to(make: Make) -> None:
             server.sends(ok())
         statuses.append(client.new()[9:12])
     assert statuses == [b"200", b"200", b"429", b"200", b"429"]
+
+
+def test_a_limit_counts_by_a_claim_of_a_verified_token(make: Make) -> None:
+    key = JwtKey(jwt.algorithms.HMACAlgorithm.to_jwk(b"x" * 32), ("HS256",))
+    limits = states(Limit("per_user", Rate(1, 60.0), key="jwt:sub"))
+    world = make(limits=limits, jwt=Jwt(("HS256",), (key,)))
+    statuses = []
+    tokens = [("me", b"x", 1), ("me", b"x", 2), ("you", b"x", 1), ("one", b"y", 1), ("two", b"y", 1)]
+    for subject, byte, number in tokens:
+        token = jwt.encode({"sub": subject, "jti": str(number)}, byte * 32, "HS256").encode()
+        client = world.client()
+        client.sends(get(b"/", b"Authorization: Bearer " + token, b"Connection: close"))
+        if world.accepts:
+            world.accepted().sends(ok(b"", b"Connection: close"))
+        statuses.append(client.new()[9:12])
+    assert statuses == [b"200", b"429", b"200", b"200", b"429"], "by user; with invented tokens, by address"
 
 
 def test_clients_of_a_network_have_one_count(make: Make) -> None:

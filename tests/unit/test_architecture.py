@@ -115,6 +115,7 @@ def test_a_worker_loads_nothing_of_the_control_plane() -> None:
     loaded = _loaded("headgate.worker.__main__")
     assert "headgate.worker" in loaded
     assert not loaded & (CONTROL_ONLY | {"headgate.control", "headgate.cli", "tomllib", "urllib.request"})
+    assert not loaded & {"jwt", "cryptography"}, "only for limits by claims of tokens"
 
 
 def test_the_command_line_loads_no_server_before_it_needs_one() -> None:

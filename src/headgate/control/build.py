@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from headgate.control import overrides, secret, sections, values
+from headgate.control import overrides, secret, sections, tokens, values
 from headgate.control.report import Place, Report
 from headgate.control.values import Kind, Kinds
 from headgate.limits.keys import is_hashed
@@ -52,6 +52,7 @@ TABLES = (
     "connections",
     "admin",
     "store",
+    "jwt",
     "access_log",
     "listeners",
     "upstreams",
@@ -84,6 +85,8 @@ def build(
     connections = reader.one("connections", sections.section(Connections, sections.CONNECTIONS), Connections())
     store = reader.one("store", Kind("", lambda at, value: _store(at, value, folder)), Store())
     store = _with_secret(place, store, limits, environ.get(SECRET_VARIABLE, ""))
+    jwt = reader.one("jwt", Kind("", lambda at, value: tokens.read(at, value, folder)), None)
+    _check_claims(place, limits, "jwt" in raw)
     _check_addresses(place, listeners, upstreams, admin)
     _check_totals(place, upstreams, limits)
     whole = reader.with_overrides(limits, tiers, store.secret)
@@ -97,6 +100,7 @@ def build(
         heads=heads,
         connections=connections,
         store=store,
+        jwt=jwt,
         admin=admin,
         access_log=log and AccessLog(log.format, log.path if log.path == "-" else str(folder / log.path)),
         state_file=_under(folder, str(top.pop("state_file", state_file))),
@@ -285,6 +289,13 @@ def _clash(one: Address, other: Address) -> bool:
 
 def _covers(host: str, other: str) -> bool:
     return host in _WILDCARDS and _WILDCARDS[host] == (":" in other)
+
+
+def _check_claims(place: Place, limits: Mapping[str, Limit], has_table: bool) -> None:
+    for name, limit in limits.items():
+        claim = next((part for part in limit.key.split(",") if part.startswith("jwt:")), None)
+        if claim and not has_table:
+            (place / "limits" / name / "key").say(f"{claim} needs the table [jwt], which says what tokens are good")
 
 
 def _check_totals(place: Place, upstreams: Mapping[str, Upstream], limits: Mapping[str, Limit]) -> None:

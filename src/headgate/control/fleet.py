@@ -175,6 +175,7 @@ class Fleet:
             heads=config.heads,
             connections=config.connections,
             store=config.store,
+            jwt=config.jwt,
             access_log=config.access_log,
             trusted_proxies=config.trusted_proxies,
         )

@@ -15,6 +15,7 @@ _KEYS = ("client_ip", "api_key", "host", "path", "method", "route", "constant")
 _NAMED_KEYS = ("header", "cookie", "query", "api_key")
 _FIELDS = ("header", "api_key")  # whose names are those of fields: upper and lower case are one
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,64}")
+_CLAIM = re.compile(r"[!-+\--~]{1,128}")  # also names that are URLs, but no commas
 _NETWORK = re.compile(r"client_ip/(\d{1,3})(?:/(\d{1,3}))?", re.ASCII)
 
 
@@ -33,9 +34,11 @@ def _part(text: str) -> str:
         return f"{kind}:{name.lower() if kind in _FIELDS else name}"
     if kind in _KEYS and not colon:
         return kind
+    if kind == "jwt" and _CLAIM.fullmatch(name):
+        return text
     if kind.startswith("client_ip/"):
         return _network(text)
-    known = ", ".join([*_KEYS, *(f"{named}:NAME" for named in _NAMED_KEYS)])
+    known = ", ".join([*_KEYS, *(f"{named}:NAME" for named in _NAMED_KEYS), "jwt:CLAIM"])
     raise ValueError(f"{quoted(text)} is nothing to count by (known: {known}; several with commas)")
 
 

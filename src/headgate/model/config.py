@@ -159,6 +159,25 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class JwtKey:
+    """A key that tokens are signed with, as a JSON Web Key (RFC 7517)."""
+
+    jwk: str = field(repr=False)
+    algorithms: tuple[str, ...]  # what it may be used with
+
+
+@dataclass(frozen=True, slots=True)
+class Jwt:
+    """Which bearer tokens are good, for limits that count by their claims (`jwt:CLAIM`)."""
+
+    algorithms: tuple[str, ...]  # how tokens are signed; no others are looked at
+    keys: tuple[JwtKey, ...]
+    issuer: tuple[str, ...] = ()  # who may have made a token (`iss`), one or several; everybody where it is left out
+    audience: tuple[str, ...] = ()  # whom it may be for (`aud`), one or several; everybody where it is left out
+    leeway: float = 0.0  # by how much the issuer's clock may be ahead or behind
+
+
+@dataclass(frozen=True, slots=True)
 class Retry:
     """When a request that may be sent twice goes to another server. Where no connection can be made it always does."""
 
@@ -223,6 +242,7 @@ class Config:
     heads: Heads = Heads()
     connections: Connections = Connections()
     store: Store = Store()
+    jwt: Jwt | None = None
     admin: Admin = Admin()
     access_log: AccessLog | None = None
     trusted_proxies: tuple[str, ...] = ()  # networks in CIDR form whose X-Forwarded-* are believed

@@ -6,7 +6,19 @@ flight keeps what it began with.
 
 from dataclasses import dataclass, field
 
-from headgate.model.config import AccessLog, Connections, Ejection, Heads, Limit, Listener, Route, Store, Tier, Timeouts
+from headgate.model.config import (
+    AccessLog,
+    Connections,
+    Ejection,
+    Heads,
+    Jwt,
+    Limit,
+    Listener,
+    Route,
+    Store,
+    Tier,
+    Timeouts,
+)
 from headgate.model.server import ServerState
 
 
@@ -58,5 +70,6 @@ class Snapshot:
     heads: Heads = Heads()
     connections: Connections = Connections()
     store: Store = Store()
+    jwt: Jwt | None = None
     access_log: AccessLog | None = None
     trusted_proxies: tuple[str, ...] = ()

@@ -5,13 +5,14 @@ something out. A path and a host count in the form that routes compare, so no sp
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from headgate.http1.request import RequestHead
 from headgate.limits.keys import PREFIXES, Seal, compose, is_secret, network_of, prefixes, said
-from headgate.model.config import Limit
+from headgate.model.config import Jwt, Limit
+from headgate.model.snapshot import LimitState
 from headgate.routing.router import host_name, normal_path
 
 _REMEMBERED = 2048  # networks of clients: that of an address costs microseconds
@@ -24,18 +25,29 @@ Read = Callable[[RequestHead], bytes]
 class Keys:
     """What makes the keys of the limits of a plan."""
 
-    def __init__(self, secret: bytes) -> None:
-        """secret: what is to be seen nowhere else is hashed with it."""
+    def __init__(self, secret: bytes, jwt: Jwt | None = None, limits: Iterable[LimitState] = ()) -> None:
+        """secret: what is to be seen nowhere else is hashed with it. limits: all that count by claims of tokens."""
         self._seal = Seal(secret)
+        parts = {part for state in limits for part in state.limit.key.split(",")}
+        self._claims = tuple(sorted(part.removeprefix("jwt:") for part in parts if part.startswith("jwt:")))
+        self._jwt = jwt
 
     def of(self, limit: Limit, route: bytes) -> "Key":
         """The key of a limit. route: what names the route."""
         names = limit.key.split(",")
-        parts = [_part(name, route, self._seal) for name in names]
+        parts = [self._claim(name) if name.startswith("jwt:") else _part(name, route, self._seal) for name in names]
         if limit.private:
             parts = [_hidden(part, self._seal) for part in parts]
         is_address = all(prefixes(name) is not None for name in names)
         return Key(parts, is_address, limit.key == "client_ip" and not limit.private)
+
+    def _claim(self, text: str) -> Part:
+        from headgate.worker.tokens import verifier_of  # late: who has no such limit loads no PyJWT
+
+        assert self._jwt is not None
+        verifier = verifier_of(self._jwt, self._claims)
+        at, authorization = self._claims.index(text.removeprefix("jwt:")), _header("authorization")
+        return lambda head, client, address: said(verifier.claims(_bearer(authorization(head)))[at], client)
 
 
 class Key:

@@ -234,7 +234,7 @@ class Plan:
         self.has_min_rates = any(
             route.timeouts.request_min_rate or route.timeouts.response_min_rate for route in snapshot.routes
         )
-        keys = Keys(snapshot.store.secret.encode() or shared.secret)
+        keys = Keys(snapshot.store.secret.encode() or shared.secret, snapshot.jwt, snapshot.limits)
         self.router = self._router((), limits, keys)
         made = {
             listener.limits: self._router(listener.limits, limits, keys)

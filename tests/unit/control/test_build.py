@@ -371,6 +371,9 @@ def test_more_limits_than_there_are_cells_for_are_refused(tmp_path: Path) -> Non
         'store.secret = "hunter2"',
         'store.secret = ["hunter2"]',
         'store.secret_file = "short"',
+        'jwt = { algorithms = ["HS256"], secret = "hunter2" }',
+        'jwt = { algorithms = ["RS256"], secret_file = "token" }',
+        'jwt = "hunter2"',
     ],
 )
 def test_no_message_has_a_secret(tmp_path: Path, text: str) -> None:

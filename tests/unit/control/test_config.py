@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from headgate.control import build, sections
+from headgate.control import build, sections, tokens
 from headgate.control.config import Flags, from_flags, load
 from headgate.errors import ConfigError
 from headgate.model import config
@@ -55,6 +55,9 @@ def test_a_limit_of_a_listener_or_an_upstream_needs_no_route(tmp_path: Path, pla
     assert found.routes == (config.Route("web"),)
 
 
+JWT_FILES = ("secret", "secret_file", "key_files")  # where its keys come from
+
+
 def test_every_field_of_the_model_can_be_set() -> None:
     base = Timeouts()
     for kind, kinds in (
@@ -69,6 +72,7 @@ def test_every_field_of_the_model_can_be_set() -> None:
         (config.Route, {k: v for k, v in {**sections.route(base), **sections.MATCH}.items() if k != "match"}),
         (config.Store, {k: v for k, v in sections.STORE.items() if k != "secret_file"}),
         (config.Admin, {k: v for k, v in sections.ADMIN.items() if k != "token_file"}),
+        (config.Jwt, {"keys": None, **{k: v for k, v in tokens.JWT.items() if k not in JWT_FILES}}),
         (config.AccessLog, sections.ACCESS_LOG),
         (config.Config, {**build.TOP, **dict.fromkeys(build.TABLES)}),
     ):
@@ -360,7 +364,8 @@ upstream = "wbe"
 limits = ["per_ipp"]
 """
     known_top = (
-        "workers, trusted_proxies, state_file, drain, timeouts, heads, connections, admin, store, access_log, listeners"
+        "workers, trusted_proxies, state_file, drain, timeouts, heads, connections, admin, store, jwt, access_log, "
+        "listeners"
     )
     assert problems(tmp_path, text) == [
         f'headgate.toml:1: wokers: "wokers" is not a setting (known: {known_top}, upstreams, limits, tiers, routes); '

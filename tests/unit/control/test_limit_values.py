@@ -16,6 +16,7 @@ def read(text: str) -> str:
         (" client_ip ,path", "client_ip,path"),
         ("header:X-API-Key, cookie:Sid", "header:x-api-key,cookie:Sid"),
         ("api_key, api_key:X-Token", "api_key,api_key:x-token"),
+        ("jwt:sub, jwt:https://a.example/Tier", "jwt:sub,jwt:https://a.example/Tier"),
         ("client_ip/24", "client_ip/24"),
         ("client_ip/24/64", "client_ip/24"),
         ("client_ip/024/56", "client_ip/24/56"),
@@ -34,6 +35,9 @@ def test_two_ways_to_write_a_key_are_one(text: str, key: str) -> None:
     [
         ("ip", '"ip" is nothing to count by (known: client_ip, '),
         ("header:", '"header:" is nothing to count by'),
+        ("jwt", '"jwt" is nothing to count by'),
+        ("jwt:", '"jwt:" is nothing to count by'),
+        ("jwt:a b", '"jwt:a b" is nothing to count by'),
         ("path:x", '"path:x" is nothing to count by'),
         ("client_ip/", '"client_ip/" is no network of a client (expected client_ip/24 or client_ip/24/56'),
         ("client_ip/0", '"client_ip/0" is no network'),

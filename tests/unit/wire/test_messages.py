@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.model.address import Address
-from headgate.model.config import AccessLog, Ejection, Limit, Listener, Rate, Route, Store, Timeouts
+from headgate.model.config import AccessLog, Ejection, Jwt, JwtKey, Limit, Listener, Rate, Route, Store, Timeouts
 from headgate.model.server import Mode, Probe, ServerState
 from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
 from headgate.wire.messages import Adopt, Adopted, Drain, Drained, Launch, Message, Reader, ReopenLog, encode
@@ -29,6 +29,7 @@ SNAPSHOT = Snapshot(
     routes=(Route("web", host="example.org", path="/ü", limits=("per_ip",)),),
     limits=(LimitState(Limit("per_ip", Rate(100, 60.0)), 3),),
     store=Store("redis://:s3cret@h/0"),
+    jwt=Jwt(("RS256",), (JwtKey('{"kty": "RSA"}', ("RS256",)),), ("a",), ("b", "c"), 5.0),
     access_log=AccessLog("json", "-"),
     trusted_proxies=("10.0.0.0/8",),
 )

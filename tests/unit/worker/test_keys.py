@@ -1,12 +1,14 @@
 import re
 
+import jwt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.http1.request import RequestHead, read_request
 from headgate.limits.keys import LONGEST, PARTS, Seal, client_ip, split
-from headgate.model.config import Heads, Limit, Rate
+from headgate.model.config import Heads, Jwt, JwtKey, Limit, Rate
+from headgate.model.snapshot import LimitState
 from headgate.worker.keys import Key, Keys
 
 ADDRESS = "192.0.2.1"
@@ -134,6 +136,19 @@ def test_an_api_key_is_where_callers_put_it_and_always_hidden(text: str, fields:
     hidden = Seal(b"secret")(b"=" + value) if value else b"@" + CLIENT
     assert read(text, head(b"/", *fields)) == hidden
     assert read(text, head(b"/", *fields), private=True) == Seal(b"secret")(hidden)
+
+
+def test_a_claim_of_a_good_token_counts_and_what_is_lacking_is_the_address() -> None:
+    public = jwt.algorithms.HMACAlgorithm.to_jwk(b"x" * 32)
+    token = jwt.encode({"sub": "me", "org": {"tier": 7}}, b"x" * 32, "HS256").encode()
+    limits = [Limit("a", Rate(1, 1.0), key="jwt:sub"), Limit("b", Rate(1, 1.0), key="path,jwt:org.tier,jwt:x")]
+    keys = Keys(b"", Jwt(("HS256",), (JwtKey(public, ("HS256",)),)), [LimitState(limit, 0) for limit in limits])
+    subject, several = (keys.of(limit, b"") for limit in limits)
+    good, forged = head(b"/", b"Authorization: Bearer " + token), head(b"/", b"Authorization: Bearer " + token[:-4])
+    assert subject.read(good, CLIENT, ADDRESS) == b"=me"
+    assert split(several.read(good, CLIENT, ADDRESS)) == [b"=/", b"=7", b"@" + CLIENT]
+    for bad in (forged, head(), head(b"/", b"Authorization: " + token), head(b"/", b"Authorization: Basic " + token)):
+        assert subject.read(bad, CLIENT, ADDRESS) == b"@" + CLIENT
 
 
 KINDS = ["client_ip", "client_ip/24/40", "header:x", "cookie:x", "query:x", "api_key", "api_key:authorization"]
