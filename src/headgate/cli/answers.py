@@ -142,6 +142,23 @@ class KeyShown(msgspec.Struct, frozen=True):
     banned_until: str | None
 
 
+class OverrideShown(msgspec.Struct, frozen=True):
+    """A key with another rate: `GET /api/v1/limits/{name}/overrides/{key}`. rate: None where its tier is gone."""
+
+    key: str
+    tier: str | None
+    rate: str | None
+    burst: int
+    source: str
+
+
+class Overrides(msgspec.Struct, frozen=True):
+    """The answer of `GET /api/v1/limits/{name}/overrides`."""
+
+    limit: str
+    overrides: list[OverrideShown]
+
+
 class Reset(msgspec.Struct, frozen=True):
     """The answer of `DELETE /api/v1/limits/{name}/keys/{key}`: whether there was something to forget."""
 

@@ -2,18 +2,17 @@
 
 import json
 from math import ceil
-from urllib.parse import quote
 
 import click
 
 from headgate.cli.admin import Admin, Json, with_admin
 from headgate.cli.answers import KeyShown, Limits, LimitShown, LimitStore, Reset, Unbanned, read
+from headgate.cli.limit_names import AS_JSON, LIMITS, named, path_of, which
+from headgate.cli.limit_set import list_overrides, set_override, unset_override
 from headgate.cli.tables import Row, printable, span, table
 
-_LIMITS = "/api/v1/limits"
 _HEADS = ("NAME", "RATE", "KEY", "ALGORITHM", "MODE", "ALLOWED", "REFUSED", "NEAR", "DELAYED", "BANNED", "STORE ERRORS")
 _NAMES = click.argument("names", metavar="[LIMIT] KEY", nargs=-1, required=True)
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print the admin API's answer as it is.")
 
 
 @click.group
@@ -25,11 +24,11 @@ def limit() -> None:
 
 
 @limit.command("list")
-@_JSON
+@AS_JSON
 @with_admin
 def list_limits(admin: Admin, as_json: bool) -> None:
     """List the limits and what they decided so far."""
-    answer = admin.ask("GET", _LIMITS)
+    answer = admin.ask("GET", LIMITS)
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
@@ -40,16 +39,16 @@ def list_limits(admin: Admin, as_json: bool) -> None:
 
 @limit.command
 @click.argument("names", metavar="[LIMIT] [KEY]", nargs=-1)
-@_JSON
+@AS_JSON
 @with_admin
 def show(admin: Admin, names: tuple[str, ...], as_json: bool) -> None:
     """Show a limit, or what is left of it for a key."""
-    name, key = _which(admin, names)
+    name, key = which(admin, names)
     if key is None:
-        answer = admin.ask("GET", _path(name))
+        answer = admin.ask("GET", path_of(name))
         click.echo(json.dumps(answer, indent=2) if as_json else _shown(answer))
         return
-    answer = admin.ask("GET", _path(name, key))
+    answer = admin.ask("GET", path_of(name, key))
     click.echo(json.dumps(answer, indent=2) if as_json else _standing(read(answer, KeyShown)))
 
 
@@ -58,8 +57,8 @@ def show(admin: Admin, names: tuple[str, ...], as_json: bool) -> None:
 @with_admin
 def reset(admin: Admin, names: tuple[str, ...]) -> None:
     """Forget what was counted of a key, and its ban."""
-    name, key = _named(admin, names)
-    found = read(admin.ask("DELETE", _path(name, key)), Reset)
+    name, key = named(admin, names)
+    found = read(admin.ask("DELETE", path_of(name, key)), Reset)
     had = "begins anew" if found.reset else "had nothing counted"
     _said(f"{found.key} {had} under {found.limit}")
 
@@ -70,9 +69,9 @@ def reset(admin: Admin, names: tuple[str, ...]) -> None:
 @with_admin
 def ban(admin: Admin, names: tuple[str, ...], period: str | None) -> None:
     """Refuse everything of a key for a time."""
-    name, key = _named(admin, names)
+    name, key = named(admin, names)
     body: Json = {} if period is None else {"for": period}
-    _said(_standing(read(admin.ask("PUT", _path(name, key) + "/ban", body), KeyShown)))
+    _said(_standing(read(admin.ask("PUT", path_of(name, key) + "/ban", body), KeyShown)))
 
 
 @limit.command
@@ -80,43 +79,9 @@ def ban(admin: Admin, names: tuple[str, ...], period: str | None) -> None:
 @with_admin
 def unban(admin: Admin, names: tuple[str, ...]) -> None:
     """Let a key in again that was banned; what was counted of it is forgotten."""
-    name, key = _named(admin, names)
-    found = read(admin.ask("DELETE", _path(name, key) + "/ban"), Unbanned)
+    name, key = named(admin, names)
+    found = read(admin.ask("DELETE", path_of(name, key) + "/ban"), Unbanned)
     _said(f"{found.key} {'is banned no more' if found.unbanned else 'was not banned'} under {found.limit}")
-
-
-def _named(admin: Admin, names: tuple[str, ...]) -> tuple[str, str]:
-    """The limit and the key; the limit is asked for where it was left out."""
-    if len(names) > 2:
-        raise click.UsageError(f"expected [LIMIT] KEY, found {' '.join(names)} (a key with blanks needs quotes)")
-    if len(names) == 2:
-        return names[0], names[1]
-    return _only(_known(admin)), names[0]
-
-
-def _which(admin: Admin, names: tuple[str, ...]) -> tuple[str, str | None]:
-    """The same where the key may be left out too: a single word that is no limit's name is a key."""
-    if len(names) > 1:
-        return _named(admin, names)
-    known = _known(admin)
-    if not names or (names[0] not in known and len(known) == 1):
-        return _only(known), names[0] if names else None
-    return names[0], None
-
-
-def _known(admin: Admin) -> list[str]:
-    return [one.name for one in read(admin.ask("GET", _LIMITS), Limits).limits]
-
-
-def _only(known: list[str]) -> str:
-    if len(known) != 1:
-        raise click.UsageError(f"which limit? (known: {', '.join(known) or 'none'})")
-    return known[0]
-
-
-def _path(name: str, key: str | None = None) -> str:
-    path = f"{_LIMITS}/{quote(name, safe='')}"
-    return path if key is None else f"{path}/keys/{quote(key, safe='', errors='surrogateescape')}"
 
 
 def _row(one: LimitShown) -> Row:
@@ -163,3 +128,7 @@ def _where(store: LimitStore) -> str:
 
 def _said(line: str) -> None:
     click.echo(printable(line))
+
+
+for command in (set_override, unset_override, list_overrides):
+    limit.add_command(command)

@@ -28,6 +28,7 @@ from headgate.control.limits_api import LimitsApi
 from headgate.control.plane import Plane
 from headgate.control.problems import problem, problem_of
 from headgate.control.sockets import Bound
+from headgate.control.tiers_api import TiersApi
 from headgate.control.upgrade import Upgrade
 from headgate.errors import UserError
 from headgate.model.address import Address
@@ -70,6 +71,7 @@ def application(plane: Plane, upgrade: Upgrade, *, on_network: bool) -> ASGIApp:
         Route(one, api.server, methods=["GET"]),
         Route(one, api.change_server, methods=["PATCH"]),
         Route(one, api.remove_server, methods=["DELETE"]),
+        *TiersApi(plane).routes(),
         *LimitsApi(plane).routes(),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _on_http_error, UserError: _on_user_error})

@@ -8,7 +8,7 @@
     DELETE /api/v1/limits/NAME/keys/KEY/ban      lets it in again
 
 KEY is a key as people write it (`limits/keytext.py`), percent-encoded, its slashes too. Where the store cannot be asked
-the answer is 503, within two seconds.
+the answer is 503, within two seconds. `tiers_api` has those about keys with another rate.
 """
 
 import time
@@ -26,6 +26,7 @@ from headgate.control.bodies import answer, read
 from headgate.control.plane import Plane
 from headgate.errors import Unknown
 from headgate.limits import keytext
+from headgate.limits.overrides import state_of
 from headgate.limits.standing import Standing
 from headgate.model.snapshot import LimitState
 from headgate.wire.cells import LimitCell, WorkerCell
@@ -82,6 +83,7 @@ class LimitsApi:
         if rest not in ([], ["ban"]):
             raise HTTPException(404, "there is nothing of that name (a slash in a key is written %2F)")
         key = self._key(state, unquote(text, errors="surrogateescape"))
+        state = self._deciding(state, key)
         if rest:
             return await self._ban(request, state, key)
         if request.method == "PUT":
@@ -109,6 +111,14 @@ class LimitsApi:
         known = ", ".join(state.limit.name for state in limits) or "none"
         raise Unknown(f'there is no limit "{name}" (known: {known})')
 
+    def _deciding(self, state: LimitState, key: bytes) -> LimitState:
+        """The limit as it decides on the key, which may have another rate."""
+        name = state.limit.name
+        own = state_of(state, self._plane.fleet.snapshot.overrides.get(name), key)
+        if own is None:
+            raise HTTPException(409, f"limit {name} does not count {keytext.shown(key)}: it is unlimited")
+        return own
+
     def _key(self, state: LimitState, text: str) -> bytes:
         limit = state.limit
         try:
@@ -121,7 +131,9 @@ def _limit(plane: Plane, state: LimitState) -> Json:
     """A limit with its settings, as the configuration names them, and what it decided so far."""
     counted = {name: plane.cells.limit_total(state.slot, cell) for name, cell in _COUNTERS.items()}
     settings: Json = msgspec.to_builtins(state.limit)
-    return {**settings, "rate": str(state.limit.rate), "counters": counted}
+    found = plane.fleet.snapshot.overrides.get(state.limit.name)
+    of_keys = len(found.keys) if found else 0
+    return {**settings, "rate": str(state.limit.rate), "overrides": of_keys, "counters": counted}
 
 
 def _store(plane: Plane) -> Json:

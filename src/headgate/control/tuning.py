@@ -6,6 +6,7 @@ other. Keys are texts here, in the one form that `keytext.shown` gives them: thi
 Every change is a function from one tuning to the next: the next one is written to disk before anything acts on it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -61,7 +62,7 @@ def resolve(config: Config, tuning: Tuning) -> dict[str, Overrides]:
             tier = known.get(what) if isinstance(what, str) else what
             key = _key(text, limit.key, limit.private)
             if tier is not None and key is not None:
-                keys[key] = places.setdefault(_fitted(limit, tier), len(places))
+                keys[key] = places.setdefault(fitted(limit, tier), len(places))
         if keys:
             found[limit.name] = Overrides(tuple(places), keys)
     return found
@@ -106,11 +107,11 @@ def prune(config: Config, tuning: Tuning) -> Tuning:
 
 
 def override(config: Config, tuning: Tuning, limit: str, key: str, what: Override) -> Tuning:
-    """The tuning with something else for a key. Raises Unknown, or UserError when it can have no effect."""
+    """The tuning with something else for a key. Raises Unknown without the limit, UserError where it is of no use."""
     its = limit_of(config, limit)
     known = tiers(config, tuning)
     if isinstance(what, str) and what not in known:
-        raise Unknown(f'there is no tier "{what}" (known: {", ".join(known) or "none"})')
+        raise UserError(_no_tier(what, known))
     if isinstance(what, Tier) and what.burst and its.algorithm != "gcra":
         raise UserError(f'burst: only with algorithm = "gcra", and limit {limit} is "{its.algorithm}"')
     why_not = unfit(its, what if isinstance(what, Tier) else known[what])
@@ -140,9 +141,7 @@ def forget(config: Config, tuning: Tuning, name: str) -> Tuning:
 
     Raises Unknown, or InUse when keys have it that would have none then, or when the configuration alone has it.
     """
-    known = tiers(config, tuning)
-    if name not in known:
-        raise Unknown(f'there is no tier "{name}" (known: {", ".join(known) or "none"})')
+    tier_of(config, tuning, name)
     if name not in tuning.tiers:
         raise InUse(f'tier "{name}" is as the configuration has it: it can be changed here, and removed there')
     if name not in config.tiers:
@@ -150,6 +149,14 @@ def forget(config: Config, tuning: Tuning, name: str) -> Tuning:
         if users:
             raise InUse(f'keys of {", ".join(users)} have tier "{name}": give them another one first')
     return replace(tuning, tiers={other: tier for other, tier in tuning.tiers.items() if other != name})
+
+
+def tier_of(config: Config, tuning: Tuning, name: str) -> Tier:
+    """The tier of that name. Raises Unknown, with the names that there are."""
+    known = tiers(config, tuning)
+    if name not in known:
+        raise Unknown(_no_tier(name, known))
+    return known[name]
 
 
 def limit_of(config: Config, name: str) -> Limit:
@@ -175,15 +182,19 @@ def key_text(text: str, limit: Limit, secret: str) -> str:
 
 def unfit(limit: Limit, tier: Tier) -> str | None:
     """Why no request of a tier could ever pass a limit; None when some can."""
-    most = None if tier.rate is None else _fitted(limit, tier).burst or tier.rate.limit
+    most = None if tier.rate is None else fitted(limit, tier).burst or tier.rate.limit
     if most is None or limit.cost <= most:
         return None
     return f"no request would ever pass limit {limit.name}: its cost is {limit.cost} (here at most {most} pass at once)"
 
 
-def _fitted(limit: Limit, tier: Tier) -> Tier:
+def fitted(limit: Limit, tier: Tier) -> Tier:
     """The tier as it counts under a limit, which may know no burst."""
     return tier if limit.algorithm == "gcra" or not tier.burst else Tier(tier.rate)
+
+
+def _no_tier(name: str, known: Iterable[str]) -> str:
+    return f'there is no tier "{name}" (known: {", ".join(known) or "none"})'
 
 
 def _with(config: Config, tuning: Tuning, limit: str, key: str, what: Override | None) -> Tuning:

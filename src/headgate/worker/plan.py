@@ -5,7 +5,6 @@ servers are carried over.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from headgate.balance.budget import Budget
@@ -15,9 +14,10 @@ from headgate.balance.round_robin import RoundRobin
 from headgate.http1.request import RequestHead
 from headgate.limits import settle
 from headgate.limits.keys import client_ip
+from headgate.limits.overrides import tuned
 from headgate.model.address import Address
-from headgate.model.config import Heads, Listener, Rate, Retry, Route, Timeouts
-from headgate.model.snapshot import LimitState, Overrides, Snapshot, UpstreamState
+from headgate.model.config import Heads, Listener, Retry, Route, Timeouts
+from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
 from headgate.routing.client import Networks, TrustedProxies
 from headgate.routing.router import Router
 from headgate.store.base import Check
@@ -186,18 +186,6 @@ class _Tuned(NamedTuple):
     overrides: Mapping[bytes, LimitState | None]
 
 
-def _tuned(state: LimitState, overrides: Overrides | None) -> _Tuned:
-    if overrides is None:
-        return _Tuned(state, {})
-    own = [None if tier.rate is None else _with_rate(state, tier.rate, tier.burst) for tier in overrides.tiers]
-    return _Tuned(state, {key: own[tier] for key, tier in overrides.keys.items()})
-
-
-def _with_rate(state: LimitState, rate: Rate, burst: int) -> LimitState:
-    lease = min(state.limit.lease, max(1, rate.limit // 10))  # as the configuration has it for the limit's own rate
-    return LimitState(replace(state.limit, rate=rate, burst=burst, lease=lease), state.slot)
-
-
 class Shared(NamedTuple):
     """What a worker has for all plans: the cells, its row in them, the lock of the turns, and its loop's timers.
 
@@ -230,7 +218,9 @@ class Plan:
         for place, upstream in enumerate(snapshot.upstreams):
             self.groups[upstream.name] = self._group(upstream, before, shared, place % TURNS, now)
         overrides = snapshot.overrides
-        limits = {state.limit.name: _tuned(state, overrides.get(state.limit.name)) for state in snapshot.limits}
+        limits = {
+            state.limit.name: _Tuned(state, tuned(state, overrides.get(state.limit.name))) for state in snapshot.limits
+        }
         self.has_min_rates = any(
             route.timeouts.request_min_rate or route.timeouts.response_min_rate for route in snapshot.routes
         )

@@ -78,8 +78,8 @@ def test_what_was_set_at_run_time_alone_leaves_nothing_when_it_is_given_up() -> 
     ("change", "kind", "words"),
     [
         (lambda: override(BASE, UNTUNED, "per_kee", "=x", OWN), Unknown, "no limit .per_kee. .known: per_key, per_ip"),
-        (lambda: override(BASE, UNTUNED, "per_key", "=x", "gild"), Unknown, "no tier .gild. .known: gold, silver"),
-        (lambda: override(having(PER_IP), UNTUNED, "per_ip", "x", "gold"), Unknown, "known: none"),
+        (lambda: override(BASE, UNTUNED, "per_key", "=x", "gild"), UserError, "no tier .gild. .known: gold, silver"),
+        (lambda: override(having(PER_IP), UNTUNED, "per_ip", "x", "gold"), UserError, "known: none"),
         (lambda: override(having(), UNTUNED, "per_ip", "x", "gold"), Unknown, "known: none"),
         (lambda: override(BASE, UNTUNED, "per_key", "=x", GOLD), UserError, 'burst: only with algorithm = "gcra"'),
         (lambda: give_up(BASE, UNTUNED, "per_key", "=x"), Unknown, 'limit "per_key" has no override for =x'),

@@ -181,21 +181,3 @@ def test_a_limit_with_another_rate_is_one_object_for_all_routes_and_keys_that_ha
     assert overrides[b"x"] == LimitState(Limit("l", Rate(9, 60.0), algorithm="gcra", burst=5), 3)
     assert overrides[b"z"] is None
     assert one.limits[1].overrides == {}
-
-
-def test_a_rate_of_its_own_has_no_larger_lease_than_it_may_have(cells: Cells) -> None:
-    made = plan(
-        cells,
-        upstream("web", state(0)),
-        routes=(Route("web", limits=("l",)),),
-        limits=(LimitState(Limit("l", Rate(1000, 1.0), lease=100), 0),),
-        overrides={
-            "l": Overrides(
-                (Tier(Rate(20, 1.0)), Tier(Rate(9, 1.0)), Tier(Rate(5000, 1.0))), {b"a": 0, b"b": 1, b"c": 2}
-            )
-        },
-    )
-    route = made.router.match(b"any", b"/")
-    assert route is not None
-    own = [route.limits[0].overrides[key] for key in (b"a", b"b", b"c")]
-    assert [one.limit.lease for one in own if one] == [2, 1, 100]

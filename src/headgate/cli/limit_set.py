@@ -1,0 +1,69 @@
+"""`headgate limit set`, `unset` and `overrides`: keys of a limit that have another rate, or none."""
+
+import json
+
+import click
+
+from headgate.cli.admin import Admin, Json, with_admin
+from headgate.cli.answers import Overrides, OverrideShown, read
+from headgate.cli.limit_names import AS_JSON, known_limits, named, path_of
+from headgate.cli.tables import printable, table
+
+_UNLIMITED = "unlimited"
+_HEADS = ("LIMIT", "KEY", "TIER", "RATE", "BURST", "SOURCE")
+
+
+@click.command("set")
+@click.argument("names", metavar="[LIMIT] KEY RATE|TIER|unlimited", nargs=-1, required=True)
+@click.option("--burst", type=click.IntRange(0), help="With gcra: requests that pass at once (as many as the rate's).")
+@with_admin
+def set_override(admin: Admin, names: tuple[str, ...], burst: int | None) -> None:
+    """Give a key a rate of its own, a tier, or no limit."""
+    *of, what = names
+    if not of:
+        raise click.UsageError(f"expected [LIMIT] KEY and a rate, a tier or {_UNLIMITED}, found {what}")
+    name, key = named(admin, tuple(of))
+    body: Json = {"rate" if what == _UNLIMITED or "/" in what else "tier": what}
+    if burst is not None:
+        body["burst"] = burst
+    found = read(admin.ask("PUT", path_of(name, key, "overrides"), body), OverrideShown)
+    if found.rate == _UNLIMITED:
+        _said(f"{found.key} has no limit under {name} now{_of_tier(found)}")
+    else:
+        _said(f"{found.key} has {found.rate} under {name} now{_of_tier(found)}")
+
+
+@click.command("unset")
+@click.argument("names", metavar="[LIMIT] KEY", nargs=-1, required=True)
+@with_admin
+def unset_override(admin: Admin, names: tuple[str, ...]) -> None:
+    """Let a key come under the limit as all others do."""
+    name, key = named(admin, names)
+    admin.ask("DELETE", path_of(name, key, "overrides"))
+    _said(f"{key} comes under {name} as all others do now")
+
+
+@click.command("overrides")
+@click.argument("name", metavar="[LIMIT]", required=False)
+@AS_JSON
+@with_admin
+def list_overrides(admin: Admin, name: str | None, as_json: bool) -> None:
+    """List the keys of LIMIT, or of all limits, that have another rate."""
+    answers = [admin.ask("GET", f"{path_of(one)}/overrides") for one in ([name] if name else known_limits(admin))]
+    if as_json:
+        click.echo(json.dumps(answers[0] if name else {"limits": answers}, indent=2))
+        return
+    rows = [
+        (found.limit if name is None else "", one.key, one.tier or "", one.rate or "?", one.burst or "", one.source)
+        for found in (read(answer, Overrides) for answer in answers)
+        for one in found.overrides
+    ]
+    click.echo(table(_HEADS, rows) if rows else "no overrides")
+
+
+def _of_tier(found: OverrideShown) -> str:
+    return f" (tier {found.tier})" if found.tier else ""
+
+
+def _said(line: str) -> None:
+    click.echo(printable(line))

@@ -1,0 +1,43 @@
+"""Keys of a limit that have another rate than its own, or none."""
+
+from dataclasses import replace
+
+import pytest
+
+from headgate.limits.keys import limit_identity
+from headgate.limits.overrides import state_of, tuned
+from headgate.model.config import Ban, Limit, Rate, Tier
+from headgate.model.snapshot import LimitState, Overrides
+
+LIMIT = Limit("l", Rate(1000, 1.0), algorithm="gcra", burst=7, cost=2, ban=Ban(1, 1.0, 1.0), lease=100)
+STATE = LimitState(LIMIT, 3)
+OVERRIDES = Overrides((Tier(Rate(5000, 60.0), 5), Tier(None)), {b"x": 0, b"y": 0, b"z": 1})
+
+
+def test_a_rate_of_its_own_has_all_else_of_the_limit_and_is_one_object_for_all_keys() -> None:
+    found = tuned(STATE, OVERRIDES)
+    assert found[b"x"] == LimitState(replace(LIMIT, rate=Rate(5000, 60.0), burst=5), 3)
+    assert found[b"x"] is found[b"y"]
+    assert found[b"z"] is None
+    assert set(found) == {b"x", b"y", b"z"}
+
+
+@pytest.mark.parametrize("overrides", [None, OVERRIDES], ids=["none", "some"])
+def test_what_decides_on_one_key_is_what_decides_on_all(overrides: Overrides | None) -> None:
+    found = tuned(STATE, overrides)
+    for key in (b"x", b"y", b"z", b"other"):
+        assert state_of(STATE, overrides, key) == found.get(key, STATE)
+    assert state_of(STATE, overrides, b"other") is STATE
+
+
+def test_a_tier_has_a_count_of_its_own() -> None:
+    own = tuned(STATE, OVERRIDES)[b"x"]
+    assert own is not None
+    assert limit_identity(own.limit) != limit_identity(LIMIT)
+
+
+@pytest.mark.parametrize(("rate", "lease"), [(20, 2), (9, 1), (5000, 100)])
+def test_its_lease_is_no_larger_than_it_may_be(rate: int, lease: int) -> None:
+    own = tuned(STATE, Overrides((Tier(Rate(rate, 1.0)),), {b"x": 0}))[b"x"]
+    assert own is not None
+    assert own.limit.lease == lease
