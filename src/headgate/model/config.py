@@ -155,7 +155,9 @@ class Limit:
     lease: int = 1  # with `fixed_window` in Redis: places that a worker takes at once; see docs/limits.md for its price
     settle: str = ""  # what a request really cost, known when it is over; "": what was taken; see docs/limits.md
     ban: Ban | None = None  # refuses all of a client that goes on after so many refusals; leave it out for none
-    overrides: dict[str, Override] = field(default_factory=dict)  # keys that have a tier or a rate of their own
+    overrides: dict[str, Override] = field(
+        default_factory=dict, hash=False
+    )  # keys that have a tier or a rate of their own
 
 
 @dataclass(frozen=True, slots=True)
