@@ -28,9 +28,7 @@ def from_file(place: Place, given: dict[str, object], key: str, kind: Kind[str],
 
 
 def from_environment(place: Place, variable: str, value: str, kind: Kind[str]) -> str:
-    """The secret that an environment variable has; "" where it has none or a bad one, which is reported."""
-    if not value:
-        return ""
+    """The secret that an environment variable has; "" where that is a bad one, which is reported."""
     try:
         return kind.read(place, value)
     except ValueError as error:

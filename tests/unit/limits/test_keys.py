@@ -122,6 +122,11 @@ def test_the_parts_of_a_key_are_those_that_it_was_made_of(parts: list[bytes]) ->
     assert split(compose(parts)) == parts
 
 
+@pytest.mark.parametrize("key", [b"", b"=a", b"2:=a", b"2:=a.2:=b", b"2:=a,", b"2:=a,2=b", b"2:=a,02:=b", b"2:=a,3:=b"])
+def test_what_is_not_several_parts_is_one(key: bytes) -> None:
+    assert split(key) == [key]
+
+
 @given(st.lists(st.sampled_from([b"0", b"1", b"2", b":", b",", b"x"])).map(b"".join))
 def test_every_key_has_its_parts(key: bytes) -> None:
     assert compose(split(key)) == key
