@@ -163,6 +163,12 @@ WEAK = rsa.generate_private_key(65537, 1024)
             "jwt.key_files[0]",
             "its kid is no text",
         ),
+        (
+            'algorithms = ["RS256"], key_files = ["keys"]',
+            json.dumps(jwk(RSA, use="enc")),
+            "jwt.key_files[0]",
+            "no key for RS",
+        ),
         ('algorithms = ["RS256"], key_files = ["keys"]', PRIVATE, "jwt.key_files[0]", "a private key"),
         ('algorithms = ["RS256"], key_files = ["keys"]', pem(WEAK), "jwt.key_files[0]", "1024 bits are too few"),
         ('algorithms = ["RS256"], key_files = ["keys"]', pem(EC), "jwt.key_files[0]", "no key for RS256, of 1 keys"),

@@ -125,8 +125,9 @@ def test_a_token_that_comes_too_early_is_good_later() -> None:
 def test_a_token_without_times_is_good_and_one_with_odd_times_is_not() -> None:
     assert verifier().claims(token({"sub": "me"})) == (b"me",)
     for odd in ('"soon"', "true", "null", "[]", "NaN", "Infinity", "1" + "0" * 400):
-        claims = f'{{"sub": "me", "exp": {odd}}}'.encode()
-        assert verifier().claims(signed_by_hand({"alg": "HS256"}, claims)) == (b"",), odd
+        for name in ("exp", "nbf"):
+            claims = f'{{"sub": "me", "{name}": {odd}}}'.encode()
+            assert verifier().claims(signed_by_hand({"alg": "HS256"}, claims)) == (b"",), claims
 
 
 @pytest.mark.parametrize(
