@@ -55,7 +55,7 @@ def test_operators_see_and_change_what_is_counted(bench: Bench, keeps: Callable[
         for rule in bench.store._rules.values():
             rule.over.clear()
 
-    counts = RedisCounts(bench.store, Settings().prefix)
+    counts = RedisCounts(bench.store)
     subject = Subject(bench.hit, lambda seconds: bench.run(asyncio.sleep(seconds)), period=0.25)
     keeps(subject, Operator(counts, bench.run, let_forget))
     assert not bench.errors
@@ -342,7 +342,7 @@ def test_two_headgates_share_a_limit_without_redis_and_none_has_it_anew_afterwar
     benches = [Bench(redis_server.url, uvloop.new_event_loop) for _ in range(2)]
     for bench in (*benches, benches[0]):  # the first hears of the second with its next sign of life
         assert bench.allows(one, b"first")
-        bench.store._send(bench.store._peers.sign, script.SIGN)
+        bench.store._send(script.SIGN)
         assert bench.allows(one, b"first")
     redis_server.kill()
     for bench in benches:

@@ -39,7 +39,7 @@ class Counting:
             # The name of the workers: to Redis all of them are one Headgate.
             self._redis = RedisStore(patient, self._local, loop, name=self._local.name)
             self._redis_settings = settings
-        return RedisCounts(self._redis, settings.prefix)
+        return RedisCounts(self._redis)
 
     def seal(self) -> Seal:
         """What hides the keys of private limits, as the workers hide them."""

@@ -7,6 +7,8 @@ With the count of a key, or with its ban, go its refusals that would lead to ano
 """
 
 import asyncio
+from collections.abc import Callable
+from math import ceil
 from typing import Protocol, TypeVar, cast
 
 from headgate.errors import StoreDown
@@ -85,10 +87,8 @@ class LocalCounts:
 class RedisCounts:
     """Counts in Redis."""
 
-    def __init__(self, store: RedisStore, prefix: str) -> None:
-        """prefix: of the keys, as the store has it."""
+    def __init__(self, store: RedisStore) -> None:
         self._store = store
-        self._prefix = prefix
 
     async def look(self, limit: LimitState, key: bytes) -> Standing:
         """How the key stands."""
@@ -110,7 +110,8 @@ class RedisCounts:
 
     async def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
         """Refuses the key from now on."""
-        await self._tell(self._rule(limit).ban(key, seconds))
+        milliseconds = max(1, ceil(seconds * 1000))
+        await self._tell(limit, key, lambda rule: rule.ban(key, milliseconds))
 
     async def unban(self, limit: LimitState, key: bytes) -> bool:
         """Lifts the ban."""
@@ -125,29 +126,26 @@ class RedisCounts:
             await self._delete(counter, key)
 
     async def _delete(self, limit: LimitState, key: bytes) -> bool:
-        return await self._tell(b"*2\r\n" + command(b"DEL")[4:] + self._rule(limit).key(key)) == 1
+        return await self._tell(limit, key, lambda rule: b"*2\r\n" + command(b"DEL")[4:] + rule.key(key)) == 1
 
     async def _run(self, source: bytes, limit: LimitState, key: bytes) -> Reply:
         begin = b"*4\r\n" + command(b"EVAL", source, 1)[4:]
-        return await self._tell(begin + self._rule(limit).key(key))
+        return await self._tell(limit, key, lambda rule: begin + rule.key(key))
 
-    async def _tell(self, command: bytes) -> Reply:
+    async def _tell(self, limit: LimitState, key: bytes, command: Callable[[Rule], bytes]) -> Reply:
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
         def told(reply: Reply) -> None:
             if not answer.done():  # who asked may have gone
                 answer.set_result(reply)
 
-        self._store.tell(command, told)
+        self._store.tell(limit, key, command, told)
         reply = await answer
         if reply is None:
             raise StoreDown("the limit store does not answer (the log says why)")
         if isinstance(reply, ErrorReply):
             raise StoreDown(f"the limit store refuses: {brief(reply.text)}")
         return reply
-
-    def _rule(self, limit: LimitState) -> Rule:
-        return Rule(limit, self._prefix)
 
 
 def _known(value: T | None) -> T:

@@ -5,19 +5,23 @@ limit that counts on this machine instead lets its share pass, the limit divided
 is remembered, and charged to Redis when it is back: so nobody who used up his share has the whole limit once more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Protocol
 
+from headgate.limits.decision import Decision
 from headgate.limits.memo import PerLimit
 from headgate.limits.meter import Meter
 from headgate.model.config import Rate
 from headgate.model.snapshot import LimitState
-from headgate.store.base import Check
+from headgate.store import script
+from headgate.store.base import Check, Resume
 from headgate.store.resp import command
 
 EVERY = 5.0  # seconds between two signs of life
 _LIVES = 15_000  # milliseconds that one counts
 _KEYS = 65536  # whose use is remembered
+_PART = 64  # charges told at once; they take Redis a millisecond
 
 _SOURCE = b"""\
 local time = redis.call('TIME')
@@ -68,13 +72,55 @@ class Peers:
         _, value, ends = entry or (limit, 0, 0)
         self._used[id(limit), key] = limit, *self._meters.of(limit).charge(value, ends, self._clock(), cost)
 
-    def settle(self) -> list[Check]:
-        """What Redis is to be charged with, because it counts still; from here on it is forgotten."""
+    def settle(self, most: int) -> list[Check]:
+        """So much, at the most, of what Redis is to be charged with because it counts still; it is forgotten here."""
         now = self._clock()
-        owed = []
-        for (_, key), (limit, value, ends) in self._used.items():
+        owed: list[Check] = []
+        while self._used and len(owed) < most:
+            (_, key), (limit, value, ends) = self._used.popitem()
             meter = self._meters.of(limit)
             if now < ends and (used := meter.burst - meter.decide(value, ends, now, 0).remaining) > 0:
                 owed.append((limit, key, used))
-        self._used.clear()
         return owed
+
+
+class Charges:
+    """Tells Redis what was let pass without it: a part, and the next one when that is answered.
+
+    All at once would hold up what else is asked for longer than its deadline. What is on its way when Redis fails again
+    may be counted or not, so it is forgotten: nobody is ever charged twice. The rest is kept.
+    """
+
+    def __init__(self, peers: Peers, send: "Send") -> None:
+        """send: sends what is to be charged; it calls `resume` when that is answered."""
+        self._peers = peers
+        self._send = send
+        self._on_their_way = 0
+        self._stopped = True
+
+    def begin(self) -> None:
+        """Redis can be told."""
+        self._stopped = False
+        if self._on_their_way:
+            return
+        form = script.CHARGE_WITH_TEXT  # the first brings the script along
+        for owed in self._peers.settle(_PART):
+            self._on_their_way += 1
+            self._send(form, owed, resume=self._answered)
+            form = script.CHARGE
+
+    def stop(self) -> None:
+        """Redis fails again."""
+        self._stopped = True
+        self._on_their_way = 0
+
+    def _answered(self, _: Sequence[Decision]) -> None:
+        self._on_their_way = max(0, self._on_their_way - 1)
+        if not self._on_their_way and not self._stopped:
+            self.begin()
+
+
+class Send(Protocol):
+    """Sends what is to be charged, in that form of script.py."""
+
+    def __call__(self, form: int, *checks: Check, resume: Resume) -> None: ...

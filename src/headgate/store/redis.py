@@ -12,26 +12,29 @@ One timer stands for the oldest waiting check; there is none per request.
 """
 
 import asyncio
-import contextlib
 import logging
 import os
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import ceil
+from typing import cast
 
 from headgate.limits.decision import Decision
 from headgate.model import config
 from headgate.model.snapshot import LimitState
-from headgate.store import known, peers, script
+from headgate.store import known, script
 from headgate.store.base import Check, Counter, LocalStore, Resume, decide_without
 from headgate.store.breaker import Breaker, Event, State
 from headgate.store.lease import Leases
 from headgate.store.link import Link, LinkFailed, brief
-from headgate.store.peers import Peers
+from headgate.store.peers import Charges, Peers
 from headgate.store.place import Place, down, find
 from headgate.store.resp import ErrorReply, Reply
 from headgate.store.script import Rule
+from headgate.store.vigil import vigil
+from headgate.store.waiting import Told, Waiting, command, done
 
 logger = logging.getLogger("headgate.store")
 
@@ -39,28 +42,13 @@ _CONNECT = 2.0  # seconds for a connection with its opening
 _SECOND_LOOK = 0.001
 _NO_COUNT = ("WRONGTYPE", "not an integer", "would overflow")  # what Redis and the script say of such a value
 _RULES = 1024  # limits that are remembered
-
-
-# A request that waits for its decisions: the checks, who is to have the decisions, when Redis was asked, and in which
-# form (see `script.ask`). A plain tuple costs a quarter of an object. Of `tell` there are no checks, and it is the
-# reply that somebody waits for.
-_Waiting = tuple[Sequence[Check], Callable[..., object], float, int]
-
-
-class _Charge:
-    """Takes the place of who waits for what is taken without asking: nobody."""
-
-    __slots__ = ("checks",)
-
-    def __init__(self, checks: Sequence[Check]) -> None:
-        self.checks = checks
-
-    def __call__(self, decisions: Sequence[Decision]) -> None:
-        """It does not matter."""
+_NO_CHECK = script.SIGN  # forms from here on: no request waits for them
 
 
 class RedisStore:
     """A store in Redis. It belongs to one event loop and begins to connect as soon as that runs."""
+
+    _rule: type[Rule] = Rule
 
     def __init__(
         self,
@@ -94,13 +82,14 @@ class RedisStore:
         self._accepts = True  # the breaker's, kept here for the way of each request
         self._reason = ""
         self._link: Link | None = None
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._out: list[bytes] = []
         self._flushing = False
         self._now = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._overdue = -1.0  # when the check was asked that was found overdue last
         self._rules: dict[int, Rule] = {}
+        self._charges = Charges(self._peers, self._send)
         self._lost = asyncio.Event()
         self._task = loop.create_task(self._keep_open())
 
@@ -135,10 +124,7 @@ class RedisStore:
         if (decision := leases.take(limit, key, now)) is not None:
             return [decision]
         if not leases.joins((checks, resume), key):
-            self._put(
-                script.ask([rule], checks, script.LEASED),
-                (checks, partial(self._leased, leases, key, now, resume), now, script.LEASED),
-            )
+            self._put(checks, partial(self._leased, leases, key, now, resume), now, script.LEASED)
         return None
 
     def _leased(self, leases: Leases, key: bytes, asked: float, resume: Resume, decisions: Sequence[Decision]) -> None:
@@ -157,7 +143,7 @@ class RedisStore:
         What is on its way to Redis when the connection breaks may be lost.
         """
         if self._accepts:
-            self._take(checks)
+            self._send(script.CHARGE, *checks)
             return
         here = [check for check in checks if check[0].limit.on_store_error == "local"]
         self._local.charge([(self._peers.share(limit), key, cost) for limit, key, cost in here])
@@ -174,17 +160,23 @@ class RedisStore:
         if not self._accepts:
             self._local.ban(self._peers.share(limit), key, seconds)
             return
-        self._send(rule.ban(key, seconds))
+        self._send(script.BAN, (limit, key, max(1, ceil(seconds * 1000))))
 
     def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> None:
         """There is no shorter way than to ask."""
 
-    def tell(self, command: bytes, resume: Callable[[Reply], object]) -> None:
-        """Sends Redis another command. `resume` is called later, with its reply, or None when it could not be asked."""
+    def tell(
+        self, limit: LimitState, key: bytes, make: Callable[[Rule], bytes], resume: Callable[[Reply], object]
+    ) -> None:
+        """Sends Redis another command about a key. make: makes it of the limit's rule.
+
+        `resume` is called later, with the reply, or None when it could not be asked.
+        """
+        told = Told(make(self._rules.get(id(limit)) or self._enter(limit)), resume)
         if self._accepts:
-            self._put(command, ((), resume, self._loop.time(), script.TOLD))
+            self._send(script.TOLD, (limit, key, 0), resume=told)
         else:
-            self._loop.call_soon(resume, None)
+            self._loop.call_soon(told, ())
 
     def close(self) -> None:
         """Gives up the connection. What waits, and whatever still comes, is decided by `on_store_error`."""
@@ -224,7 +216,8 @@ class RedisStore:
                 self._fail("it answered what was not asked")
                 return
             waiting = self._waiting.popleft()
-            if not waiting[0] and self._told(waiting, reply):
+            if waiting[3] >= _NO_CHECK:
+                self._told(waiting, reply)
                 continue
             if not isinstance(reply, bytes):
                 self._refused(waiting, reply)
@@ -240,60 +233,59 @@ class RedisStore:
                     break
             waiting[1](decisions)
 
-    def _told(self, waiting: _Waiting, reply: Reply) -> bool:
-        """An answer for which no request waits. Whether it is all right."""
+    def _told(self, waiting: Waiting, reply: Reply) -> None:
+        """An answer for which no request waits."""
         if waiting[3] == script.TOLD:
-            waiting[1](reply)
-            return True
-        if waiting[3] == script.SIGN:
-            # One that is refused (by an ACL, say) is no reason to leave Redis.
-            if isinstance(reply, bytes):
-                self._peers.heard(reply)
-            return True
-        if isinstance(waiting[1], _Charge) and isinstance(reply, ErrorReply):
-            if reply.text.startswith("NOSCRIPT") and waiting[3] == script.CHARGE:
-                self._take(waiting[1].checks, script.IN_GENERAL_WITH_TEXT)
-                return True
-            return any(phrase in reply.text for phrase in _NO_COUNT)  # somebody else's value: nothing to be charged
-        return isinstance(reply, bytes)
+            if not isinstance(reply, ErrorReply) or not self._elsewhere(waiting, reply.text):
+                cast("Told", waiting[1]).reply(reply)
+        elif isinstance(reply, bytes):
+            waiting[1](())
+            if waiting[3] == script.SIGN:
+                self._heard(reply)
+        elif waiting[3] != script.SIGN:
+            self._refused(waiting, reply)
+        elif isinstance(reply, ErrorReply):
+            self._elsewhere(waiting, reply.text)  # or by an ACL, say: that is no reason to leave Redis
 
-    def _take(self, checks: Sequence[Check], form: int = script.CHARGE) -> None:
-        """Sends what is to be taken without asking; in the second form with the script itself."""
-        how = script.IN_GENERAL if form == script.CHARGE else form
-        command = script.ask(self._rules_of(checks), checks, how, charges=True)
-        self._put(command, ((), _Charge(checks), self._loop.time(), form))
+    def _elsewhere(self, waiting: Waiting, text: str) -> bool:
+        """Whether the error says that another Redis is to be asked, and is."""
+        return False
 
-    def _refused(self, waiting: _Waiting, reply: Reply) -> None:
+    def _heard(self, answer: bytes) -> None:
+        """A sign of life was answered."""
+        self._peers.heard(answer)
+
+    def _refused(self, waiting: Waiting, reply: Reply) -> None:
         """Redis does not decide this check."""
         text = reply.text if isinstance(reply, ErrorReply) else "its answer is not that of the script"
-        checks, resume, _, form = waiting
-        rules = self._rules_of(checks)
+        checks, resume, asked, form = waiting
+        if self._elsewhere(waiting, text):
+            return
         if text.startswith("NOSCRIPT") and (again := script.with_text(form)) is not None:
-            self._ask_again(rules, waiting, again)
+            self._await(asked)  # it has no more time than before
+            self._put(checks, resume, asked, again)
         elif any(phrase in text for phrase in _NO_COUNT):
-            if script.short(rules, checks, form):  # a ban, perhaps, of which the general script knows
-                self._ask_again(rules, waiting, script.IN_GENERAL)
+            if form < _NO_CHECK and script.short(self._rules_of(checks), checks, form):
+                # A ban, perhaps, of which the general script knows.
+                self._await(asked)
+                self._put(checks, resume, asked, script.IN_GENERAL)
             else:
                 # Somebody else's value under our key: it is this client's trouble alone, and no reason to leave Redis.
-                resume(self._without(checks))
+                resume(self._without(checks) if form < _NO_CHECK else ())
         else:
             self._waiting.appendleft(waiting)
             self._fail(brief(text))
 
-    def _ask_again(self, rules: Sequence[Rule], waiting: _Waiting, form: int) -> None:
-        checks, resume, asked, _ = waiting
-        self._await(asked)  # it has no more time than before
-        self._put(script.ask(rules, checks, form), (checks, resume, asked, form))
+    def _send(self, form: int, *checks: Check, resume: Resume = done) -> None:
+        """Tells Redis something for whose answer no request waits; `resume` is called all the same."""
+        self._put(checks, resume, self._loop.time(), form)
 
-    def _send(self, command: bytes, form: int = script.BY_HASH) -> None:
-        """Sends a command for whose answer nobody waits."""
-        self._put(command, ((), _done, self._loop.time(), form))
-
-    def _put(self, command: bytes, waiting: _Waiting) -> None:
+    def _put(self, checks: Sequence[Check], resume: Resume, asked: float, form: int) -> None:
         if not self._flushing:
             self._begin()
-        self._waiting.append(waiting)
-        self._out.append(command)
+        self._waiting.append((checks, resume, asked, form))
+        is_sign = form == script.SIGN
+        self._out.append(self._peers.sign if is_sign else command(self._rules_of(checks), checks, resume, form))
 
     def _without(self, checks: Sequence[Check]) -> Sequence[Decision]:
         for limit, _, _ in checks:
@@ -308,7 +300,7 @@ class RedisStore:
     def _enter(self, limit: LimitState) -> Rule:
         if len(self._rules) >= _RULES:
             self._rules.clear()
-        rule = self._rules[id(limit)] = Rule(limit, self._prefix)
+        rule = self._rules[id(limit)] = self._rule(limit, self._prefix)
         return rule
 
     def _rules_of(self, checks: Sequence[Check]) -> list[Rule]:
@@ -346,31 +338,13 @@ class RedisStore:
                 self._fail(f"no answer within {_CONNECT:g} s")
             else:
                 self._opened(link)
-                await self._live()
+                moved = partial(self._fail, "the master is another one now")
+                await vigil(self._place, self._lost, self._loop, sign=self._sign, moved=moved)
             await asyncio.sleep(self._breaker.delay(self._chance()))
 
-    async def _live(self) -> None:
-        """Says now and then that this Headgate lives, and looks whether Redis is still there, until it is lost."""
-        sign = look = self._loop.time()
-        look += self._place.watch
-        while not self._lost.is_set():
-            if self._loop.time() >= sign:
-                self._send(self._peers.sign, script.SIGN)
-                sign += peers.EVERY
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(min(sign, look)):
-                    await self._lost.wait()
-            if self._loop.time() >= look and not self._lost.is_set():
-                if not await self._place.holds(self._loop) and not self._lost.is_set():
-                    self._fail("the master is another one now")
-                look = self._loop.time() + self._place.watch
-
-    def _charge(self) -> None:
-        """Tells Redis what was let pass without it."""
-        form = script.IN_GENERAL_WITH_TEXT  # the first brings the script along
-        for owed in self._peers.settle():
-            self._take([owed], form)
-            form = script.CHARGE
+    def _sign(self) -> None:
+        """Says that this Headgate lives."""
+        self._send(script.SIGN)
 
     def _opened(self, link: Link) -> None:
         was_down = self._breaker.state is State.DOWN
@@ -382,8 +356,8 @@ class RedisStore:
         link.on_replies = self._replied
         link.on_lost = self._fail
         self._flush()
+        self._charges.begin()
         if was_down:
-            self._charge()
             logger.info("limit store %s is back", self._place)
             self._on_change(False)
 
@@ -408,11 +382,16 @@ class RedisStore:
             self._timer.cancel()
             self._timer = None
         self._out.clear()
+        self._charges.stop()
         waiting, self._waiting = self._waiting, deque()
-        for checks, resume, _, form in waiting:
-            # Each in its own call, so that an error in one does not keep the others from being answered.
-            self._loop.call_soon(resume, None if form == script.TOLD else self._without(checks))
+        for one in waiting:
+            self._leave(one)
 
-
-def _done(decisions: Sequence[Decision]) -> None:
-    """What waits for answers that concern no request."""
+    def _leave(self, waiting: Waiting) -> None:
+        """Decides what Redis does not."""
+        checks, resume, _, form = waiting
+        if form == script.BAN:
+            limit, key, milliseconds = checks[0]
+            self._local.ban(self._peers.share(limit), key, milliseconds / 1000)
+        # Each in its own call, so that an error in one does not keep the others from being answered.
+        self._loop.call_soon(resume, self._without(checks) if form < _NO_CHECK else ())

@@ -174,9 +174,9 @@ class Rule:
             command = self.asked[name] = ask(rules, checks)
         return command
 
-    def ban(self, key: bytes, seconds: float) -> bytes:
+    def ban(self, key: bytes, milliseconds: int) -> bytes:
         """The command that bans a key: a word in the place of its count, which the script for windows fails at."""
-        left = b"%d" % max(1, ceil(seconds * 1000))
+        left = b"%d" % milliseconds
         return b"*5\r\n$3\r\nSET\r\n%b$3\r\nban\r\n$2\r\nPX\r\n$%d\r\n%b\r\n" % (self.key(key), len(left), left)
 
     def key(self, key: bytes) -> bytes:
@@ -184,10 +184,13 @@ class Rule:
         return b"$%d\r\n%b%b\r\n" % (len(self._prefix) + len(key), self._prefix, key)
 
 
+# How a check is asked: which script, and whether by its hash or with its text (odd).
 BY_HASH, WITH_TEXT, IN_GENERAL, IN_GENERAL_WITH_TEXT = range(4)
 LEASED = 8  # a lease of a fixed window, also WITH_TEXT
-# No forms: a sign of life, what is taken without asking, and a command of an operator, who is told the reply.
-SIGN, CHARGE, TOLD = 4, 5, 6
+# What is told to Redis, and no request waits for it: a sign of life; that the next command may be answered while
+# its slot moves; a ban, with its milliseconds in the cost's place; what is taken without asking, by hash or with text;
+# and a command of an operator, who is told the reply.
+SIGN, ASKING, BAN, CHARGE, CHARGE_WITH_TEXT, TOLD = 17, 19, 21, 22, 23, 33
 
 
 def with_text(form: int) -> int | None:
@@ -208,14 +211,15 @@ def short(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH) -
     return _WINDOWS if is_all else None
 
 
-def ask(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH, *, charges: bool = False) -> bytes:
+def ask(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH) -> bytes:
     """The command that decides several limits at once.
 
-    form: which script, and whether by its hash or with its text. charges: with the general script, it takes without
-    asking: as if refused requests counted, and whatever the answer says.
+    form: one for checks, or CHARGE, with or without text: then the general script takes without asking, as if refused
+    requests counted, and whatever the answer says.
     """
+    charges = form >= CHARGE
     count = b"%d" % len(rules)
-    forms = None if charges else short(rules, checks, form)
+    forms = short(rules, checks, form)
     arguments = [rule.arguments for rule in rules]
     if form & LEASED and (leases := rules[0].leases) is not None:
         arguments.append(_arguments(leases.size))
@@ -236,14 +240,25 @@ def ask(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH, *, 
     )
 
 
+def tell(rules: Sequence[Rule], checks: Sequence[Check], form: int) -> bytes:
+    """The command for these checks in any form but SIGN."""
+    if form == ASKING:
+        return command(b"ASKING")
+    if form == BAN:
+        _, key, milliseconds = checks[0]
+        return rules[0].ban(key, milliseconds)
+    return ask(rules, checks, form)
+
+
 def _arguments(*numbers: int) -> tuple[int, bytes]:
     """How many, and how they stand in a command."""
     return len(numbers), command(*numbers)[4:]
 
 
-def probe(prefix: str) -> bytes:
+def probe(prefix: str | bytes) -> bytes:
     """A decision that leads to a write: a Redis that answers it can do all that is needed, and has the script then."""
-    return command(b"EVAL", SOURCE, 1, f"{prefix}:probe", 1_000_000_000, 1_000)
+    prefix = prefix.encode("utf-8", "surrogateescape") if isinstance(prefix, str) else prefix
+    return command(b"EVAL", SOURCE, 1, b"%b:probe" % prefix, 1_000_000_000, 1_000)
 
 
 def decisions(line: bytes, checks: Sequence[Check]) -> list[Decision]:

@@ -44,11 +44,11 @@ def test_what_was_let_pass_is_owed_as_far_as_it_still_counts() -> None:
         peers.passed((steady, K, 1))
     peers.passed((window, b"other", 3))
     clock.advance(12)  # two of the steady one have come back
-    assert peers.settle() == [(window, K, 4), (steady, K, 2), (window, b"other", 3)]
-    assert peers.settle() == []
+    assert peers.settle(10**6) == [(window, b"other", 3), (steady, K, 2), (window, K, 4)]
+    assert peers.settle(10**6) == []
     peers.passed((window, K, 1))
     clock.advance(60)
-    assert peers.settle() == []
+    assert peers.settle(10**6) == []
 
 
 def test_what_is_remembered_is_bounded() -> None:
@@ -57,10 +57,20 @@ def test_what_is_remembered_is_bounded() -> None:
     for number in range(65537):
         peers.passed((one, b"%d" % number, 1))
     peers.passed((one, b"0", 1))
-    owed = peers.settle()
+    owed = peers.settle(10**6)
     assert len(owed) == 65536
-    assert owed[0] == (one, b"0", 2)
+    assert owed[-1] == (one, b"0", 2)
     peers.heard(b"2")
     limits = [limit(10) for _ in range(1025)]
     assert {peers.share(one).limit.rate.limit for one in limits} == {5}
     assert len(peers._shares._known) == 1
+
+
+def test_what_is_owed_is_settled_in_parts() -> None:
+    peers = Peers("p", b"me", ManualClock())
+    one = limit(10)
+    for number in range(5):
+        peers.passed((one, b"%d" % number, 1))
+    parts = [peers.settle(2) for _ in range(4)]
+    assert [len(part) for part in parts] == [2, 2, 1, 0]
+    assert {key for part in parts for _, key, _ in part} == {b"0", b"1", b"2", b"3", b"4"}

@@ -718,8 +718,8 @@ def test_redis_is_charged_with_what_passed_without_it(play: Callable[..., None])
         name = b"headgate:per_ip:client_ip:fixed_window:6/60000000:"
         first, second = stage.fake.commands
         assert (first[0], second[0]) == (b"EVAL", b"EVALSHA")
-        assert first[2:] == [b"1", name + K, b"f", b"6", b"60000", b"6", b"1000", b"0", b"r", b"2"]
-        assert second[2:] == [b"1", name + b"other", b"f", b"6", b"60000", b"6", b"1000", b"0", b"r", b"3"]
+        assert first[2:] == [b"1", name + b"other", b"f", b"6", b"60000", b"6", b"1000", b"0", b"r", b"3"]
+        assert second[2:] == [b"1", name + K, b"f", b"6", b"60000", b"6", b"1000", b"0", b"r", b"2"]
         assert stage.changes == [True, False]
 
     play(story)
@@ -798,7 +798,107 @@ def test_a_charge_is_made_on_this_machine_while_redis_is_down(play: Callable[...
         assert (await stage.ask((one, K, 1)))[0].remaining == 0
         stage.store.charge([(one, K, -2)])
         assert (await stage.ask((one, K, 1)))[0].remaining == 1
-        assert [(check[1], check[2]) for check in stage.store._peers.settle()] == [(K, 5)]
+        assert [(check[1], check[2]) for check in stage.store._peers.settle(100)] == [(K, 5)]
+
+    play(story)
+
+
+async def owing(stage: Stage, most: int) -> LimitState:
+    """So many keys are owed one request each when it is down."""
+    await stage.opened()
+    await stage.fake.stop()
+    one = limit(6, period=3600.0)
+    for number in range(most):
+        assert (await stage.ask((one, b"%d" % number, 1)))[0].allowed
+    os.unlink(stage.fake.path)
+    stage.fake.commands.clear()
+    return one
+
+
+async def back(stage: Stage) -> None:
+    await stage.fake.start()
+    while stage.changes[-1]:
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(0.001)
+
+
+def test_a_great_debt_is_charged_in_parts_that_hold_nobody_up(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await owing(stage, 200)
+        stage.fake.answer = lambda command: None
+        await back(stage)
+        sizes = []
+        while stage.fake.commands:
+            sizes.append(len(stage.fake.commands))
+            stage.fake.commands.clear()
+            stage.fake.say(b"+1 1 1\r\n" * sizes[-1])
+            await asyncio.sleep(0.001)
+        assert sizes == [64, 64, 64, 8]
+        assert stage.changes == [True, False]
+
+    play(story)
+
+
+@pytest.mark.parametrize("trouble", ["silent", "lost"])
+def test_a_redis_that_fails_again_while_it_is_charged_never_charges_twice(
+    play: Callable[..., None], trouble: str
+) -> None:
+    async def story(stage: Stage) -> None:
+        await owing(stage, 200)
+        stage.fake.answer = lambda command: None
+        await back(stage)
+        told = [command[3] for command in stage.fake.commands]
+        if trouble == "lost":
+            stage.fake.drop()
+        while stage.changes != [True, False, True]:
+            await asyncio.sleep(0.01)
+        stage.fake.commands.clear()
+        stage.fake.answer = lambda command: b"+1 1 1\r\n"
+        while stage.changes[-1]:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        again = [command[3] for command in stage.fake.commands]
+        assert len(told) == 64, "what was on its way may have been counted, so it is not told again"
+        assert len(again) == 200 - 64
+        assert len({*told, *again}) == 200
+
+    play(story)
+
+
+def test_a_charge_for_a_redis_that_lost_the_script_is_told_again(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await owing(stage, 3)
+        lost = b"-NOSCRIPT No matching script.\r\n"
+        stage.fake.answer = lambda command: b"+1 1 1\r\n" if command[0] == b"EVAL" else lost
+        await back(stage)
+        assert [command[0] for command in stage.fake.commands] == [b"EVAL"] + [b"EVALSHA"] * 2 + [b"EVAL"] * 2
+        assert {command[-2] for command in stage.fake.commands} == {b"r"}
+        assert stage.changes == [True, False]
+
+    play(story)
+
+
+def test_a_charge_for_somebody_elses_value_is_left_out(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await owing(stage, 3)
+        stage.fake.answer = lambda command: b"-ERR value is not an integer\r\n"
+        await back(stage)
+        assert len(stage.fake.commands) == 3
+        assert stage.changes == [True, False]
+
+    play(story)
+
+
+def test_a_ban_on_its_way_to_a_redis_that_fails_is_made_on_this_machine(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: None
+        one = limit()
+        stage.store.ban(one, K, 60.0)
+        await asyncio.sleep(0.01)
+        await stage.fake.stop()
+        await asyncio.sleep(10)
+        assert isinstance((await stage.ask((one, K, 1)))[0], Banned)
 
     play(story)
 
@@ -806,7 +906,7 @@ def test_a_charge_is_made_on_this_machine_while_redis_is_down(play: Callable[...
 def test_an_operator_sees_what_redis_holds(play: Callable[..., None]) -> None:
     async def story(stage: Stage) -> None:
         await stage.opened()
-        counts = RedisCounts(stage.store, "headgate")
+        counts = RedisCounts(stage.store)
         stage.fake.answer = lambda command: b"*4\r\n$4\r\n1000\r\n$2\r\n20\r\n:29999\r\n$1\r\n2\r\n"
         assert await counts.look(limit(), K) == Standing(1, 30_000_000, 0)
         assert stage.fake.commands[0][2:] == [b"1", b"headgate:per_ip:client_ip:fixed_window:3/60000000:" + K]
@@ -833,7 +933,7 @@ def test_a_value_that_is_no_count_is_said_to_be_none(play: Callable[..., None], 
         await stage.opened()
         stage.fake.answer = lambda command: b"*4\r\n$1\r\n1\r\n$1\r\n1\r\n:-1\r\n$%d\r\n%b\r\n" % (len(value), value)
         with pytest.raises(errors.StoreDown, match="no count of this limit"):
-            await RedisCounts(stage.store, "headgate").look(limit(algorithm=algorithm), K)
+            await RedisCounts(stage.store).look(limit(algorithm=algorithm), K)
 
     play(story)
 
@@ -843,7 +943,7 @@ def test_what_redis_refuses_an_operator_is_no_reason_to_leave_it(play: Callable[
         await stage.opened()
         stage.fake.answer = lambda command: b"-NOPERM this user has no permissions to run the 'del' command\r\n"
         with pytest.raises(errors.StoreDown, match="the limit store refuses: NOPERM"):
-            await RedisCounts(stage.store, "headgate").reset(limit(), K)
+            await RedisCounts(stage.store).reset(limit(), K)
         stage.fake.answer = lambda command: ALLOWED
         assert (await stage.ask((limit(), K, 1)))[0].allowed
         assert stage.changes == []
@@ -854,7 +954,7 @@ def test_what_redis_refuses_an_operator_is_no_reason_to_leave_it(play: Callable[
 def test_an_operator_does_not_wait_for_a_silent_redis(play: Callable[..., None]) -> None:
     async def story(stage: Stage) -> None:
         await stage.opened()
-        counts = RedisCounts(stage.store, "headgate")
+        counts = RedisCounts(stage.store)
         stage.fake.answer = lambda command: None
         gone = asyncio.create_task(counts.ban(limit(), K, 60.0))
         waiting = asyncio.create_task(counts.look(limit(), K))
