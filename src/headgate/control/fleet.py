@@ -18,6 +18,7 @@ from headgate.control.tuning import UNTUNED, Tuning, resolve
 from headgate.control.tuning import prune as prune_tuning
 from headgate.errors import Unknown
 from headgate.health.probe import Health
+from headgate.limits.tags import meetings, tags
 from headgate.model.address import Address
 from headgate.model.config import Config, HealthCheck, Upstream
 from headgate.model.server import Mode, Probe, ServerState
@@ -263,8 +264,10 @@ class Fleet:
         for name in self._limit_slots.keys() - set(names):
             self._limits.give_up(name, self._snapshot.version + 1)
         self._limit_slots = {name: self._limits.take(name) for name in names}
+        together = tags(meetings(self.config))
         self._limits_now = tuple(
-            LimitState(replace(limit, overrides={}), self._limit_slots[limit.name]) for limit in self.config.limits
+            LimitState(replace(limit, overrides={}), self._limit_slots[limit.name], together.get(limit.name))
+            for limit in self.config.limits
         )
 
 

@@ -30,4 +30,4 @@ def _having(state: LimitState, tier: Tier) -> LimitState | None:
     if tier.rate is None:
         return None
     lease = min(state.limit.lease, max(1, tier.rate.limit // 10))  # as large as the configuration lets it be
-    return LimitState(replace(state.limit, rate=tier.rate, burst=tier.burst, lease=lease), state.slot)
+    return replace(state, limit=replace(state.limit, rate=tier.rate, burst=tier.burst, lease=lease))

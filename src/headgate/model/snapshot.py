@@ -36,14 +36,28 @@ class UpstreamState:
 
 
 @dataclass(frozen=True, slots=True)
+class Tag:
+    """What keys have in common that must lie together; `limits/tags.py` makes it.
+
+    parts: the places of parts in the key, each with the lengths of networks to which an address there is widened (None:
+    the part as it is). name: instead of parts where there are none.
+    """
+
+    parts: tuple[tuple[int, tuple[int, int] | None], ...] = ()
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LimitState:
     """A limit and its index in the shared cells, which also names it in the shared store.
 
     Its `overrides` are empty here: stores remember limits, and would remember the overrides of each snapshot.
+    tag: with which others its keys must lie; None when it is decided alone.
     """
 
     limit: Limit
     slot: int
+    tag: Tag | None = None
 
 
 @dataclass(frozen=True, slots=True)
