@@ -1,6 +1,7 @@
 """The part of the admin API that gives keys of limits another rate, and rates their names.
 
     GET    /api/v1/limits/NAME/overrides         the keys of a limit that have something in place of its rate
+    PATCH  /api/v1/limits/NAME/overrides         {"overrides": {KEY: as below, KEY: null}}: many in one change, or none
     GET    /api/v1/limits/NAME/overrides/KEY     one of them
     PUT    /api/v1/limits/NAME/overrides/KEY     {"tier": "gold"}, {"rate": "5/s", "burst": 20}, {"rate": "unlimited"}
     DELETE /api/v1/limits/NAME/overrides/KEY     the key comes under the limit as all others do
@@ -44,6 +45,10 @@ class _Override(msgspec.Struct, forbid_unknown_fields=True):
     burst: _Burst = 0
 
 
+class _Overrides(msgspec.Struct, forbid_unknown_fields=True):
+    overrides: dict[str, _Override | None]
+
+
 class _Tier(msgspec.Struct, forbid_unknown_fields=True):
     rate: str
     burst: _Burst = 0
@@ -68,6 +73,7 @@ class TiersApi:
         ]
         return [
             Route(overrides, self.overrides, methods=["GET"]),
+            Route(overrides, self.set_overrides, methods=["PATCH"]),
             Route(tiers, self.tiers, methods=["GET"]),
             *(Route(path, handler, methods=[method]) for method, path, handler in one),
         ]
@@ -78,6 +84,15 @@ class TiersApi:
         found = tunings.overrides(limit, self._plane.fleet.tuning)
         shown = [self._override(limit, key, what) for key, what in found.items()]
         return answer({"limit": limit.name, "rate": rate_text(limit.rate), "overrides": shown})
+
+    async def set_overrides(self, request: Request) -> Response:
+        """Gives many keys something else, or takes it from them: all of it or nothing, and in one snapshot."""
+        limit = self._limit(request)
+        wanted = (await read(request, _Overrides)).overrides
+        changes = {self._read(text, limit): None if one is None else _what(one) for text, one in wanted.items()}
+        await self._plane.tune(partial(tunings.override_all, limit=limit.name, changes=changes))
+        logger.info("limit %s: the rates of %d keys are changed", limit.name, len(changes))
+        return answer({"limit": limit.name, "changed": len(changes)})
 
     async def override(self, request: Request) -> Response:
         """One of them."""
@@ -139,9 +154,11 @@ class TiersApi:
         text, *rest = raw.split("/")[6:]
         if rest:
             raise HTTPException(404, "there is nothing of that name (a slash in a key is written %2F)")
+        return self._read(unquote(text, errors="surrogateescape"), limit)
+
+    def _read(self, text: str, limit: Limit) -> str:
         try:
-            secret = self._plane.fleet.config.store.secret
-            return tunings.key_text(unquote(text, errors="surrogateescape"), limit, secret)
+            return tunings.key_text(text, limit, self._plane.fleet.config.store.secret)
         except ValueError as error:
             raise HTTPException(400, f"key of limit {limit.name}: {error}") from error
 

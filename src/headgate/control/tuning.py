@@ -6,7 +6,7 @@ other. Keys are texts here, in the one form that `keytext.shown` gives them: thi
 Every change is a function from one tuning to the next: the next one is written to disk before anything acts on it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -118,6 +118,16 @@ def override(config: Config, tuning: Tuning, limit: str, key: str, what: Overrid
     if why_not:
         raise UserError(why_not)
     return _with(config, tuning, limit, key, what)
+
+
+def override_all(config: Config, tuning: Tuning, limit: str, changes: Mapping[str, Override | None]) -> Tuning:
+    """The tuning with all of these; keys with None come under the limit as all others do. Raises as `override` does."""
+    for key, what in changes.items():
+        if what is not None:
+            tuning = override(config, tuning, limit, key, what)
+        elif key in overrides(limit_of(config, limit), tuning):
+            tuning = give_up(config, tuning, limit, key)
+    return tuning
 
 
 def give_up(config: Config, tuning: Tuning, limit: str, key: str) -> Tuning:

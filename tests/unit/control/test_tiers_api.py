@@ -108,6 +108,27 @@ def test_a_key_comes_under_the_limit_again_also_where_the_configuration_says_oth
     with_api(test)
 
 
+def test_many_keys_are_changed_at_once_or_none_is() -> None:
+    async def test(api: Api) -> None:
+        await api("PUT", f"{KEYS}/alice", {"tier": "gold"})
+        changes: dict[str, object] = {f"many-{number}": {"rate": "5/s"} for number in range(1000)}
+        changes |= {"alice": None, "nobody": None, "file": {"rate": "unlimited"}}
+        bad = await api("PATCH", KEYS, {"overrides": {**changes, "bob": {"tier": "gild"}}})
+        assert (bad.status, api.plane.fleet.snapshot.version) == (422, 2)
+        done = await api("PATCH", KEYS, {"overrides": changes})
+        assert (done.status, done.json) == (200, {"limit": "per_key", "changed": 1003})
+        told = api.told("per_key")
+        assert told is not None
+        assert (len(told.keys), api.plane.fleet.snapshot.version) == (1001, 3)
+        assert {key: told.tiers[told.keys[key]] for key in (b"=file", b"=many-0", b"=many-999")} == {
+            b"=file": Tier(None),
+            b"=many-0": Tier(Rate(5, 1.0)),
+            b"=many-999": Tier(Rate(5, 1.0)),
+        }
+
+    with_api(test)
+
+
 def test_a_tier_is_defined_changed_and_made_what_it_was() -> None:
     async def test(api: Api) -> None:
         changed = await api("PUT", f"{TIERS}/gold", {"rate": "7/s"})
@@ -167,6 +188,9 @@ def test_a_tier_is_defined_changed_and_made_what_it_was() -> None:
         ("GET", "/api/v1/limits/nope/overrides", None, 404, 'there is no limit "nope"'),
         ("DELETE", f"{KEYS}/a", None, 404, 'limit "per_key" has no override for =a'),
         ("POST", KEYS, {"tier": "gold"}, 405, ""),
+        ("PATCH", KEYS, {"tier": "gold"}, 400, "unknown field `tier` (known: overrides)"),
+        ("PATCH", KEYS, {"overrides": {"a": {}}}, 400, "nothing to set"),
+        ("PATCH", IPS, {"overrides": {"a": None}}, 400, 'key of limit per_ip: "a" is not an address'),
         ("PUT", f"{TIERS}/gold", {"rate": "5"}, 400, 'rate: "5" is not a rate'),
         ("PUT", f"{TIERS}/gold", {}, 400, "missing required field `rate`"),
         ("PUT", f"{TIERS}/unlimited", {"rate": "5/s"}, 400, '"unlimited" is no name for a tier'),
