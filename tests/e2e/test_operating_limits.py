@@ -78,6 +78,19 @@ def test_a_ban_of_the_limits_own_is_seen_and_lifted_with_what_led_to_it(
     assert headgate.api("GET", KEY).json()["banned_until"] is None
 
 
+def test_who_is_refused_most_is_shown(make: Make, backend: Start, redis_server: RedisServer) -> None:
+    headgate = limited(make, backend, redis_server, False)
+    assert headgate.cli("limit", "top").stdout == "nobody was refused in the last minute or two\n"
+    use_up(headgate)
+    top = {"limit": "per_ip", "refused": 9, "unlisted_at_most": 0}
+    keys = [{"key": "127.0.0.1", "refused": 9, "at_least": 9}]
+    wait_for(lambda: headgate.api("GET", "/api/v1/limits/per_ip/top").json() == {**top, "keys": keys}, "9 refusals")
+    assert "127.0.0.1        9         9" in headgate.cli("limit", "show").stdout
+    headgate.kill_worker(0)
+    headgate.kill_worker(1)
+    assert headgate.cli("limit", "top").stdout == "nobody was refused in the last minute or two\n"
+
+
 def test_a_dead_redis_is_said_at_once(make: Make, backend: Start, redis_server: RedisServer) -> None:
     headgate = limited(make, backend, redis_server, True)
     use_up(headgate)

@@ -112,6 +112,25 @@ class LimitStore(msgspec.Struct, frozen=True):
     down: int
 
 
+class RefusedKey(msgspec.Struct, frozen=True):
+    """A key and how often a limit refused it: `refused` at the most, `at_least` for sure."""
+
+    key: str
+    refused: int
+    at_least: int
+
+
+class Top(msgspec.Struct, frozen=True):
+    """Whom a limit refused most in the last minute or two: the answer of `GET /api/v1/limits/{name}/top`.
+
+    refused: requests in all. unlisted_at_most: of each key that is not here.
+    """
+
+    refused: int
+    unlisted_at_most: int
+    keys: list[RefusedKey]
+
+
 class LimitShown(msgspec.Struct, frozen=True):
     """A limit of `GET /api/v1/limits`, as far as its settings are read here."""
 
@@ -122,6 +141,7 @@ class LimitShown(msgspec.Struct, frozen=True):
     dry_run: bool
     on_store_error: str
     counters: Counters
+    top: Top
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -6,12 +6,25 @@ from math import ceil
 import click
 
 from headgate.cli.admin import Admin, Json, with_admin
-from headgate.cli.answers import KeyShown, Limits, LimitShown, LimitStore, Reset, Unbanned, read
-from headgate.cli.limit_names import AS_JSON, LIMITS, named, path_of, which
+from headgate.cli.answers import KeyShown, Limits, LimitShown, LimitStore, Reset, Top, Unbanned, read
+from headgate.cli.limit_names import AS_JSON, LIMITS, named, one_of, path_of, which
 from headgate.cli.limit_set import list_overrides, set_override, unset_override
 from headgate.cli.tables import Row, printable, span, table
 
-_HEADS = ("NAME", "RATE", "KEY", "ALGORITHM", "MODE", "ALLOWED", "REFUSED", "NEAR", "DELAYED", "BANNED", "STORE ERRORS")
+_HEADS = (
+    "NAME",
+    "RATE",
+    "KEY",
+    "ALGORITHM",
+    "MODE",
+    "ALLOWED",
+    "REFUSED",
+    "NEAR",
+    "DELAYED",
+    "BANNED",
+    "STORE ERRORS",
+    "MOST REFUSED OF LATE",
+)
 _NAMES = click.argument("names", metavar="[LIMIT] KEY", nargs=-1, required=True)
 
 
@@ -50,6 +63,17 @@ def show(admin: Admin, names: tuple[str, ...], as_json: bool) -> None:
         return
     answer = admin.ask("GET", path_of(name, key))
     click.echo(json.dumps(answer, indent=2) if as_json else _standing(read(answer, KeyShown)))
+
+
+@limit.command
+@click.argument("name", metavar="[LIMIT]", required=False)
+@click.option("--count", type=click.IntRange(1, 128), default=20, show_default=True, help="How many keys.")
+@AS_JSON
+@with_admin
+def top(admin: Admin, name: str | None, count: int, as_json: bool) -> None:
+    """Show whom a limit refused most in the last minute or two."""
+    answer = admin.ask("GET", f"{path_of(one_of(admin, name))}/top?count={count}")
+    click.echo(json.dumps(answer, indent=2) if as_json else _top(read(answer, Top)))
 
 
 @limit.command
@@ -99,13 +123,25 @@ def _row(one: LimitShown) -> Row:
         counters.delayed,
         counters.banned,
         counters.store_errors,
+        one.top.keys[0].key if one.top.keys else "",
     )
 
 
 def _shown(answer: Json) -> str:
     one = read(answer, LimitShown)
     store = read(answer["store"], LimitStore)
-    return f"{table(_HEADS, [_row(one)])}\n{printable(_where(store))}"
+    lines = [table(_HEADS[:-1], [_row(one)[:-1]]), printable(_where(store))]
+    if one.top.keys:
+        lines += ["", "refused most in the last minute or two:", _top(one.top)]
+    return "\n".join(lines)
+
+
+def _top(found: Top) -> str:
+    if not found.keys:
+        return "nobody was refused in the last minute or two"
+    shown = table(("KEY", "REFUSED", "AT LEAST"), [(one.key, one.refused, one.at_least) for one in found.keys])
+    others = f"; each other key at most {found.unlisted_at_most} times" if found.unlisted_at_most else ""
+    return f"{shown}\n{found.refused} requests refused in all{others}"
 
 
 def _standing(found: KeyShown) -> str:

@@ -30,6 +30,11 @@ def which(admin: Admin, names: tuple[str, ...]) -> tuple[str, str | None]:
     return names[0], None
 
 
+def one_of(admin: Admin, name: str | None) -> str:
+    """The limit of that name; the only one where it was left out."""
+    return name or _only(known_limits(admin))
+
+
 def known_limits(admin: Admin) -> list[str]:
     """The names of all limits."""
     return [one.name for one in read(admin.ask("GET", LIMITS), Limits).limits]

@@ -2,6 +2,7 @@
 
     GET    /api/v1/limits                        every limit: settings, counters, where it is counted
     GET    /api/v1/limits/NAME                   one of them
+    GET    /api/v1/limits/NAME/top               whom it refused most of late: ?count=20
     GET    /api/v1/limits/NAME/keys/KEY          what is left for a key, and until when it is banned
     DELETE /api/v1/limits/NAME/keys/KEY          forgets its count and its ban
     PUT    /api/v1/limits/NAME/keys/KEY/ban      refuses it for a time: {"for": "1h"}
@@ -24,6 +25,7 @@ from starlette.routing import Route
 from headgate.control import values
 from headgate.control.bodies import answer, read
 from headgate.control.plane import Plane
+from headgate.control.refusals import ROOM
 from headgate.errors import Unknown
 from headgate.limits import keytext
 from headgate.limits.overrides import state_of
@@ -33,6 +35,7 @@ from headgate.wire.cells import LimitCell, WorkerCell
 
 Json = dict[str, object]
 
+_FEW = 3  # of the most refused keys that are shown with a limit
 _YEAR = 366 * 86_400.0
 _COUNTERS = {
     "allowed": LimitCell.ALLOWED,
@@ -61,6 +64,7 @@ class LimitsApi:
         return [
             Route(limits, self.limits, methods=["GET"]),
             Route(limits + "/{name}", self.limit, methods=["GET"]),
+            Route(limits + "/{name}/top", self.top, methods=["GET"]),
             Route(limits + "/{name}/keys/{key:path}", self.key, methods=["GET", "DELETE", "PUT"]),
         ]
 
@@ -73,6 +77,11 @@ class LimitsApi:
     async def limit(self, request: Request) -> Response:
         """One limit."""
         return answer({**_limit(self._plane, self._state(request)), "store": _store(self._plane)})
+
+    async def top(self, request: Request) -> Response:
+        """Whom a limit refused most in the last minute or two."""
+        state = self._state(request)
+        return answer({"limit": state.limit.name, **_top(self._plane, state, _count(request))})
 
     async def key(self, request: Request) -> Response:
         """A key of a limit, or its ban."""
@@ -133,7 +142,29 @@ def _limit(plane: Plane, state: LimitState) -> Json:
     settings: Json = msgspec.to_builtins(state.limit)
     found = plane.fleet.snapshot.overrides.get(state.limit.name)
     of_keys = len(found.keys) if found else 0
-    return {**settings, "rate": str(state.limit.rate), "overrides": of_keys, "counters": counted}
+    top = _top(plane, state, _FEW)
+    return {**settings, "rate": str(state.limit.rate), "overrides": of_keys, "counters": counted, "top": top}
+
+
+def _top(plane: Plane, state: LimitState, count: int) -> Json:
+    """refused: at the most; at_least: what is sure of it. Of a key that is not here, unlisted_at_most were refused."""
+    summary = plane.refusals.of(state.limit.name)
+    left_out = summary.counters[count : count + 1]
+    return {
+        "refused": summary.total,
+        "unlisted_at_most": max(summary.least, *[counter.times for counter in left_out], 0),
+        "keys": [
+            {"key": keytext.shown(key), "refused": times, "at_least": times - error}
+            for key, times, error in summary.counters[:count]
+        ],
+    }
+
+
+def _count(request: Request) -> int:
+    text = request.query_params.get("count", "20")
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= ROOM):
+        raise HTTPException(400, f"count={text}: expected a number from 1 to {ROOM}")
+    return int(text)
 
 
 def _store(plane: Plane) -> Json:

@@ -20,6 +20,7 @@ from headgate.control.fleet import Fleet, Key
 from headgate.control.httpcheck import Result, probe
 from headgate.control.overlay import Overlay
 from headgate.control.preflight import preflight
+from headgate.control.refusals import Refusals
 from headgate.control.sockets import Bound, bind_all, close_all
 from headgate.control.state import StateFile
 from headgate.control.tuning import Tuning
@@ -29,6 +30,7 @@ from headgate.model.address import Address
 from headgate.model.config import Config
 from headgate.model.server import Mode, Probe
 from headgate.wire.cells import Cells, ServerCell
+from headgate.wire.messages import Message, Tops
 
 logger = logging.getLogger("headgate.control")
 health_logger = logging.getLogger("headgate.health")
@@ -69,6 +71,7 @@ class Plane:
         self.cells = cells
         self.crew = crew
         self.bound = bound
+        self.refusals = Refusals()
         self.counting = Counting(limits, lambda: fleet.config.store)
         self.started = time.time()
         self._load = load
@@ -79,6 +82,16 @@ class Plane:
         self._publishing: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self.checker = Checker(self._take_result, probing=probing)
+
+    def heard(self, row: int, message: Message) -> None:
+        """A worker told something that is not about its own life."""
+        if isinstance(message, Tops):
+            self.refusals.heard(row, message.tops)
+
+    def worker_died(self, row: int) -> None:
+        """The worker of this row is gone."""
+        self.cells.worker_died(row, self.fleet.slots_in_use())
+        self.refusals.died(row)
 
     async def start(self, overlay: Overlay, tuning: Tuning) -> None:
         """Begins to probe and to tidy up; the workers serve already. overlay, tuning: as the state file has them."""

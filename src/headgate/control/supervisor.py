@@ -69,7 +69,8 @@ async def _serve(load: Callable[[], Config], config: Config, command: tuple[str,
             count,
             cells=cells_fd,
             limits=limits_fd,
-            on_death=lambda index: cells.worker_died(index, fleet.slots_in_use()),
+            on_death=lambda row: plane.worker_died(row),
+            on_told=lambda row, message: plane.heard(row, message),
             command=command,
         )
         stack.push_async_callback(crew.kill)  # whatever happens, no worker is left behind

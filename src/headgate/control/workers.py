@@ -22,7 +22,7 @@ from headgate.control.sockets import Bound
 from headgate.errors import StartFailed
 from headgate.model.address import Address
 from headgate.model.snapshot import Snapshot
-from headgate.wire.messages import Adopted, Drain, Drained, Launch, Message, ReopenLog
+from headgate.wire.messages import Adopted, Drain, Drained, Launch, Message, ReopenLog, Tops
 
 logger = logging.getLogger("headgate.workers")
 
@@ -68,14 +68,19 @@ class Crew:
         cells: int,
         limits: int,
         on_death: Callable[[int], None],
+        on_told: Callable[[int, Message], None] = lambda row, message: None,
         command: tuple[str, ...] = COMMAND,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """cells, limits: the descriptors that every worker inherits. on_death: told the row when a worker is gone."""
+        """cells, limits: the descriptors that every worker inherits. on_death: told the row when a worker is gone.
+
+        on_told: given the row and what its worker says that is not about its own life.
+        """
         self.workers = [Worker(index) for index in range(count)]
         self.draining = False
         self._shared = (cells, limits)
         self._on_death = on_death
+        self._on_told = on_told
         self._command = command
         self._clock = clock
         self._snapshot: Snapshot | None = None
@@ -200,6 +205,9 @@ class Crew:
         return {address: bound.sockets[worker.index] for address, bound in self._bound.items()}
 
     def _heard(self, worker: Worker, message: Message) -> None:
+        if isinstance(message, Tops):
+            self._on_told(worker.index, message)
+            return
         if isinstance(message, Adopted):
             worker.adopted = message.version
         elif not isinstance(message, Drained):

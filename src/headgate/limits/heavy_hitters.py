@@ -65,13 +65,18 @@ class HeavyHitters:
             counts[key] = count + 1
             self._errors[key] = count
 
+    @property
+    def total(self) -> int:
+        """Keys in all."""
+        # Every key is counted once, whoever had the counter before.
+        return sum(self._counts.values())
+
     def summary(self) -> Summary:
         """What is known so far."""
         counts, errors = self._counts, self._errors
         counters = [Counter(key, count, errors.get(key, 0)) for key, count in counts.items()]
         least = min(counts.values()) if len(counts) == self._room else 0
-        # Every key is counted once, whoever had the counter before.
-        return Summary(sum(counts.values()), least, _ordered(counters))
+        return Summary(self.total, least, _ordered(counters))
 
     def _take_lowest(self) -> bytes:
         counts, lowest = self._counts, self._lowest

@@ -57,7 +57,26 @@ class Drained(msgspec.Struct, frozen=True, tag=True):
     """Worker to supervisor: nothing is in flight any more; the process exits by itself."""
 
 
-Message = Adopt | Drain | ReopenLog | Adopted | Drained
+class Top(msgspec.Struct, frozen=True):
+    """Whom a limit refused most of late.
+
+    total: refusals in all. least: a key that is not among the counters was refused no more often. counters: each a key,
+    how often it was refused at the most, and by how much that may be too high; the highest first.
+    """
+
+    limit: str
+    total: int = 0
+    least: int = 0
+    counters: tuple[tuple[bytes, int, int], ...] = ()
+
+
+class Tops(msgspec.Struct, frozen=True, tag=True):
+    """Worker to supervisor: this is what changed for some limits."""
+
+    tops: tuple[Top, ...]
+
+
+Message = Adopt | Drain | ReopenLog | Adopted | Drained | Tops
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Message).decode

@@ -15,6 +15,7 @@ from headgate.wire.messages import Adopt, Message, Reader, encode
 logger = logging.getLogger("headgate.worker")
 
 _READ = 65536
+_MOST = 1 << 20  # bytes that wait for a supervisor that does not read; more messages are left out
 _DESCRIPTORS = 253  # the most that Linux passes in one message
 
 
@@ -34,14 +35,31 @@ class Control:
         self._on_message = on_message
         self._reader = Reader()
         self._descriptors: deque[int] = deque()
+        self._unsent = bytearray()
         loop.add_reader(sock, self._receive)
 
     def send(self, message: Message) -> None:
-        """Tells the supervisor something, if it is still there. The messages are few and small."""
+        """Tells the supervisor something, if it is still there. It never waits."""
+        if len(self._unsent) > _MOST:
+            logger.debug("the supervisor does not read: a %s is left out", type(message).__name__)
+            return
+        waits = bool(self._unsent)
+        self._unsent += encode(message)
+        if not waits:
+            self._send_some()
+
+    def _send_some(self) -> None:
         try:
-            self._sock.sendall(encode(message))
+            del self._unsent[: self._sock.send(self._unsent)]
+        except (BlockingIOError, InterruptedError):
+            pass
         except OSError as error:
             logger.debug("the supervisor does not hear: %s", error)
+            self._unsent.clear()
+        if self._unsent:
+            self._loop.add_writer(self._sock, self._send_some)
+        else:
+            self._loop.remove_writer(self._sock)
 
     def _receive(self) -> None:
         try:

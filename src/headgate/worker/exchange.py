@@ -286,6 +286,7 @@ class Exchange:
                 self._worker.bans.refused(asked, refusals)
             if longest_refusal(refusals).unavailable:
                 raise StoreUnavailable("limit not known")
+            self._worker.refused.note(asked, refusals)
             self._refuse(refusals)
             return False
         if route.tells:

@@ -33,6 +33,7 @@ from headgate.worker.guard import Guard
 from headgate.worker.listening import Listening
 from headgate.worker.pace import Paces
 from headgate.worker.plan import Plan, Shared
+from headgate.worker.refused import Refused
 from headgate.worker.server import Server
 from headgate.worker.upstream import connect
 
@@ -89,6 +90,7 @@ class Worker:
         self.plan = Plan(Snapshot(0, (), (), ()), None, self._shared, self.now)
         self.store: Store = self._local
         self.bans = Bans(lambda: self.store)
+        self.refused = Refused(send, self.now)
 
     # Its life.
 
@@ -116,6 +118,7 @@ class Worker:
         if snapshot.access_log != before.access_log:
             self._open_log(snapshot)
         self.plan = plan
+        self.refused.keep(snapshot.limits)
         self._guard.most = snapshot.connections.max_per_client
         self._most_clients = snapshot.connections.max or _half_of_descriptors()
         await self._listen(snapshot.listeners, sockets)
@@ -201,6 +204,7 @@ class Worker:
         self.paces.sweep(busy if self.plan.has_min_rates else (), since if since <= 2 * _SWEEP else 0.0)
         for group in self.plan.groups.values():
             group.sweep(now)
+        self.refused.sweep(now)
         self._row[WorkerCell.CONNECTIONS] = len(self._clients)
         self._row[WorkerCell.IN_FLIGHT] = len(busy)
         if self._is_full and len(self._clients) < self._most_clients and self._resuming is None and not self.draining:

@@ -25,6 +25,15 @@ PER_IP: dict[str, object] = {
     "dry_run": False,
     "on_store_error": "local",
     "counters": COUNTERS,
+    "top": {"refused": 0, "unlisted_at_most": 0, "keys": []},
+}
+TOP: dict[str, object] = {
+    "refused": 75,
+    "unlisted_at_most": 3,
+    "keys": [
+        {"key": "192.0.2.7", "refused": 60, "at_least": 59},
+        {"key": "192.0.2.8", "refused": 12, "at_least": 9},
+    ],
 }
 TRIAL = PER_IP | {"name": "trial", "key": "path", "dry_run": True, "counters": COUNTERS | {"dry_run_refused": 112}}
 LOCAL = {"kind": "local", "down": 0}
@@ -71,6 +80,32 @@ def test_one_limit_is_shown(headgate: Headgate, limits: FakeAdmin, arguments: li
     assert out[0].split()[0] == "NAME"
     assert out[1].split()[0] == "per_ip"
     assert out[2] == "limits are counted on this machine"
+
+
+TABLE = [
+    "KEY        REFUSED  AT LEAST",
+    "192.0.2.7       60        59",
+    "192.0.2.8       12         9",
+    "75 requests refused in all; each other key at most 3 times",
+]
+
+
+@pytest.mark.parametrize("arguments", [["per_ip"], []], ids=["named", "left out"])
+def test_who_is_refused_most_is_shown(headgate: Headgate, limits: FakeAdmin, arguments: list[str]) -> None:
+    limits.answers[f"GET {ONE}/top?count=5"] = (200, {"limit": "per_ip"} | TOP)
+    assert headgate("limit", "top", "--count", "5", *arguments) == (0, TABLE, [])
+
+
+def test_nobody_who_is_refused_is_said_too(headgate: Headgate, limits: FakeAdmin) -> None:
+    limits.answers[f"GET {ONE}/top?count=20"] = (200, {"refused": 0, "unlisted_at_most": 0, "keys": []})
+    assert headgate("limit", "top")[1] == ["nobody was refused in the last minute or two"]
+
+
+def test_a_limit_is_shown_with_whom_it_refuses_most(headgate: Headgate, limits: FakeAdmin) -> None:
+    limits.answers[f"GET {ONE}"] = (200, PER_IP | {"store": LOCAL, "top": TOP})
+    limits.answers[f"GET {LIMITS}"] = (200, {"limits": [PER_IP | {"top": TOP}], "store": LOCAL})
+    assert headgate("limit", "show")[1][-4:] == TABLE
+    assert headgate("limit", "list")[1][1].split()[-1] == "192.0.2.7"
 
 
 @pytest.mark.parametrize("arguments", [["per_ip", "192.0.2.7"], ["192.0.2.7"]], ids=["named", "left out"])

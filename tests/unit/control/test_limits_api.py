@@ -17,6 +17,7 @@ from headgate.model.snapshot import LimitState
 from headgate.store.shared import SharedStore
 from headgate.testing.stores import never
 from headgate.wire.cells import LimitCell, WorkerCell
+from headgate.wire.messages import Top, Tops
 from tests.unit.control.configs import config
 from tests.unit.control.planes import Answer, call, plane
 from tests.unit.store.fake_redis import FakeRedis
@@ -153,6 +154,9 @@ def test_a_limit_that_bans_says_for_how_long_and_forgets_its_refusals_with_the_b
         ("GET", "/api/v1/limits/by_path/keys/a/b", None, 404, "a slash in a key is written %2F"),
         ("PUT", KEY, {}, 405, "Method Not Allowed"),
         ("GET", KEY + "/ban", None, 405, "Method Not Allowed"),
+        ("GET", "/api/v1/limits/none/top", None, 404, 'there is no limit "none"'),
+        ("GET", "/api/v1/limits/per_ip/top?count=0", None, 400, "count=0: expected a number from 1 to 128"),
+        ("GET", "/api/v1/limits/per_ip/top?count=x", None, 400, "count=x: expected a number from 1 to 128"),
         ("POST", KEY, {}, 405, "Method Not Allowed"),
         ("PUT", KEY + "/ban", {}, 400, 'for: missing (limit per_ip has no "ban" that says for how long)'),
         ("PUT", KEY + "/ban", {"for": "soon"}, 400, 'for: "soon" is not a duration'),
@@ -169,6 +173,33 @@ def test_what_cannot_be_done_is_a_problem_in_words(
         assert answer.status == status
         assert answer.headers["content-type"] == "application/problem+json"
         assert detail in str(answer.json["detail"])
+
+    with_api(test)
+
+
+def test_who_is_refused_most_is_shown_with_what_is_sure_of_it() -> None:
+    async def test(api: Api) -> None:
+        assert (await api("GET", "/api/v1/limits/per_ip/top")).json == {
+            "limit": "per_ip",
+            "refused": 0,
+            "unlisted_at_most": 0,
+            "keys": [],
+        }
+        counters = tuple((b"192.0.2.%d" % number, 50 - number, 1) for number in range(5))
+        api.plane.heard(0, Tops((Top("per_ip", 300, 7, counters),)))
+        api.plane.heard(1, Tops((Top("per_ip", 10, 0, ((b"192.0.2.0", 10, 0),)),)))
+        top = (await api("GET", "/api/v1/limits/per_ip/top?count=2")).json
+        assert (top["refused"], top["unlisted_at_most"]) == (310, 48)
+        assert top["keys"] == [
+            {"key": "192.0.2.0", "refused": 60, "at_least": 59},
+            {"key": "192.0.2.1", "refused": 49, "at_least": 48},
+        ]
+        every = (await api("GET", "/api/v1/limits/per_ip/top")).json
+        assert (len(every["keys"]), every["unlisted_at_most"]) == (5, 7)  # type: ignore[arg-type]
+        shown = (await api("GET", "/api/v1/limits/per_ip")).json["top"]
+        assert len(shown["keys"]) == 3  # type: ignore[index]
+        api.plane.worker_died(0)
+        assert (await api("GET", "/api/v1/limits/per_ip/top")).json["refused"] == 10
 
     with_api(test)
 

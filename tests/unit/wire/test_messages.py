@@ -9,7 +9,7 @@ from headgate.model.address import Address
 from headgate.model.config import AccessLog, Ejection, Jwt, JwtKey, Limit, Listener, Rate, Route, Store, Timeouts
 from headgate.model.server import Mode, Probe, ServerState
 from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
-from headgate.wire.messages import Adopt, Adopted, Drain, Drained, Launch, Message, Reader, ReopenLog, encode
+from headgate.wire.messages import Adopt, Adopted, Drain, Drained, Launch, Message, Reader, ReopenLog, Top, Tops, encode
 
 SNAPSHOT = Snapshot(
     version=7,
@@ -39,6 +39,7 @@ MESSAGES: list[Message] = [
     Drain(2.5),
     ReopenLog(),
     Adopted(1 << 40),
+    Tops((Top("per_ip", 5, 1, ((b"\xff\x00", 3, 1),)), Top("other"))),
     Drained(),
 ]
 STREAM = b"".join(encode(message) for message in MESSAGES)

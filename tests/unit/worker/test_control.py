@@ -4,14 +4,14 @@ import asyncio
 import os
 import socket
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 
 from headgate.model.address import Address
 from headgate.model.config import Listener
 from headgate.model.snapshot import Snapshot
-from headgate.wire.messages import Adopt, Adopted, Drain, Message, Reader, ReopenLog, encode
+from headgate.wire.messages import Adopt, Adopted, Drain, Message, Reader, ReopenLog, Top, Tops, encode
 from headgate.worker.control import Control
 
 Got = list[tuple[Message, dict[str, socket.socket]]]
@@ -84,6 +84,51 @@ def test_what_the_worker_says_is_heard() -> None:
         assert Reader().feed(ours.recv(1000)) == [Adopted(7)]
 
     run(scenario, 0)
+
+
+def test_messages_stay_whole_when_the_supervisor_is_slow_and_are_left_out_when_it_is_stuck() -> None:
+    said = [Tops((Top("a", number, 0, ((b"k" * 60_000, 1, 0),)),)) for number in range(40)]
+    heard: list[Message] = []
+    reader = Reader()
+
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        with ours, theirs:
+            ours.setblocking(False)
+            control = Control(theirs, loop, lambda message, sockets: None)
+            for message in said:
+                control.send(message)
+
+            def hears() -> bool:
+                with suppress(BlockingIOError):
+                    heard.extend(reader.feed(ours.recv(100_000)))
+                return not control._unsent
+
+            await until(hears)
+            control.send(Adopted(1))
+            await until(lambda: hears() and heard[-1] == Adopted(1))
+            kept = len(heard) - 1
+            assert heard[:-1] == said[:kept]
+            assert 17 < kept < 30
+            loop.remove_reader(theirs)
+
+    asyncio.run(main())
+
+
+def test_what_waits_for_a_supervisor_that_went_away_is_let_go() -> None:
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        with theirs:
+            control = Control(theirs, loop, lambda message, sockets: None)
+            for number in range(10):
+                control.send(Tops((Top("a", number, 0, ((b"k" * 60_000, 1, 0),)),)))
+            ours.close()
+            await until(lambda: not control._unsent)
+            loop.remove_reader(theirs)
+
+    asyncio.run(main())
 
 
 def test_without_a_supervisor_the_worker_goes_on(caplog: pytest.LogCaptureFixture) -> None:
