@@ -40,6 +40,7 @@ def test_a_key_is_seen_and_reset(make: Make, backend: Start, redis_server: Redis
     # In Redis a worker asks again within a second; all refusals until then are its own, and the count is whole.
     wait_for(lambda: headgate.get().status == 200, "a request that passes")
     assert headgate.api("GET", KEY).json()["remaining"] == 2
+    assert (headgate.metric("headgate_store_latency_seconds_count") > 0) is in_redis
     listed = headgate.cli("limit", "list").stdout.splitlines()
     assert listed[1].split()[:5] == ["per_ip", "3/hour", "client_ip", "fixed_window", "on"]
     assert listed[2] == f"limits are counted {'in Redis' if in_redis else 'on this machine'}"

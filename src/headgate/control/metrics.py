@@ -83,11 +83,8 @@ def _traffic(servers: list[_Totals]) -> Iterator[str]:
     name = "headgate_request_duration_seconds"
     yield from _head(name, "histogram", "From choosing the server to the end of its response.")
     for labels, _, cells in servers:
-        counts = accumulate(cells[ServerCell.LATENCY : ServerCell.LATENCY + LATENCY_BUCKETS])
-        for bound, count in zip(_BOUNDS, counts, strict=True):
-            yield f'{name}_bucket{{{labels},le="{bound}"}} {count}\n'
-        yield _line(f"{name}_sum", labels, cells[ServerCell.LATENCY_SUM] / 1e6)
-        yield _line(f"{name}_count", labels, count)
+        counts = cells[ServerCell.LATENCY : ServerCell.LATENCY + LATENCY_BUCKETS]
+        yield from _histogram(name, labels, counts, cells[ServerCell.LATENCY_SUM])
     for word, cell, text in _SERVER_COUNTERS:
         samples = [(labels, cells[cell]) for labels, _, cells in servers]
         yield from _family(f"headgate_server_{word}_total", "counter", text, samples)
@@ -156,6 +153,12 @@ def _workers(plane: Plane) -> Iterator[str]:
         "Workers that cannot reach the limits' store.",
         cells.worker_total(WorkerCell.STORE_DOWN),
     )
+    if plane.fleet.config.store.url:
+        name = "headgate_store_latency_seconds"
+        yield from _head(name, "histogram", "From asking the limits' store to its answer, for some of the questions.")
+        buckets = range(WorkerCell.STORE_LATENCY, WorkerCell.STORE_LATENCY + LATENCY_BUCKETS)
+        counts = [cells.worker_total(bucket) for bucket in buckets]
+        yield from _histogram(name, "", counts, cells.worker_total(WorkerCell.STORE_LATENCY_SUM))
     yield from _family(
         "headgate_worker_restarts_total",
         "counter",
@@ -242,6 +245,14 @@ def _single(name: str, kind: str, text: str, value: float) -> Iterator[str]:
 
 def _head(name: str, kind: str, text: str) -> Iterator[str]:
     yield f"# HELP {name} {text}\n# TYPE {name} {kind}\n"
+
+
+def _histogram(name: str, labels: str, counts: Iterable[int], microseconds: int) -> Iterator[str]:
+    before = f"{labels}," if labels else ""
+    for bound, count in zip(_BOUNDS, accumulate(counts), strict=True):
+        yield f'{name}_bucket{{{before}le="{bound}"}} {count}\n'
+    yield _line(f"{name}_sum", labels, microseconds / 1e6)
+    yield _line(f"{name}_count", labels, count)
 
 
 def _line(name: str, labels: str, value: float) -> str:

@@ -33,6 +33,7 @@ from headgate.store.peers import Charges, Peers
 from headgate.store.place import Place, down, find
 from headgate.store.resp import ErrorReply, Reply
 from headgate.store.script import Rule
+from headgate.store.stopwatch import Stopwatch
 from headgate.store.vigil import vigil
 from headgate.store.waiting import Told, Waiting, command, done
 
@@ -58,6 +59,7 @@ class RedisStore:
         *,
         on_change: Callable[[bool], None] = lambda down: None,
         on_error: Callable[[LimitState], None] = lambda limit: None,
+        on_time: Callable[[float], None] = lambda seconds: None,
         chance: Callable[[], float] = random.random,
         name: bytes = b"",
         place: Place | None = None,
@@ -65,7 +67,8 @@ class RedisStore:
         """local: decides while Redis cannot, for limits that say so.
 
         on_change: called with whether Redis is down, at each change. on_error: called with each limit that
-        `on_store_error` decides, once for each request. chance: from 0 to 1, spreads the attempts to reconnect.
+        `on_store_error` decides, once for each request. on_time: called with how long Redis took, for some of the
+        questions (`stopwatch.py`). chance: from 0 to 1, spreads the attempts to reconnect.
         name: of this Headgate among those on the same Redis, the same in all of its workers; a random one if empty.
         place: where Redis is; by default as the URL says. Raises ValueError when the URL is none.
         """
@@ -78,6 +81,7 @@ class RedisStore:
         self._on_error = on_error
         self._chance = chance
         self._peers = Peers(store.prefix, name or os.urandom(8).hex().encode(), lambda: int(loop.time() * 1_000_000))
+        self._stopwatch = Stopwatch(on_time)
         self._breaker = Breaker()
         self._accepts = True  # the breaker's, kept here for the way of each request
         self._reason = ""
@@ -204,10 +208,12 @@ class RedisStore:
     def _flush(self) -> None:
         self._flushing = False
         if self._out and self._link is not None:
+            self._stopwatch.sent(len(self._waiting))
             self._link.write(b"".join(self._out))
             self._out.clear()
 
     def _replied(self, replies: list[Reply]) -> None:
+        self._stopwatch.answered(len(replies))
         link = self._link
         for reply in replies:
             if self._link is not link:  # given up: an earlier one of the replies was a failure
@@ -375,6 +381,7 @@ class RedisStore:
 
     def _give_up(self) -> None:
         self._accepts = False
+        self._stopwatch.reset()
         if self._link is not None:
             self._link.abort()
             self._link = None

@@ -38,7 +38,9 @@ class _Counting(IntEnum):
 
 
 class WorkerCell(_Counting):
-    """The cells of a worker itself; `FLAG` is the first of as many as there are flags."""
+    """The cells of a worker itself; `FLAG` is the first of as many as there are flags, and `STORE_LATENCY` of
+    LATENCY_BUCKETS.
+    """
 
     VERSION = auto()  # of the adopted snapshot
     CONNECTIONS = auto()  # open client connections (gauge)
@@ -54,6 +56,8 @@ class WorkerCell(_Counting):
     RETRIES = auto()
     RETRIES_REFUSED = auto()  # by the budget
     FLAG = auto()
+    STORE_LATENCY_SUM = 40  # microseconds that Redis took, for the questions that were timed
+    STORE_LATENCY = 41
 
 
 class LimitCell(_Counting):
@@ -86,7 +90,7 @@ class ServerCell(_Counting):
     LATENCY = 17  # CLASS + 6
 
 
-WORKER_CELLS = 32
+WORKER_CELLS = 64
 LIMIT_CELLS = 8
 SERVER_CELLS = 40
 ROW_CELLS = WORKER_CELLS + LIMITS * LIMIT_CELLS + SERVERS * SERVER_CELLS
@@ -99,7 +103,8 @@ _WORKER_GAUGES = (
 )
 _GAUGES = (ServerCell.IN_FLIGHT, ServerCell.IDLE, ServerCell.EJECTED_UNTIL)
 
-assert WorkerCell.FLAG + len(FLAGS) <= WORKER_CELLS
+assert WorkerCell.FLAG + len(FLAGS) <= WorkerCell.STORE_LATENCY_SUM
+assert WorkerCell.STORE_LATENCY + LATENCY_BUCKETS <= WORKER_CELLS
 assert ServerCell.LATENCY == ServerCell.CLASS + 6
 assert ServerCell.LATENCY + LATENCY_BUCKETS <= SERVER_CELLS
 

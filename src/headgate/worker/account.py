@@ -156,6 +156,13 @@ class Account:
         self._limit(limit)[LimitCell.STORE_ERRORS] += 1
         self._worker[WorkerCell.STORE_ERRORS] += 1
 
+    def store_took(self, seconds: float) -> None:
+        """So long did the store take for an answer."""
+        microseconds = int(seconds * 1e6)
+        bucket = (microseconds >> LATENCY_SHIFT).bit_length()
+        self._worker[WorkerCell.STORE_LATENCY + min(bucket, _LAST_BUCKET)] += 1
+        self._worker[WorkerCell.STORE_LATENCY_SUM] += microseconds
+
     def _limit(self, limit: LimitState) -> memoryview:
         return self._limits.setdefault(limit.slot, self._cells.limit(self._index, limit.slot))
 

@@ -249,6 +249,7 @@ class Worker:
             self._loop,
             on_change=changed,
             on_error=self.account.store_failed,
+            on_time=self.account.store_took,
             name=self._local.name,
         )
 

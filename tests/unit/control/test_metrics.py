@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from headgate.control import metrics
 from headgate.control.plane import Plane
 from headgate.model.address import Address
-from headgate.model.config import Config
+from headgate.model.config import Config, Store
 from headgate.wire.cells import FLAGS, LATENCY_BUCKETS, LimitCell, ServerCell, WorkerCell
 from tests.unit.control.configs import A, B, config, upstream
 from tests.unit.control.planes import plane
@@ -108,6 +108,22 @@ def test_latencies_are_a_cumulative_histogram_in_seconds() -> None:
     assert (bounds[0], bounds[1], bounds[-2], bounds[-1]) == ("6.4e-05", "0.000128", "33.554432", "+Inf")
     assert value(found, f"{name}_count", **WEB_A) == 2 * LATENCY_BUCKETS
     assert value(found, f"{name}_sum", **WEB_A) == 1.5
+
+
+def test_the_latency_of_the_store_is_that_of_all_workers() -> None:
+    def prepare(the: Plane) -> None:
+        for row in range(2):
+            for k in range(LATENCY_BUCKETS):
+                the.cells.worker(row)[WorkerCell.STORE_LATENCY + k] = 1
+            the.cells.worker(row)[WorkerCell.STORE_LATENCY_SUM] = 250_000
+
+    name = "headgate_store_latency_seconds"
+    found = change(replace(config(), store=Store("redis://127.0.0.1:1")), prepare)
+    assert value(found, f"{name}_bucket", le="6.4e-05") == 2
+    assert value(found, f"{name}_bucket", le="+Inf") == 2 * LATENCY_BUCKETS
+    assert value(found, f"{name}_count") == 2 * LATENCY_BUCKETS
+    assert value(found, f"{name}_sum") == 0.5
+    assert not [sample for sample, _ in change(None, prepare) if sample.startswith(name)]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ class Stage:
         self.fake = fake
         self.changes: list[bool] = []
         self.errors: list[LimitState] = []
+        self.times: list[float] = []
         self.loop = asyncio.get_running_loop()
         self.store = RedisStore(
             Settings(url=url or f"unix://{fake.path}", deadline=0.05),
@@ -40,6 +41,7 @@ class Stage:
             self.loop,
             on_change=self.changes.append,
             on_error=self.errors.append,
+            on_time=self.times.append,
             chance=lambda: 1.0,
         )
 
@@ -128,6 +130,22 @@ def test_the_checks_of_one_turn_are_one_write(play: Callable[..., None]) -> None
         await asyncio.gather(*answers)
         assert stage.fake.writes == before + 1
         assert len(stage.fake.commands) == 51
+
+    play(story)
+
+
+def test_of_what_waits_at_once_one_time_is_taken(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.times.clear()
+        await asyncio.gather(*[stage.ask((limit(9), K, 1)) for _ in range(5)])
+        assert len(stage.times) == 1
+        await stage.ask((limit(9), K, 1))
+        assert len(stage.times) == 2
+        assert all(0 <= seconds < 20 for seconds in stage.times)
+        stage.fake.answer = lambda command: None
+        await stage.ask((limit(9), K, 1))
+        assert len(stage.times) == 2, "a question without an answer has no time"
 
     play(story)
 
