@@ -6,17 +6,34 @@ is part of what names a limit in a store (`limit_identity`), so a key whose rate
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from headgate.model.config import Tier
 from headgate.model.snapshot import LimitState, Overrides
 
 
-def tuned(state: LimitState, overrides: Overrides | None) -> Mapping[bytes, LimitState | None]:
-    """What decides on keys in place of the limit, None for nothing; each tier is one object, as stores want it."""
+class Tuned(NamedTuple):
+    """A limit, and what decides on keys in its place: None for nothing. tiers: the same by what the keys have."""
+
+    state: LimitState
+    keys: Mapping[bytes, LimitState | None]
+    tiers: Mapping[Tier, LimitState | None]
+
+
+def tuned(state: LimitState, overrides: Overrides | None, before: Tuned | None = None) -> Tuned:
+    """The limit with its overrides. before: as it was in the snapshot before this one.
+
+    Stores know a limit by its identity, so each tier is one object, and what is the same as before is the same object:
+    what they remember of it goes on, and a thousand snapshots leave them no more to remember than one.
+    """
+    kept: Mapping[Tier, LimitState | None] = {}
+    if before is not None and before.state == state:
+        state, kept = before.state, before.tiers
     if overrides is None:
-        return {}
-    own = [_having(state, tier) for tier in overrides.tiers]
-    return {key: own[tier] for key, tier in overrides.keys.items()}
+        return Tuned(state, {}, {})
+    tiers = {tier: kept[tier] if tier in kept else _having(state, tier) for tier in overrides.tiers}
+    own = [tiers[tier] for tier in overrides.tiers]
+    return Tuned(state, {key: own[tier] for key, tier in overrides.keys.items()}, tiers)
 
 
 def state_of(state: LimitState, overrides: Overrides | None, key: bytes) -> LimitState | None:

@@ -14,7 +14,7 @@ from headgate.balance.round_robin import RoundRobin
 from headgate.http1.request import RequestHead
 from headgate.limits import settle
 from headgate.limits.keys import client_ip
-from headgate.limits.overrides import tuned
+from headgate.limits.overrides import Tuned, tuned
 from headgate.model.address import Address
 from headgate.model.config import Heads, Listener, Retry, Route, Timeouts
 from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
@@ -127,12 +127,12 @@ class LiveRoute:
         "upgrades",
     )
 
-    def __init__(self, group: Group, limits: "Sequence[_Tuned]", route: Route, keys: Keys) -> None:
+    def __init__(self, group: Group, limits: Sequence[Tuned], route: Route, keys: Keys) -> None:
         self.group = group
         name = f"{route.host}{route.path}".encode()
         live = [
             LiveLimit(state, keys.of(state.limit, name), Networks(state.limit.exempt), overrides)
-            for state, overrides in limits
+            for state, overrides, _ in limits
         ]
         self.limits = tuple(limit for limit in live if not limit.state.limit.dry_run)
         self.tried = tuple(limit for limit in live if limit.state.limit.dry_run)
@@ -179,13 +179,6 @@ def _checks_with_overrides(limits: Sequence[LiveLimit], client: str, head: Reque
     return found
 
 
-class _Tuned(NamedTuple):
-    """A limit, and what keys have in place of it. Made once for each plan: stores know a limit by its identity."""
-
-    state: LimitState
-    overrides: Mapping[bytes, LimitState | None]
-
-
 class Shared(NamedTuple):
     """What a worker has for all plans: the cells, its row in them, the lock of the turns, and its loop's timers.
 
@@ -206,7 +199,7 @@ class Plan:
     which are those that have limits of their own: a route is another one with each listener's limits.
     """
 
-    __slots__ = ("groups", "has_min_rates", "heads", "router", "routers", "servers", "snapshot", "trusted")
+    __slots__ = ("groups", "has_min_rates", "heads", "limits", "router", "routers", "servers", "snapshot", "trusted")
 
     def __init__(self, snapshot: Snapshot, before: "Plan | None", shared: Shared, now: float) -> None:
         """before: whose live servers and budgets are carried over."""
@@ -217,19 +210,18 @@ class Plan:
         self.groups: dict[str, Group] = {}
         for place, upstream in enumerate(snapshot.upstreams):
             self.groups[upstream.name] = self._group(upstream, before, shared, place % TURNS, now)
-        overrides = snapshot.overrides
-        limits = {
-            state.limit.name: _Tuned(state, tuned(state, overrides.get(state.limit.name))) for state in snapshot.limits
+        old: dict[str, Tuned] = {} if before is None else before.limits
+        self.limits: dict[str, Tuned] = {
+            state.limit.name: tuned(state, snapshot.overrides.get(state.limit.name), old.get(state.limit.name))
+            for state in snapshot.limits
         }
         self.has_min_rates = any(
             route.timeouts.request_min_rate or route.timeouts.response_min_rate for route in snapshot.routes
         )
         keys = Keys(snapshot.store.secret.encode() or shared.secret, snapshot.jwt, snapshot.limits)
-        self.router = self._router((), limits, keys)
+        self.router = self._router((), keys)
         made = {
-            listener.limits: self._router(listener.limits, limits, keys)
-            for listener in snapshot.listeners
-            if listener.limits
+            listener.limits: self._router(listener.limits, keys) for listener in snapshot.listeners if listener.limits
         }
         self.routers: dict[Address, Router[LiveRoute]] = {
             listener.address: made[listener.limits] for listener in snapshot.listeners if listener.limits
@@ -239,13 +231,13 @@ class Plan:
         """The router for requests that came by a listener, whatever that was like in an earlier snapshot."""
         return self.routers.get(listener.address, self.router)
 
-    def _router(self, names: tuple[str, ...], limits: dict[str, _Tuned], keys: Keys) -> Router[LiveRoute]:
+    def _router(self, names: tuple[str, ...], keys: Keys) -> Router[LiveRoute]:
         """names: of the limits of a listener."""
         of_upstreams = {upstream.name: upstream.limits for upstream in self.snapshot.upstreams}
         routes: list[tuple[str, str, LiveRoute]] = []
         for route in self.snapshot.routes:
             wanted = dict.fromkeys((*names, *route.limits, *of_upstreams[route.upstream]))  # each once
-            live = LiveRoute(self.groups[route.upstream], tuple(limits[name] for name in wanted), route, keys)
+            live = LiveRoute(self.groups[route.upstream], tuple(self.limits[name] for name in wanted), route, keys)
             routes.append((route.host, route.path, live))
         return Router(routes)
 

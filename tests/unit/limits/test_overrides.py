@@ -15,7 +15,7 @@ OVERRIDES = Overrides((Tier(Rate(5000, 60.0), 5), Tier(None)), {b"x": 0, b"y": 0
 
 
 def test_a_rate_of_its_own_has_all_else_of_the_limit_and_is_one_object_for_all_keys() -> None:
-    found = tuned(STATE, OVERRIDES)
+    found = tuned(STATE, OVERRIDES).keys
     assert found[b"x"] == LimitState(replace(LIMIT, rate=Rate(5000, 60.0), burst=5), 3)
     assert found[b"x"] is found[b"y"]
     assert found[b"z"] is None
@@ -24,20 +24,49 @@ def test_a_rate_of_its_own_has_all_else_of_the_limit_and_is_one_object_for_all_k
 
 @pytest.mark.parametrize("overrides", [None, OVERRIDES], ids=["none", "some"])
 def test_what_decides_on_one_key_is_what_decides_on_all(overrides: Overrides | None) -> None:
-    found = tuned(STATE, overrides)
+    found = tuned(STATE, overrides).keys
     for key in (b"x", b"y", b"z", b"other"):
         assert state_of(STATE, overrides, key) == found.get(key, STATE)
     assert state_of(STATE, overrides, b"other") is STATE
 
 
 def test_a_tier_has_a_count_of_its_own() -> None:
-    own = tuned(STATE, OVERRIDES)[b"x"]
+    own = tuned(STATE, OVERRIDES).keys[b"x"]
     assert own is not None
     assert limit_identity(own.limit) != limit_identity(LIMIT)
 
 
 @pytest.mark.parametrize(("rate", "lease"), [(20, 2), (9, 1), (5000, 100)])
 def test_its_lease_is_no_larger_than_it_may_be(rate: int, lease: int) -> None:
-    own = tuned(STATE, Overrides((Tier(Rate(rate, 1.0)),), {b"x": 0}))[b"x"]
+    own = tuned(STATE, Overrides((Tier(Rate(rate, 1.0)),), {b"x": 0})).keys[b"x"]
     assert own is not None
     assert own.limit.lease == lease
+
+
+def again(overrides: Overrides) -> Overrides:
+    """The same as a later snapshot has it: other objects."""
+    return Overrides(tuple(replace(tier) for tier in overrides.tiers), dict(overrides.keys))
+
+
+def test_what_is_the_same_as_before_is_the_same_object() -> None:
+    first = tuned(STATE, OVERRIDES)
+    second = tuned(LimitState(replace(LIMIT), 3), again(OVERRIDES), first)
+    assert second == first
+    assert second.state is STATE
+    assert second.keys[b"x"] is first.keys[b"x"]
+    assert tuned(LimitState(replace(LIMIT), 3), None, first).state is STATE
+    other = tuned(STATE, Overrides((Tier(Rate(8, 1.0)), *OVERRIDES.tiers), {b"x": 1, b"y": 0}), first)
+    assert other.keys[b"x"] is first.keys[b"x"]
+    assert other.keys[b"y"] == LimitState(replace(LIMIT, rate=Rate(8, 1.0), burst=0, lease=1), 3)
+
+
+@pytest.mark.parametrize(
+    "now", [LimitState(replace(LIMIT, cost=1), 3), LimitState(LIMIT, 4)], ids=["another setting", "another slot"]
+)
+def test_what_is_not_the_same_is_made_anew_with_all_its_tiers(now: LimitState) -> None:
+    first = tuned(STATE, OVERRIDES)
+    found = tuned(now, again(OVERRIDES), first)
+    assert found.state is now
+    own = found.keys[b"x"]
+    assert own is not None
+    assert (own.limit.cost, own.slot) == (now.limit.cost, now.slot)

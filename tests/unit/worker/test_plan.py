@@ -181,3 +181,14 @@ def test_a_limit_with_another_rate_is_one_object_for_all_routes_and_keys_that_ha
     assert overrides[b"x"] == LimitState(Limit("l", Rate(9, 60.0), algorithm="gcra", burst=5), 3)
     assert overrides[b"z"] is None
     assert one.limits[1].overrides == {}
+
+
+def test_limits_that_stay_as_they_are_stay_the_same_objects(cells: Cells) -> None:
+    def made(before: Plan | None, *rates: int) -> Plan:
+        limits = tuple(LimitState(Limit(f"l{slot}", Rate(rate, 1.0)), slot) for slot, rate in enumerate(rates))
+        return plan(cells, upstream("web", state(0)), before=before, limits=limits)
+
+    first = made(None, 1, 2)
+    second = made(first, 1, 3)
+    assert second.limits["l0"].state is first.limits["l0"].state
+    assert second.limits["l1"].state.limit.rate == Rate(3, 1.0)
