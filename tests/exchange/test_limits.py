@@ -337,7 +337,9 @@ def test_a_client_far_from_its_limit_takes_a_short_way_and_is_counted_all_the_sa
 
 
 def test_several_limits_are_one_short_way(make: Make) -> None:
-    world = make(limits=states(Limit("one", Rate(10, 60.0)), Limit("other", Rate(100, 60.0), algorithm="gcra")))
+    world = make(
+        limits=states(Limit("one", Rate(10, 60.0)), Limit("other", Rate(100, 60.0), "constant", algorithm="gcra"))
+    )
     hits = spied(world)
     client = world.client()
     client.sends(get())

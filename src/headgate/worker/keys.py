@@ -15,6 +15,7 @@ from headgate.model.config import Jwt, Limit
 from headgate.model.snapshot import LimitState
 from headgate.routing.router import host_name, normal_path
 
+_FIXED = ("route", "constant")  # what is the same for all requests of a route
 _REMEMBERED = 2048  # networks of clients: that of an address costs microseconds
 
 # The part of the key of a request. Arguments: the request's head, the key of its client's address, the address.
@@ -38,7 +39,7 @@ class Keys:
         parts = [self._claim(name) if name.startswith("jwt:") else _part(name, route, self._seal) for name in names]
         if limit.private:
             parts = [_hidden(part, self._seal) for part in parts]
-        is_address = all(prefixes(name) is not None for name in names)
+        is_address = all(prefixes(name) is not None or name in _FIXED for name in names)
         return Key(parts, is_address, limit.key == "client_ip" and not limit.private)
 
     def _claim(self, text: str) -> Part:
@@ -53,7 +54,7 @@ class Keys:
 class Key:
     """The key of a limit: one part, or several that count together.
 
-    is_address: whether it is the same for all requests of a client.
+    is_address: whether it is the same for all requests of a client on its route.
     """
 
     def __init__(self, parts: Sequence[Part], is_address: bool, is_plain: bool) -> None:

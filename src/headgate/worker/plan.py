@@ -104,10 +104,10 @@ class LiveRoute:
     """A route with what it needs to serve.
 
     limits: those that decide, of its listener and its upstream too; tried: those that are only tried. bans, delays:
-    whether any that decides bans clients or holds requests back. by_address: whether all that decide count by the
-    client's address alone, and none is settled. checks: what they have to decide on a request; see `checks`. tells:
-    whether every response says what is left of them. costs: what tells, by the limit's slot, what a request really
-    cost. unwanted: the statuses with which a request goes to another server.
+    whether any that decides bans clients or holds requests back. by_address: whether all that decide count a client's
+    requests on the route by one key, and none is settled. checks: what they have to decide on a request; see `checks`.
+    tells: whether every response says what is left of them. costs: what tells, by the limit's slot, what a request
+    really cost. unwanted: the statuses with which a request goes to another server.
     """
 
     __slots__ = (
