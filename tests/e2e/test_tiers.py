@@ -1,9 +1,13 @@
 """Keys of a limit get another rate while Headgate runs: over all workers, and after a restart."""
 
+from collections import Counter
 from collections.abc import Callable
 
 from tests.e2e.kit.backend import Backend
+from tests.e2e.kit.client import burst
 from tests.e2e.kit.headgate import Headgate, Settings, settings
+from tests.e2e.kit.load import GET
+from tests.redis_server import RedisServer
 
 Make = Callable[..., Headgate]
 Start = Callable[..., Backend]
@@ -54,6 +58,22 @@ def test_a_key_gets_another_rate_at_run_time_and_has_it_after_a_restart(make: Ma
         ["per_key", "=bob", "1/hour", "runtime"],
         ["per_key", "=free", "unlimited", "runtime"],
     ]
+
+
+def test_a_rate_of_its_own_is_exact_over_two_headgates_on_one_redis(
+    make: Make, backend: Start, redis_server: RedisServer
+) -> None:
+    # Exactness is what is tested and not the deadline, which a busy machine could miss.
+    config = {**configured(backend().address), "store": {"url": redis_server.url, "deadline": "10s"}}
+    one, two = make(config).start(), make(config).start()
+    for headgate in (one, two):
+        assert headgate.cli("limit", "set", "alice", "gold").returncode == 0
+    request = GET.replace(b"\r\n\r\n", b"\r\nX-API-Key: alice\r\n\r\n")
+    answers = burst([one.address, two.address], 40, request)
+    assert Counter(answer.status for answer in answers) == {200: 4, 429: 36}
+    # One Headgate with another rate for the key counts it apart: they must be told the same.
+    assert two.cli("limit", "set", "alice", "1/hour").returncode == 0
+    assert (passed(one, "alice"), passed(two, "alice")) == (0, 1)
 
 
 def test_a_reload_leaves_what_was_set_and_a_killed_worker_comes_back_with_it(make: Make, backend: Start) -> None:
