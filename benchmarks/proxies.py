@@ -90,7 +90,8 @@ _HEADGATE_LIMIT = """\
 [limits.{name}]
 key = "client_ip"
 algorithm = "{algorithm}"
-rate = "{rate}\""""
+rate = "{rate}"
+lease = {lease}"""
 
 
 def _nginx_defaults(stage: Stage, case: Case) -> list[str]:
@@ -120,7 +121,9 @@ def _headgate(stage: Stage, case: Case, name: str = "headgate", *, limited: bool
         servers=", ".join(f'"127.0.0.1:{port}"' for port in case.servers),
         store=f'[store]\nurl = "redis://127.0.0.1:{case.redis}/0"' if case.scenario.limit == "redis" else "",
         limit="\n".join(
-            _HEADGATE_LIMIT.format(name=each, algorithm=scenario.algorithm, rate=f"{quota}/{period}")
+            _HEADGATE_LIMIT.format(
+                name=each, algorithm=scenario.algorithm, rate=f"{quota}/{period}", lease=scenario.lease
+            )
             for each, quota in zip(names, quotas, strict=True)
         ),
         use=f"limits = {json.dumps(names)}" if names else "",

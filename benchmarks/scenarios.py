@@ -14,7 +14,7 @@ class Scenario:
     """One row of the table. load names the script of load.py that makes the requests.
 
     group: the table that it belongs to; limits: how many limits count a request; refused: whether all requests are over
-    the limit, once the proxy has shown that it works.
+    the limit, once the proxy has shown that it works. lease: places that Headgate takes at once.
     """
 
     name: str
@@ -26,6 +26,7 @@ class Scenario:
     algorithm: Literal["fixed_window", "sliding_window", "gcra"] = "fixed_window"
     limits: int = 1
     refused: bool = False
+    lease: int = 1
 
     @property
     def quotas(self) -> list[int]:
@@ -71,6 +72,7 @@ SCENARIOS = (
     Scenario("redis-fixed", "fixed window, Redis", limit="redis", group="limits"),
     Scenario("redis-sliding", "sliding window, Redis", limit="redis", group="limits", algorithm="sliding_window"),
     Scenario("redis-gcra", "GCRA, Redis", limit="redis", group="limits", algorithm="gcra"),
+    Scenario("redis-lease", "fixed window, Redis, lease of 50", limit="redis", group="limits", lease=50),
     Scenario("redis-fixed-3", "3 fixed windows, Redis", limit="redis", group="limits", limits=3),
     Scenario(
         "redis-sliding-3",
