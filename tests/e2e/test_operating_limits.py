@@ -29,6 +29,12 @@ def use_up(headgate: Headgate) -> None:
     assert [headgate.get().status for _ in range(12)] == [200] * 3 + [429] * 9
 
 
+def kinds(headgate: Headgate) -> list[object]:
+    """What happened, without what else the start of a test brings."""
+    events = cast("list[dict[str, object]]", headgate.api("GET", "/api/v1/events").json()["events"])
+    return [event["kind"] for event in events]
+
+
 @IN_REDIS
 def test_a_key_is_seen_and_reset(make: Make, backend: Start, redis_server: RedisServer, in_redis: bool) -> None:
     headgate = limited(make, backend, redis_server, in_redis)
@@ -71,6 +77,7 @@ def test_a_ban_of_the_limits_own_is_seen_and_lifted_with_what_led_to_it(
     use_up(headgate)
     wait_for(lambda: headgate.api("GET", KEY).json()["banned_until"] is not None, "the ban")
     assert headgate.api("DELETE", f"{KEY}/ban").json()["unbanned"] is True
+    assert kinds(headgate)[:2] == ["key_banned", "key_unbanned"]
     if in_redis:
         # For a second after the ban a worker may know of the key only that it is over its limit, and count on.
         wait_for(lambda: headgate.api("DELETE", f"{KEY}/ban") and headgate.get().status == 200, "a request that passes")
@@ -105,4 +112,6 @@ def test_a_dead_redis_is_said_at_once(make: Make, backend: Start, redis_server: 
     assert "does not answer" in headgate.cli("limit", "reset", "127.0.0.1").stderr
     redis_server.start()
     wait_for(lambda: headgate.api("GET", KEY).status == 200, "Redis again")
+    wait_for(lambda: kinds(headgate) == ["store_down", "store_back"], "the store's events")
+    assert [line.split()[2] for line in headgate.cli("events").stdout.splitlines()] == ["store_down:", "store_back:"]
     assert headgate.api("GET", KEY).json()["remaining"] == 3

@@ -4,6 +4,7 @@ import pytest
 
 from headgate.model.config import Ejection
 from headgate.wire.cells import ServerCell
+from headgate.wire.messages import Ejected
 from tests.exchange.kit import Make, World, get, ok, post
 
 THREE = Ejection(failures=3, base=10)
@@ -27,6 +28,7 @@ def test_three_failures_in_a_row_eject_a_server_for_its_time(make: Make) -> None
         assert ask(world) == b"200"
     assert world.server_cell(ServerCell.EJECTIONS) == 1
     assert world.server_cell(ServerCell.EJECTED_UNTIL) == 1_010_000
+    assert [message for message in world.told if isinstance(message, Ejected)] == [Ejected("web", "s1:80", 10.0)]
     for _ in range(10):
         assert ask(world) == b"200"
     assert world.tried.count("s1:80") == 3

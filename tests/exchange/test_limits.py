@@ -13,6 +13,7 @@ from headgate.model.config import Ban, Jwt, JwtKey, Limit, Rate, Tier
 from headgate.model.snapshot import LimitState, Overrides
 from headgate.store.base import Check, Resume
 from headgate.wire.cells import LimitCell
+from headgate.wire.messages import KeyBanned, Top, Tops
 from tests.exchange.kit import TIMEOUTS, ServerPeer, SlowStore, World, get, ok
 
 Make = Callable[..., World]
@@ -233,8 +234,18 @@ def test_a_client_that_goes_on_although_it_is_refused_is_banned(make: Make) -> N
     assert refused[9:12] == b"429"
     assert b"Retry-After: 599" in refused
     assert world.limit_cell(LimitCell.BANNED) == 1
+    bans = [message for message in world.told if isinstance(message, KeyBanned)]
+    assert bans == [KeyBanned("per_ip", b"192.0.2.1", 600.0, 3)], "the supervisor is told once"
     world.advance(599)
     assert asked(world)[9:12] == b"200"
+
+
+def test_whom_a_limit_refuses_is_told_the_supervisor(make: Make) -> None:
+    world = make(limits=states(Limit("per_ip", Rate(1, 600.0))))
+    assert [asked(world)[9:12] for _ in range(4)] == [b"200", b"429", b"429", b"429"]
+    world.advance(2.5)
+    tops = [message for message in world.told if isinstance(message, Tops)]
+    assert tops == [Tops((Top("per_ip", 3, 0, ((b"192.0.2.1", 3, 0),)),))]
 
 
 def test_the_log_names_who_is_banned_as_people_write_it(make: Make, caplog: pytest.LogCaptureFixture) -> None:

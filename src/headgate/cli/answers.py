@@ -195,6 +195,28 @@ class Unbanned(msgspec.Struct, frozen=True):
     unbanned: bool
 
 
+class Event(msgspec.Struct, frozen=True):
+    """Something that changed."""
+
+    number: int
+    time: str
+    kind: str
+    text: str
+    fields: dict[str, object]
+
+
+class Events(msgspec.Struct, frozen=True):
+    """The answer of `GET /api/v1/events`. misses: some of those that were asked for are not kept any more.
+
+    started: when the process was, whose numbers these are.
+    """
+
+    events: list[Event]
+    last: int
+    misses: bool
+    started: float
+
+
 class Reloaded(msgspec.Struct, frozen=True):
     """The answer of `POST /api/v1/reload`."""
 

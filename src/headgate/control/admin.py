@@ -64,6 +64,7 @@ def application(plane: Plane, upgrade: Upgrade, *, on_network: bool) -> ASGIApp:
         Route("/readyz", api.readyz),
         Route("/metrics", api.metrics),
         Route("/api/v1/status", api.status),
+        Route("/api/v1/events", api.events, methods=["GET"]),
         Route("/api/v1/reload", api.reload, methods=["POST"]),
         Route("/api/v1/upgrade", api.upgrade, methods=["POST"]),
         Route(servers, api.servers, methods=["GET"]),
@@ -103,6 +104,15 @@ class _Api:
     async def status(self, request: Request) -> Response:
         """Everything at a glance."""
         return answer(views.status(self._plane))
+
+    async def events(self, request: Request) -> Response:
+        """What changed since the event of a number: ?since=12."""
+        text = request.query_params.get("since", "0")
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise HTTPException(400, f"since={text}: expected the number of an event, or 0")
+        plane = self._plane
+        found, misses = plane.events.since(int(text))
+        return answer({"events": found, "last": plane.events.last, "misses": misses, "started": plane.started})
 
     async def servers(self, request: Request) -> Response:
         """The servers of an upstream."""

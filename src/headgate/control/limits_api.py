@@ -12,6 +12,7 @@ KEY is a key as people write it (`limits/keytext.py`), percent-encoded, its slas
 the answer is 503, within two seconds. `tiers_api` has those about keys with another rate.
 """
 
+import logging
 import time
 from datetime import UTC, datetime
 from urllib.parse import unquote
@@ -32,6 +33,8 @@ from headgate.limits.overrides import state_of
 from headgate.limits.standing import Standing
 from headgate.model.snapshot import LimitState
 from headgate.wire.cells import LimitCell, WorkerCell
+
+logger = logging.getLogger("headgate.control")
 
 Json = dict[str, object]
 
@@ -99,7 +102,10 @@ class LimitsApi:
             raise HTTPException(405, headers={"Allow": "DELETE, GET"})
         counts = self._plane.counting.counts()
         if request.method == "DELETE":
-            return answer({**_named(state, key), "reset": await counts.reset(state, key)})
+            had = await counts.reset(state, key)
+            if had:
+                self._tell("key_reset", "is reset", state, key)
+            return answer({**_named(state, key), "reset": had})
         return answer(_standing(state, key, await counts.look(state, key)))
 
     async def _ban(self, request: Request, state: LimitState, key: bytes) -> Response:
@@ -107,9 +113,19 @@ class LimitsApi:
             raise HTTPException(405, headers={"Allow": "DELETE, PUT"})
         counts = self._plane.counting.counts()
         if request.method == "DELETE":
-            return answer({**_named(state, key), "unbanned": await counts.unban(state, key)})
-        await counts.ban(state, key, _period(state, await read(request, _Ban)))
+            had = await counts.unban(state, key)
+            if had:
+                self._tell("key_unbanned", "is banned no more", state, key)
+            return answer({**_named(state, key), "unbanned": had})
+        seconds = _period(state, await read(request, _Ban))
+        await counts.ban(state, key, seconds)
+        self._tell("key_banned", f"is banned for {seconds:g} s by an operator", state, key, seconds=seconds)
         return answer(_standing(state, key, await counts.look(state, key)))
+
+    def _tell(self, kind: str, what: str, state: LimitState, key: bytes, **fields: object) -> None:
+        """Says what an operator changed."""
+        text = f"limit {state.limit.name}: {keytext.shown(key)} {what}"
+        self._plane.events.tell(logger.info, kind, text, **_named(state, key), by="api", **fields)
 
     def _state(self, request: Request) -> LimitState:
         name = request.path_params["name"]

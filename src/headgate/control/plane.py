@@ -16,6 +16,7 @@ from headgate.control import overlay as overlays
 from headgate.control import tuning as tunings
 from headgate.control.checker import Checker, Probing
 from headgate.control.counting import Counting
+from headgate.control.events import Events
 from headgate.control.fleet import Fleet, Key
 from headgate.control.httpcheck import Result, probe
 from headgate.control.overlay import Overlay
@@ -26,11 +27,12 @@ from headgate.control.state import StateFile
 from headgate.control.tuning import Tuning
 from headgate.control.workers import Crew
 from headgate.errors import Busy, Exists, StateFailed
+from headgate.limits.keytext import shown
 from headgate.model.address import Address
 from headgate.model.config import Config
 from headgate.model.server import Mode, Probe
 from headgate.wire.cells import Cells, ServerCell
-from headgate.wire.messages import Message, Tops
+from headgate.wire.messages import KeyBanned, StoreChanged, Told, Tops
 
 logger = logging.getLogger("headgate.control")
 health_logger = logging.getLogger("headgate.health")
@@ -72,6 +74,8 @@ class Plane:
         self.crew = crew
         self.bound = bound
         self.refusals = Refusals()
+        self.events = Events()
+        self._without_store: set[int] = set()  # workers that cannot reach the limits' store
         self.counting = Counting(limits, lambda: fleet.config.store)
         self.started = time.time()
         self._load = load
@@ -83,15 +87,48 @@ class Plane:
         self._tasks: list[asyncio.Task[None]] = []
         self.checker = Checker(self._take_result, probing=probing)
 
-    def heard(self, row: int, message: Message) -> None:
-        """A worker told something that is not about its own life."""
+    def heard(self, row: int, message: Told) -> None:
+        """A worker told something that is not about its own life. It has logged it itself."""
         if isinstance(message, Tops):
             self.refusals.heard(row, message.tops)
+        elif isinstance(message, StoreChanged):
+            self._store_changed(row, message)
+        elif isinstance(message, KeyBanned):
+            key = shown(message.key)
+            self.events.add(
+                "key_banned",
+                f"limit {message.limit}: {key} is banned for {message.seconds:g} s after {message.refusals} refusals",
+                limit=message.limit,
+                key=key,
+                by="rule",
+                seconds=message.seconds,
+            )
+        else:
+            self.events.add(
+                "server_ejected",
+                f"server {message.server} of {message.upstream} is ejected for {message.seconds:g} s by worker {row}",
+                upstream=message.upstream,
+                server=message.server,
+                seconds=message.seconds,
+                worker=row,
+            )
+
+    def _store_changed(self, row: int, message: StoreChanged) -> None:
+        # One event for what all workers see within moments of each other.
+        if message.down and not self._without_store:
+            text = f"the limits' store is down: {message.reason}; on_store_error decides"
+            self.events.add("store_down", text, reason=message.reason, worker=row)
+        elif self._without_store == {row} and not message.down:
+            self.events.add("store_back", "the limits' store is back in every worker", worker=row)
+        (self._without_store.add if message.down else self._without_store.discard)(row)
 
     def worker_died(self, row: int) -> None:
         """The worker of this row is gone."""
         self.cells.worker_died(row, self.fleet.slots_in_use())
         self.refusals.died(row)
+        self._without_store.discard(row)
+        if not self.crew.draining:
+            self.events.add("worker_died", f"worker {row} died; another takes its place", worker=row)
 
     async def start(self, overlay: Overlay, tuning: Tuning) -> None:
         """Begins to probe and to tidy up; the workers serve already. overlay, tuning: as the state file has them."""
@@ -124,6 +161,11 @@ class Plane:
         if self._closed_for:
             raise Busy(self._closed_for)
 
+    def _tell(self, kind: str, what: str, upstream: str, address: Address, **fields: object) -> None:
+        """Says what an operator changed of a server."""
+        text = f"server {address} of {upstream} {what}"
+        self.events.tell(logger.info, kind, text, upstream=upstream, server=str(address), **fields)
+
     async def add_server(self, upstream: str, address: Address, weight: int | None) -> None:
         """Adds a server. Raises Unknown, Exists, or UserError when it cannot be kept or there is no room."""
 
@@ -134,7 +176,7 @@ class Plane:
             return overlays.add(self.fleet.overlay, group, str(address), weight)
 
         await self._change(propose)
-        logger.info("server %s of %s is added", address, upstream)
+        self._tell("server_added", "is added", upstream, address)
 
     async def set_server(self, upstream: str, address: Address, *, mode: Mode | None, weight: int | None) -> None:
         """Changes what is not None. Raises Unknown, or UserError when it cannot be kept."""
@@ -150,9 +192,9 @@ class Plane:
 
         await self._change(propose)
         if mode is not None:
-            logger.info("server %s of %s is set to %s", address, upstream, mode.value)
+            self._tell("server_mode", f"is set to {mode.value}", upstream, address, mode=mode.value)
         if weight is not None:
-            logger.info("server %s of %s has weight %d", address, upstream, weight)
+            self._tell("server_weight", f"has weight {weight}", upstream, address, weight=weight)
 
     async def remove_server(self, upstream: str, address: Address, drain: float | None) -> None:
         """Lets a server drain and then leave, after so many seconds at the latest; None for the configuration's.
@@ -165,7 +207,7 @@ class Plane:
             return overlays.remove(self.fleet.overlay, self.fleet.upstream(upstream), str(address))
 
         await self._change(propose, drain)
-        logger.info("server %s of %s is being removed", address, upstream)
+        self._tell("server_removed", "is being removed", upstream, address)
 
     async def tune(self, propose: Callable[[Config, Tuning], Tuning]) -> None:
         """Changes tiers and overrides of limits. Raises what `propose` does, or UserError when it cannot be kept."""
@@ -203,7 +245,8 @@ class Plane:
             version = self.fleet.snapshot.version
         await self._adopted(version)
         changed = config != before
-        logger.info("the configuration was read again: %s", f"snapshot {version}" if changed else "nothing changed")
+        text = f"the configuration was read again: {f'snapshot {version}' if changed else 'nothing changed'}"
+        self.events.tell(logger.info, "reloaded", text, snapshot=version, changed=changed)
         return Reloaded(version, changed, restart)
 
     async def _bind_new(self, config: Config) -> dict[Address, Bound]:
@@ -267,10 +310,11 @@ class Plane:
         if member is None:
             return
         row = f" ({member.health.row} in a row)" if member.health.row > 1 else ""
-        if member.health.verdict is Probe.DOWN:
-            health_logger.warning("server %s of %s is down: %s%s", key[1], key[0], result.text, row)
-        else:
-            health_logger.info("server %s of %s is up: %s%s", key[1], key[0], result.text, row)
+        is_down = member.health.verdict is Probe.DOWN
+        log, word = (health_logger.warning, "down") if is_down else (health_logger.info, "up")
+        text = f"server {key[1]} of {key[0]} is {word}: {result.text}{row}"
+        fields = {"upstream": key[0], "server": str(key[1]), "detail": result.text}
+        self.events.tell(log, f"server_{word}", text, **fields)
         # In a moment, because verdicts come in crowds: after a start, or when a rack loses its power.
         if self._publishing is None:
             self._publishing = asyncio.get_running_loop().call_later(_CROWD, self._publish)

@@ -22,7 +22,7 @@ from headgate.control.sockets import Bound
 from headgate.errors import StartFailed
 from headgate.model.address import Address
 from headgate.model.snapshot import Snapshot
-from headgate.wire.messages import Adopted, Drain, Drained, Launch, Message, ReopenLog, Tops
+from headgate.wire.messages import Adopted, Drain, Drained, Launch, Message, ReopenLog, Told
 
 logger = logging.getLogger("headgate.workers")
 
@@ -68,7 +68,7 @@ class Crew:
         cells: int,
         limits: int,
         on_death: Callable[[int], None],
-        on_told: Callable[[int, Message], None] = lambda row, message: None,
+        on_told: Callable[[int, Told], None] = lambda row, message: None,
         command: tuple[str, ...] = COMMAND,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -205,7 +205,7 @@ class Crew:
         return {address: bound.sockets[worker.index] for address, bound in self._bound.items()}
 
     def _heard(self, worker: Worker, message: Message) -> None:
-        if isinstance(message, Tops):
+        if isinstance(message, Told):
             self._on_told(worker.index, message)
             return
         if isinstance(message, Adopted):

@@ -47,7 +47,10 @@ _NO_CHECK = script.SIGN  # forms from here on: no request waits for them
 
 
 class RedisStore:
-    """A store in Redis. It belongs to one event loop and begins to connect as soon as that runs."""
+    """A store in Redis. It belongs to one event loop and begins to connect as soon as that runs.
+
+    reason: why Redis cannot be asked, "" while it can.
+    """
 
     _rule: type[Rule] = Rule
 
@@ -84,7 +87,7 @@ class RedisStore:
         self._stopwatch = Stopwatch(on_time)
         self._breaker = Breaker()
         self._accepts = True  # the breaker's, kept here for the way of each request
-        self._reason = ""
+        self.reason = ""
         self._link: Link | None = None
         self._waiting: deque[Waiting] = deque()
         self._out: list[bytes] = []
@@ -356,7 +359,7 @@ class RedisStore:
         was_down = self._breaker.state is State.DOWN
         self._breaker.note(Event.OPENED, self._loop.time())
         self._accepts = True
-        self._reason = ""
+        self.reason = ""
         self._lost.clear()
         self._link = link
         link.on_replies = self._replied
@@ -371,8 +374,8 @@ class RedisStore:
         """Opens the breaker and decides what waits."""
         was_down = self._breaker.state is State.DOWN
         self._breaker.note(Event.FAILED, self._loop.time())
-        if reason != self._reason:
-            self._reason = reason
+        if reason != self.reason:
+            self.reason = reason
             logger.warning("%s", down(self._place, reason))
         self._give_up()
         self._lost.set()

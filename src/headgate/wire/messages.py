@@ -76,7 +76,32 @@ class Tops(msgspec.Struct, frozen=True, tag=True):
     tops: tuple[Top, ...]
 
 
-Message = Adopt | Drain | ReopenLog | Adopted | Drained | Tops
+class StoreChanged(msgspec.Struct, frozen=True, tag=True):
+    """Worker to supervisor: the limits' store cannot be reached any more, and why; or it can again."""
+
+    down: bool
+    reason: str = ""
+
+
+class KeyBanned(msgspec.Struct, frozen=True, tag=True):
+    """Worker to supervisor: a key was banned by its limit's own rule, for so many seconds."""
+
+    limit: str
+    key: bytes
+    seconds: float
+    refusals: int
+
+
+class Ejected(msgspec.Struct, frozen=True, tag=True):
+    """Worker to supervisor: it leaves a server alone for so many seconds."""
+
+    upstream: str
+    server: str
+    seconds: float
+
+
+Message = Adopt | Drain | ReopenLog | Adopted | Drained | Tops | StoreChanged | KeyBanned | Ejected
+Told = Tops | StoreChanged | KeyBanned | Ejected  # of these, what is not about a worker's own life
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Message).decode

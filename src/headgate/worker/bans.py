@@ -15,6 +15,7 @@ from headgate.limits.refusals import refusals
 from headgate.model.config import Ban
 from headgate.model.snapshot import LimitState
 from headgate.store.base import Check, Store
+from headgate.wire.messages import KeyBanned, Message
 
 logger = logging.getLogger("headgate.worker")
 
@@ -22,9 +23,10 @@ logger = logging.getLogger("headgate.worker")
 class Bans:
     """What a worker knows of bans."""
 
-    def __init__(self, store: Callable[[], Store]) -> None:
-        """store: gives the one that is used now."""
+    def __init__(self, store: Callable[[], Store], send: Callable[[Message], None]) -> None:
+        """store: gives the one that is used now. send: tells the supervisor."""
         self._store = store
+        self._send = send
         self._refusals = PerLimit(refusals)
 
     def refused(self, checks: Sequence[Check], decisions: Sequence[Decision]) -> None:
@@ -55,4 +57,5 @@ class Bans:
                 ban.period,
                 ban.refusals,
             )
+            self._send(KeyBanned(limit.limit.name, key, ban.period, ban.refusals))
         self._store().ban(limit, key, ban.period)

@@ -5,6 +5,7 @@ servers are carried over.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from headgate.balance.budget import Budget
@@ -23,6 +24,7 @@ from headgate.routing.router import Router
 from headgate.store.base import Check
 from headgate.store.stripes import Stripe
 from headgate.wire.cells import TURNS, Cells, ServerCell
+from headgate.wire.messages import Ejected, Message
 from headgate.worker.keys import Key, Keys
 from headgate.worker.queue import Later, Queue
 from headgate.worker.server import Server
@@ -182,7 +184,8 @@ def _checks_with_overrides(limits: Sequence[LiveLimit], client: str, head: Reque
 class Shared(NamedTuple):
     """What a worker has for all plans: the cells, its row in them, the lock of the turns, and its loop's timers.
 
-    secret: what keys are hashed with where the configuration says nothing, the same in all workers.
+    secret: what keys are hashed with where the configuration says nothing, the same in all workers. send: tells the
+    supervisor something.
     """
 
     cells: Cells
@@ -190,6 +193,7 @@ class Shared(NamedTuple):
     lock: Stripe
     later: Later
     secret: bytes = b""
+    send: Callable[[Message], None] = lambda message: None
 
 
 class Plan:
@@ -258,8 +262,14 @@ class Plan:
             if server is None or server.state.address != state.address or server.upstream != upstream.name:
                 rows = [cells.server(index, state.slot) for index in range(cells.workers)]
                 server = Server(upstream.name, state, rows[row], rows)
-            server.update(state, upstream.ejection, group.rebuild)
+            told = Ejected(upstream.name, server.name, upstream.ejection.base)
+            server.update(state, upstream.ejection, partial(_ejected, group, shared.send, told))
             members.append(server)
             self.servers[state.slot] = server
         group.rebuild(now)
         return group
+
+
+def _ejected(group: Group, send: Callable[[Message], None], told: Ejected, now: float) -> None:
+    group.rebuild(now)
+    send(told)

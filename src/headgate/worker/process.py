@@ -19,9 +19,10 @@ from headgate.model.config import Listener
 from headgate.model.snapshot import Snapshot
 from headgate.store.base import Store
 from headgate.store.build import build as build_store
+from headgate.store.redis import RedisStore
 from headgate.store.shared import SharedStore
 from headgate.wire.cells import Cells, WorkerCell
-from headgate.wire.messages import Adopted, Drained, Launch, Message
+from headgate.wire.messages import Adopted, Drained, Launch, Message, StoreChanged
 from headgate.worker.absent import Absent
 from headgate.worker.access_log import LogWriter
 from headgate.worker.account import Account
@@ -66,7 +67,8 @@ class Worker:
         self._cells = Cells(launch.cells, launch.workers)
         self._row = self._cells.worker(launch.index)
         self._local = SharedStore(launch.limits)
-        self._shared = Shared(self._cells, launch.index, self._local.spare_lock, loop.call_later, self._local.secret)
+        lock, secret = self._local.spare_lock, self._local.secret
+        self._shared = Shared(self._cells, launch.index, lock, loop.call_later, secret, send)
         self._clients: set[Downstream | Absent] = set()
         self._listening: dict[str, Listening] = {}
         self._arriving: set[asyncio.Task[None]] = set()  # bring in who waited in a socket that was given up
@@ -89,7 +91,7 @@ class Worker:
         self.now = clock()
         self.plan = Plan(Snapshot(0, (), (), ()), None, self._shared, self.now)
         self.store: Store = self._local
-        self.bans = Bans(lambda: self.store)
+        self.bans = Bans(lambda: self.store, send)
         self.refused = Refused(send, self.now)
 
     # Its life.
@@ -241,9 +243,12 @@ class Worker:
     def _build_store(self, snapshot: Snapshot) -> Store:
         def changed(down: bool) -> None:
             self._row[WorkerCell.STORE_DOWN] = int(down)
+            self._send(StoreChanged(down, store.reason if isinstance(store, RedisStore) else ""))
 
-        changed(False)
-        return build_store(
+        if self._row[WorkerCell.STORE_DOWN]:  # of the one before
+            self._row[WorkerCell.STORE_DOWN] = 0
+            self._send(StoreChanged(False))
+        store = build_store(
             snapshot.store,
             self._local,
             self._loop,
@@ -252,6 +257,7 @@ class Worker:
             on_time=self.account.store_took,
             name=self._local.name,
         )
+        return store
 
     # What connections and exchanges ask of it.
 

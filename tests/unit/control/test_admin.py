@@ -95,6 +95,21 @@ def test_the_status_has_everything() -> None:
     with_api(test, config(limits=("per_ip",)))
 
 
+def test_events_are_told_since_a_number() -> None:
+    async def test(api: Api) -> None:
+        for text in ("one", "two"):
+            api.plane.events.add("kind", text, worker=1)
+        answer = (await api("GET", "/api/v1/events?since=1")).json
+        (event,) = cast("list[dict[str, object]]", answer["events"])
+        assert (event["number"], event["kind"], event["text"], event["fields"]) == (2, "kind", "two", {"worker": 1})
+        assert (answer["last"], answer["misses"], answer["started"]) == (2, False, api.plane.started)
+        assert len(cast("list[object]", (await api("GET", "/api/v1/events")).json["events"])) == 2
+        for bad in ("x", "-1", "9" * 30):
+            assert (await api("GET", f"/api/v1/events?since={bad}")).status == 400
+
+    with_api(test)
+
+
 def test_a_server_is_shown_with_its_counts() -> None:
     async def test(api: Api) -> None:
         slot = api.plane.fleet.member("web", A).slot

@@ -130,6 +130,24 @@ def test_a_key_is_banned_and_let_in_again() -> None:
     with_api(test)
 
 
+def test_what_an_operator_changes_is_an_event_once() -> None:
+    async def test(api: Api) -> None:
+        assert api.passes("per_ip", b"192.0.2.7")
+        for _ in range(2):
+            await api("DELETE", KEY)
+        await api("PUT", KEY + "/ban", {"for": "1m"})
+        for _ in range(2):
+            await api("DELETE", KEY + "/ban")
+        by = {"limit": "per_ip", "key": "192.0.2.7", "by": "api"}
+        assert [(event.kind, event.text, event.fields) for event in api.plane.events.since(0)[0]] == [
+            ("key_reset", "limit per_ip: 192.0.2.7 is reset", by),
+            ("key_banned", "limit per_ip: 192.0.2.7 is banned for 60 s by an operator", by | {"seconds": 60.0}),
+            ("key_unbanned", "limit per_ip: 192.0.2.7 is banned no more", by),
+        ]
+
+    with_api(test)
+
+
 def test_a_limit_that_bans_says_for_how_long_and_forgets_its_refusals_with_the_ban() -> None:
     async def test(api: Api) -> None:
         state = api.state("by_path")

@@ -17,6 +17,7 @@ from headgate.model.address import Address
 from headgate.model.config import AccessLog, Config, Listener, Store
 from headgate.model.server import Mode
 from headgate.wire.cells import LimitCell, ServerCell
+from headgate.wire.messages import Ejected, KeyBanned, StoreChanged
 from tests.unit.control.configs import A, B, C, config, upstream, with_listeners
 from tests.unit.control.planes import plane
 
@@ -279,3 +280,67 @@ class TestReload:
             assert the.fleet.config == base
 
         with_plane(test, base, load=lambda: replace(base, access_log=AccessLog(path=str(tmp_path))))
+
+
+def told(the: Plane) -> list[tuple[str, str]]:
+    return [(event.kind, event.text) for event in the.events.since(0)[0]]
+
+
+def test_what_changes_of_servers_is_an_event() -> None:
+    async def test(the: Plane) -> None:
+        the._take_result(("web", A), DOWN)
+        the._take_result(("web", A), DOWN)
+        await the.add_server("web", C, None)
+        await the.set_server("web", C, mode=Mode.DRAIN, weight=3)
+        await the.remove_server("web", C, None)
+        await the.reload()
+        the.heard(1, Ejected("web", str(B), 10.0))
+        assert told(the) == [
+            ("server_down", f"server {A} of web is down: connection refused"),
+            ("server_added", f"server {C} of web is added"),
+            ("server_mode", f"server {C} of web is set to drain"),
+            ("server_weight", f"server {C} of web has weight 3"),
+            ("server_removed", f"server {C} of web is being removed"),
+            ("reloaded", "the configuration was read again: nothing changed"),
+            ("server_ejected", f"server {B} of web is ejected for 10 s by worker 1"),
+        ]
+
+    with_plane(test, config(upstream("web", A, B)))
+
+
+def test_a_store_that_all_workers_lose_is_one_event_and_so_is_its_return() -> None:
+    async def test(the: Plane) -> None:
+        for row in (0, 1):
+            the.heard(row, StoreChanged(True, "refused"))
+        the.heard(0, StoreChanged(False))
+        the.heard(0, StoreChanged(False))
+        the.heard(1, StoreChanged(False))
+        the.heard(1, StoreChanged(True, "no answer"))
+        the.worker_died(1)
+        the.heard(0, StoreChanged(False))
+        the.heard(0, StoreChanged(True, "again"))
+        assert told(the) == [
+            ("store_down", "the limits' store is down: refused; on_store_error decides"),
+            ("store_back", "the limits' store is back in every worker"),
+            ("store_down", "the limits' store is down: no answer; on_store_error decides"),
+            ("worker_died", "worker 1 died; another takes its place"),
+            ("store_down", "the limits' store is down: again; on_store_error decides"),
+        ]
+        the.crew.draining = True
+        the.worker_died(0)
+        assert told(the)[-1][0] == "store_down"
+
+    with_plane(test)
+
+
+def test_a_ban_by_a_limits_own_rule_is_an_event() -> None:
+    async def test(the: Plane) -> None:
+        the.heard(0, KeyBanned("per_ip", b"192.0.2.7", 3600.0, 5))
+        (event,) = the.events.since(0)[0]
+        assert (event.kind, event.text) == (
+            "key_banned",
+            "limit per_ip: 192.0.2.7 is banned for 3600 s after 5 refusals",
+        )
+        assert event.fields == {"limit": "per_ip", "key": "192.0.2.7", "by": "rule", "seconds": 3600.0}
+
+    with_plane(test)

@@ -9,7 +9,22 @@ from headgate.model.address import Address
 from headgate.model.config import AccessLog, Ejection, Jwt, JwtKey, Limit, Listener, Rate, Route, Store, Timeouts
 from headgate.model.server import Mode, Probe, ServerState
 from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
-from headgate.wire.messages import Adopt, Adopted, Drain, Drained, Launch, Message, Reader, ReopenLog, Top, Tops, encode
+from headgate.wire.messages import (
+    Adopt,
+    Adopted,
+    Drain,
+    Drained,
+    Ejected,
+    KeyBanned,
+    Launch,
+    Message,
+    Reader,
+    ReopenLog,
+    StoreChanged,
+    Top,
+    Tops,
+    encode,
+)
 
 SNAPSHOT = Snapshot(
     version=7,
@@ -39,6 +54,9 @@ MESSAGES: list[Message] = [
     Drain(2.5),
     ReopenLog(),
     Adopted(1 << 40),
+    StoreChanged(True, "refused"),
+    KeyBanned("per_ip", b"\xff", 3600.0, 5),
+    Ejected("web", "10.0.0.1:80", 10.0),
     Tops((Top("per_ip", 5, 1, ((b"\xff\x00", 3, 1),)), Top("other"))),
     Drained(),
 ]

@@ -18,7 +18,7 @@ from headgate.model.server import ServerState
 from headgate.model.snapshot import Snapshot, UpstreamState
 from headgate.store.shared import SharedStore
 from headgate.wire.cells import Cells, ServerCell
-from headgate.wire.messages import Adopted, Drained, Launch, Message
+from headgate.wire.messages import Adopted, Drained, Launch, Message, StoreChanged
 from headgate.worker.process import Worker
 from tests.descriptors import none_left
 
@@ -389,6 +389,23 @@ def test_a_store_that_is_not_wanted_any_more_is_closed(run: Run) -> None:
         assert elsewhere is not here
         await world.worker.adopt(replace(world.snapshot, version=3), {})
         assert world.worker.store is here
+
+    scenario(run, play)
+
+
+def test_the_supervisor_is_told_of_a_store_that_is_down_and_of_one_that_is_given_up(run: Run) -> None:
+    async def play(world: Running) -> None:
+        def stores() -> list[Message]:
+            return [message for message in world.told if isinstance(message, StoreChanged)]
+
+        await world.worker.adopt(replace(world.snapshot, version=2, store=Store(url="redis://127.0.0.1:1/0")), {})
+        await until(lambda: bool(stores()))
+        (down,) = stores()
+        assert isinstance(down, StoreChanged)
+        assert down.down
+        assert down.reason
+        await world.worker.adopt(replace(world.snapshot, version=3), {})
+        assert stores() == [down, StoreChanged(False)]
 
     scenario(run, play)
 

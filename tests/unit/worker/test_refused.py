@@ -67,8 +67,8 @@ def test_a_limit_that_is_gone_or_counts_by_something_else_begins_anew() -> None:
     for limit in (ONE, TWO):
         world.refuse(limit, b"a")
     assert len(world.tells(2.0)) == 2
-    world.refused.keep([ONE, TWO])
-    assert world.tells(4.0) == []
+    world.refused.keep([ONE, LimitState(replace(TWO.limit, rate=Rate(9, 1.0)), TWO.slot)])
+    assert world.tells(4.0) == [], "another rate is no other limit: keys have rates of their own"
     other = LimitState(replace(ONE.limit, key="path"), ONE.slot)
     world.refused.keep([other])
     assert sorted(world.tells(6.0), key=lambda top: top.limit) == [Top("one"), Top("two")]
