@@ -41,6 +41,8 @@ SECTIONS: dict[str, tuple[type, Kinds]] = {
     "ejection": (config.Ejection, sections.EJECTION),
     "limits": (config.Limit, sections.LIMIT),
     "ban": (config.Ban, sections.BAN),
+    "python": (config.Python, sections.PYTHON),
+    "on_error": (config.OnError, sections.ON_ERROR),
     "tiers": (config.Tier, overrides.TIER),
     "routes": (config.Route, sections.route(_BASE)),
     "match": (config.Route, sections.MATCH),

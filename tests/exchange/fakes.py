@@ -31,6 +31,9 @@ class ManualLoop(asyncio.AbstractEventLoop):
     def get_debug(self) -> bool:
         return False
 
+    def create_task(self, coro: Any, **kwargs: Any) -> "asyncio.Task[Any]":
+        return asyncio.Task(coro, loop=self, **kwargs)
+
     def create_future(self) -> "asyncio.Future[Any]":
         return asyncio.Future(loop=self)
 

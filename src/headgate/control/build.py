@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from headgate.control import overrides, secret, sections, tokens, values
+from headgate.control import functions, overrides, secret, sections, tokens, values
 from headgate.control.report import Place, Report
 from headgate.control.values import Kind, Kinds
 from headgate.limits.keys import is_hashed
@@ -44,6 +44,7 @@ TOP: Kinds = {
     "workers": sections.WORKERS,
     "trusted_proxies": values.many(values.NETWORK, "list of networks", same=str),
     "state_file": values.OPTIONAL_TEXT,
+    "python_path": values.many(values.TEXT, "list of folders", same=str),
     "drain": values.duration(zero=True),
 }
 TABLES = (
@@ -90,6 +91,10 @@ def build(
     _check_addresses(place, listeners, upstreams, admin)
     _check_totals(place, upstreams, limits)
     whole = reader.with_overrides(limits, tiers, store.secret)
+    python_path = tuple(str(folder.absolute() / path) for path in _strings(top.pop("python_path", ())))
+    if any(limit.functions for limit in limits.values()):
+        python_path = (str(folder.absolute()), *python_path)
+    modules = functions.check(place, limits, python_path)
     report.check()
     return Config(
         listeners=tuple(listeners.values()),
@@ -103,6 +108,8 @@ def build(
         jwt=jwt,
         admin=admin,
         access_log=log and AccessLog(log.format, log.path if log.path == "-" else str(folder / log.path)),
+        python_path=python_path,
+        modules=modules,
         state_file=_under(folder, str(top.pop("state_file", state_file))),
         **{key: value for key, value in top.items() if key in TOP},  # type: ignore[arg-type]
     )
@@ -217,6 +224,11 @@ class _Reader:
         return found
 
 
+def _strings(value: object) -> tuple[str, ...]:
+    assert isinstance(value, tuple)
+    return value
+
+
 def _under(folder: Path, path: str) -> str:
     return str(folder / path) if path else ""
 
@@ -293,7 +305,8 @@ def _covers(host: str, other: str) -> bool:
 
 def _check_claims(place: Place, limits: Mapping[str, Limit], has_table: bool) -> None:
     for name, limit in limits.items():
-        claim = next((part for part in limit.key.split(",") if part.startswith("jwt:")), None)
+        parts = (part for text in limit.keys for part in text.split(","))
+        claim = next((part for part in parts if part.startswith("jwt:")), None)
         if claim and not has_table:
             (place / "limits" / name / "key").say(f"{claim} needs the table [jwt], which says what tokens are good")
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from headgate.control.overlay import Overlay, prune
 from headgate.control.slots import Slots
-from headgate.control.tuning import UNTUNED, Tuning, resolve
+from headgate.control.tuning import UNTUNED, Tuning, resolve, tiers
 from headgate.control.tuning import prune as prune_tuning
 from headgate.errors import Unknown
 from headgate.health.probe import Health
@@ -172,6 +172,7 @@ class Fleet:
             upstreams=upstreams,
             routes=config.routes,
             limits=self._limits_now,
+            tiers=tiers(config, self.tuning) if any(limit.limit for limit in config.limits) else {},
             overrides=self._overrides,
             heads=config.heads,
             connections=config.connections,
@@ -179,6 +180,8 @@ class Fleet:
             jwt=config.jwt,
             access_log=config.access_log,
             trusted_proxies=config.trusted_proxies,
+            python_path=config.python_path,
+            modules=config.modules,
         )
         if snapshot == self._snapshot:
             return None

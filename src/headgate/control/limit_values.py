@@ -6,10 +6,12 @@ are one limit in a store.
 
 import re
 
-from headgate.control.report import quoted
-from headgate.control.values import parsed
+from headgate.control import values
+from headgate.control.report import Place, quoted
+from headgate.control.values import Kind, parsed
 from headgate.limits import settle
 from headgate.limits.keys import PARTS, PREFIXES
+from headgate.model.config import PYTHON, Python
 
 _KEYS = ("client_ip", "api_key", "host", "path", "method", "route", "constant")
 _NAMED_KEYS = ("header", "cookie", "query", "api_key")
@@ -57,6 +59,45 @@ def _network(text: str) -> str:
 
 KEY = parsed("key", "a key", _key)
 
+_FUNCTION = re.compile(r"python:([^\W\d]\w*(?:\.[^\W\d]\w*)*):([^\W\d]\w*)")
+_MOST = 1_000_000_000
+
+
+def _function(text: str) -> str:
+    if not _FUNCTION.fullmatch(text):
+        raise ValueError(f'{quoted(text)} names no function (expected "python:module:name")')
+    return text
+
+
+def _is_function(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(PYTHON)
+
+
+def or_function(kind: Kind[object]) -> Kind[object]:
+    """Such a value, or the name of a function that says it for each request."""
+
+    def read(place: Place, value: object) -> object:
+        return FUNCTION.read(place, value) if _is_function(value) else kind.read(place, value)
+
+    return Kind(f'{kind.form} or `"python:module:name"`', read)
+
+
+def by_function(found: dict[str, object]) -> dict[str, object]:
+    """What a limit's table says, with the functions where the model has them."""
+    for key, field in (("cost", "cost_of"), ("exempt", "exempt_by")):
+        if _is_function(found.get(key)):
+            found = {**found, field: found[key]}
+            del found[key]
+    python = found.get("python")
+    if "cost_of" in found and isinstance(python, Python):
+        found["cost"] = python.on_error.cost
+    return found
+
+
+FUNCTION = parsed('`"python:module:name"`', "a function", _function)
+COST = or_function(values.number(1, _MOST))
+EXEMPT = or_function(values.many(values.NETWORK, "list of networks", same=str))
+
 
 def _settle(text: str) -> str:
     try:
@@ -66,4 +107,4 @@ def _settle(text: str) -> str:
     return text.lower() if text.startswith("response_header:") else text
 
 
-SETTLE = parsed("`response_header:NAME`, `response_bytes` or `free:STATUSES`", "a cost", _settle)
+SETTLE = or_function(parsed("`response_header:NAME`, `response_bytes`, `free:STATUSES`", "a cost", _settle))

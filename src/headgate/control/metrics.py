@@ -195,6 +195,7 @@ def _limits(plane: Plane) -> Iterator[str]:
         ("delayed", "Requests that a limit held back.", LimitCell.DELAYED),
         ("banned", "Requests that a limit refused because of a ban.", LimitCell.BANNED),
         ("store_errors", "Decisions of a limit that its on_store_error made.", LimitCell.STORE_ERRORS),
+        ("function_errors", "Calls of a limit's functions that its on_error stood in for.", LimitCell.FUNCTION_ERRORS),
     ):
         samples = [(_labels(limit=state.limit.name), plane.cells.limit_total(state.slot, cell)) for state in limits]
         yield from _family(f"headgate_limit_{name}_total", "counter", meaning, samples)

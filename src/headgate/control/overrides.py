@@ -7,10 +7,8 @@ from headgate.control import tuning, values
 from headgate.control.report import Place, Report, Said, unknown
 from headgate.control.values import Kind, Kinds
 from headgate.limits.keys import is_hashed
-from headgate.model.config import Limit, Override, Rate, Tier
-
-UNLIMITED = "unlimited"
-_LONGEST = 10 * 365 * 86400  # seconds in which a burst must be there again: stores keep times in 64 bits
+from headgate.limits.meter import LONGEST
+from headgate.model.config import UNLIMITED, Limit, Override, Rate, Tier
 
 
 def _rate(place: Place, value: object) -> Rate | None:
@@ -36,7 +34,7 @@ def rate_text(rate: Rate | None) -> str:
 
 def overdue(burst: int, rate: Rate | None) -> str | None:
     """Why a burst is too large for its rate; None when it is not."""
-    if rate is None or burst * rate.period <= _LONGEST * rate.limit:
+    if rate is None or burst * rate.period <= LONGEST * rate.limit:
         return None
     years = burst * rate.period / rate.limit / (365 * 86400)
     return f"all of it is there again after {years:.0f} years (expected at most 10)"

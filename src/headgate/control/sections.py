@@ -64,22 +64,36 @@ BAN: Kinds = {
     "within": values.duration(),
     "period": values.duration(),
 }
+ON_ERROR: Kinds = {
+    "key": limit_values.KEY,
+    "limit": values.RATE,
+    "cost": values.number(0, 1_000_000_000),
+    "exempt": values.FLAG,
+}
+PYTHON: Kinds = {
+    "timeout": values.duration(),
+    "cache": values.duration(),
+    "cache_by": limit_values.KEY,
+    "on_error": section(config.OnError, ON_ERROR, "a setting of errors"),
+}
 LIMIT: Kinds = {
     "rate": values.RATE,
-    "key": limit_values.KEY,
+    "key": limit_values.or_function(limit_values.KEY),
+    "limit": limit_values.FUNCTION,
     "algorithm": values.choice("an algorithm", *ALGORITHMS),
     "burst": overrides.BURST,
     "on_store_error": values.choice("an answer to a store's failure", "allow", "deny", "local"),
-    "exempt": values.many(values.NETWORK, "list of networks", same=str),
+    "exempt": limit_values.EXEMPT,
     "headers": values.choice("a time for headers", "refused", "always", "off"),
     "legacy_headers": values.FLAG,
     "private": values.FLAG,
     "dry_run": values.FLAG,
-    "cost": values.number(1, 1_000_000_000),
+    "cost": limit_values.COST,
     "count_refused": values.FLAG,
     "lease": values.number(1, 1_000_000),
     "delay": values.duration(zero=True),
     "settle": limit_values.SETTLE,
+    "python": section(config.Python, PYTHON, "a setting of functions"),
     "ban": section(config.Ban, BAN, "a setting of a ban", list(BAN)),
     "overrides": overrides.OVERRIDES,
 }
@@ -180,7 +194,9 @@ def read_upstream(place: Place, value: object, name: str, base: config.Timeouts,
 def read_limit(place: Place, value: object, name: str) -> config.Limit:
     """The limit that a table says; its overrides are read later (`with_overrides`)."""
     values.name(name, "a limit")
-    limit = config.Limit(name, **table(place, value, LIMIT, "a setting of a limit", ["rate"]))  # type: ignore[arg-type]
+    found = table(place, value, LIMIT, "a setting of a limit", ["rate"])
+    limit = config.Limit(name, **limit_values.by_function(found))  # type: ignore[arg-type]
+    _check_functions(place, limit)
     if limit.burst and limit.algorithm != "gcra":
         (place / "burst").say(f'only with algorithm = "gcra", and this is "{limit.algorithm}"')
     if limit.lease > 1 and (limit.algorithm != "fixed_window" or limit.count_refused):
@@ -194,9 +210,19 @@ def read_limit(place: Place, value: object, name: str) -> config.Limit:
     if limit.settle and limit.dry_run:
         (place / "settle").say("not with dry_run: what is only tried is not settled")
     most = limit.burst or limit.rate.limit
-    if limit.cost > most > 0:
+    if limit.cost > most > 0 and not limit.cost_of:
         (place / "cost").say(f"no request would ever pass: {limit.cost} (expected at most {most}, what passes at once)")
     return limit
+
+
+def _check_functions(place: Place, limit: config.Limit) -> None:
+    python = limit.python
+    if python != config.Python() and not limit.functions:
+        (place / "python").say('only where a function of Python is named ("python:module:name")')
+    if bool(python.cache) != bool(python.cache_by):
+        (place / "python").say('"cache" and "cache_by" stand together (expected both, or none)')
+    if why_not := overrides.overdue(limit.burst, python.on_error.limit):
+        (place / "python" / "on_error" / "limit").say(f"too slow for the burst: {why_not}")
 
 
 def read_route(place: Place, value: object, base: config.Timeouts, kinds: Kinds) -> config.Route:

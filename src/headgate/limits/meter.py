@@ -9,6 +9,7 @@ ALGORITHMS: dict[str, Algorithm] = {
     "sliding_window": Algorithm(sliding_window.step, sliding_window.charge),
     "gcra": Algorithm(gcra.step, gcra.charge),
 }
+LONGEST = 10 * 365 * 86400  # seconds in which a burst must be there again: stores keep times in 64 bits
 BANNED = 2**64 - 1  # the value of a key that is banned until `ends`
 
 

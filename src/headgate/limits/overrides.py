@@ -31,7 +31,7 @@ def tuned(state: LimitState, overrides: Overrides | None, before: Tuned | None =
         state, kept = before.state, before.tiers
     if overrides is None:
         return Tuned(state, {}, {})
-    tiers = {tier: kept[tier] if tier in kept else _having(state, tier) for tier in overrides.tiers}
+    tiers = {tier: kept[tier] if tier in kept else having(state, tier) for tier in overrides.tiers}
     own = [tiers[tier] for tier in overrides.tiers]
     return Tuned(state, {key: own[tier] for key, tier in overrides.keys.items()}, tiers)
 
@@ -40,10 +40,11 @@ def state_of(state: LimitState, overrides: Overrides | None, key: bytes) -> Limi
     """What decides on one key: the limit itself, or what the key has in its place."""
     if overrides is None or key not in overrides.keys:
         return state
-    return _having(state, overrides.tiers[overrides.keys[key]])
+    return having(state, overrides.tiers[overrides.keys[key]])
 
 
-def _having(state: LimitState, tier: Tier) -> LimitState | None:
+def having(state: LimitState, tier: Tier) -> LimitState | None:
+    """The limit with the rate of a tier, None where that has none. To be made once: stores know it by its identity."""
     if tier.rate is None:
         return None
     lease = min(state.limit.lease, max(1, tier.rate.limit // 10))  # as large as the configuration lets it be

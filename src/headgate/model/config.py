@@ -135,6 +135,26 @@ Override = str | Tier  # the name of a tier, or one of its own
 
 
 @dataclass(frozen=True, slots=True)
+class OnError:
+    """What is used in place of what a function of Python says, when it fails, takes too long or says nonsense."""
+
+    key: str = "client_ip"  # what the request is counted by
+    limit: Rate | None = None  # its rate; leave it out for the limit's own
+    cost: int = 1  # how many requests it counts for; 0: it is not counted
+    exempt: bool = False  # whether the limit is not for it
+
+
+@dataclass(frozen=True, slots=True)
+class Python:
+    """How the functions of Python that a limit names are called."""
+
+    timeout: float = 0.05  # how long a request waits for each that is async
+    cache: float = 0.0  # how long what one said is used again, for requests with the same `cache_by`; not for `settle`
+    cache_by: str = ""  # what these requests have in common, written like a key
+    on_error: OnError = OnError()  # what is used in place of what one says
+
+
+@dataclass(frozen=True, slots=True)
 class Limit:
     """So many requests per key and period."""
 
@@ -153,11 +173,32 @@ class Limit:
     count_refused: bool = False  # refused requests count too: who goes on is refused until he has been quiet
     delay: float = 0.0  # with `gcra`: how long a request is held back before one is refused
     lease: int = 1  # with `fixed_window` in Redis: places that a worker takes at once; see docs/limits.md for its price
+    limit: str = ""  # a function that says the rate for each request; "": the rate as it is
+    cost_of: str = ""
+    exempt_by: str = ""
+    python: Python = Python()  # how the functions are called that it names
     settle: str = ""  # what a request really cost, known when it is over; "": what was taken; see docs/limits.md
     ban: Ban | None = None  # refuses all of a client that goes on after so many refusals; leave it out for none
     overrides: dict[str, Override] = field(
         default_factory=dict, hash=False
     )  # keys that have a tier or a rate of their own
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """All keys that requests may have under it: what it counts by, and what its functions go by."""
+        return self.key, self.python.cache_by, self.python.on_error.key
+
+    @property
+    def functions(self) -> dict[str, str]:
+        """The functions of Python that it asks, as `module:name`, by the setting that names them."""
+        said = {
+            "exempt": self.exempt_by,
+            "key": self.key,
+            "limit": self.limit,
+            "cost": self.cost_of,
+            "settle": self.settle,
+        }
+        return {key: text.removeprefix(PYTHON) for key, text in said.items() if text.startswith(PYTHON)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +261,8 @@ class Admin:
     token: str = field(default="", repr=False)  # required when the address is not of this machine alone
 
 
+UNLIMITED = "unlimited"  # the rate of a tier that has none
+PYTHON = "python:"  # how a setting begins that names a function
 LOG_MODE = 0o640  # of a new access log: it has addresses in it
 
 
@@ -249,4 +292,6 @@ class Config:
     access_log: AccessLog | None = None
     trusted_proxies: tuple[str, ...] = ()  # networks in CIDR form whose X-Forwarded-* are believed
     state_file: str = ""  # where changes made at run time are kept; "" keeps them until the stop
+    python_path: tuple[str, ...] = ()  # folders with modules of yours, beside the folder of this file
+    modules: tuple[tuple[str, str], ...] = ()  # those that functions are in, and what tells their versions apart
     drain: float = field(default=30.0)  # how long a stop waits for requests in flight

@@ -80,6 +80,7 @@ class Snapshot:
     upstreams: tuple[UpstreamState, ...]
     routes: tuple[Route, ...]
     limits: tuple[LimitState, ...] = ()
+    tiers: dict[str, Tier] = field(default_factory=dict)  # where functions may say one; by name
     overrides: dict[str, Overrides] = field(default_factory=dict)  # by limit, of those that have some
     heads: Heads = Heads()
     connections: Connections = Connections()
@@ -87,3 +88,5 @@ class Snapshot:
     jwt: Jwt | None = None
     access_log: AccessLog | None = None
     trusted_proxies: tuple[str, ...] = ()
+    python_path: tuple[str, ...] = ()
+    modules: tuple[tuple[str, str], ...] = ()

@@ -59,8 +59,8 @@ class Peers:
 
     def _share(self, limit: LimitState) -> LimitState:
         one = limit.limit
-        rate = Rate(max(one.cost, one.rate.limit // self.count), one.rate.period)
-        burst = one.burst and max(one.cost, one.burst // self.count)
+        rate = Rate(max(1, one.cost, one.rate.limit // self.count), one.rate.period)
+        burst = one.burst and max(1, one.cost, one.burst // self.count)
         return LimitState(replace(one, rate=rate, burst=burst), limit.slot)
 
     def passed(self, check: Check) -> None:

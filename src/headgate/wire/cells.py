@@ -70,6 +70,7 @@ class LimitCell(_Counting):
     NEAR = auto()  # allowed, and then a fifth or less was left
     DELAYED = auto()  # allowed, and held back
     BANNED = auto()  # refused because of a ban
+    FUNCTION_ERRORS = auto()  # calls of users' functions in whose place `on_error` was used
 
 
 class ServerCell(_Counting):
@@ -91,7 +92,7 @@ class ServerCell(_Counting):
 
 
 WORKER_CELLS = 64
-LIMIT_CELLS = 8
+LIMIT_CELLS = 16
 SERVER_CELLS = 40
 ROW_CELLS = WORKER_CELLS + LIMITS * LIMIT_CELLS + SERVERS * SERVER_CELLS
 _WORKER_GAUGES = (

@@ -163,6 +163,10 @@ class Account:
         self._worker[WorkerCell.STORE_LATENCY + min(bucket, _LAST_BUCKET)] += 1
         self._worker[WorkerCell.STORE_LATENCY_SUM] += microseconds
 
+    def function_failed(self, limit: LimitState) -> None:
+        """A function of the limit failed: its `on_error` is used."""
+        self._limit(limit)[LimitCell.FUNCTION_ERRORS] += 1
+
     def _limit(self, limit: LimitState) -> memoryview:
         return self._limits.setdefault(limit.slot, self._cells.limit(self._index, limit.slot))
 

@@ -43,6 +43,7 @@ from headgate.wire.cells import ServerCell
 from headgate.worker.absent import Absent
 from headgate.worker.answers import limit_fields, longest_refusal
 from headgate.worker.attempts import Attempts
+from headgate.worker.functions import ask
 from headgate.worker.plan import Group, LiveRoute
 from headgate.worker.server import Server
 from headgate.worker.settle import Settling
@@ -211,7 +212,9 @@ class Exchange:
             if route.timeouts.total:
                 self._until = worker.now + route.timeouts.total
             # admit
-            if route.limits and (asked := client.checks(route, self.client_ip, head)):
+            if route.limits and (
+                asked := (yield from self._ask(route)) if route.asks else client.checks(route, self.client_ip, head)
+            ):
                 decisions = worker.store.hit(asked, self.resume)
                 if decisions is None:
                     client.deadline = self._until  # the store keeps its own
@@ -220,7 +223,7 @@ class Exchange:
                 if not self._admit(asked, decisions, route):  # type: ignore[arg-type]
                     return self._account()
                 if route.costs:
-                    settling = Settling(route.costs.get, asked)
+                    settling = Settling(route.costs, asked)
                 if route.delays:
                     yield from self._hold(decisions)  # type: ignore[arg-type]
             if route.tried:
@@ -268,7 +271,7 @@ class Exchange:
             logger.exception("request %s failed by a mistake of Headgate", self.id.decode("latin-1"))
             self._failed(InternalError("see the log"))
         if settling is not None:
-            settling.end(self, worker.store)
+            settling.end(self, worker, self._route.name)
         return self._account()
 
     def _account(self) -> None:
@@ -276,6 +279,19 @@ class Exchange:
         self._worker.account.ended(self)
         if self.client.exchange is self:
             self.client.ended(not self.head.close)
+
+    def _ask(self, route: LiveRoute) -> Generator[None, None, Sequence[Check]]:
+        """What the limits of a route have to decide, some of which ask functions of users; it waits for async ones."""
+        asked = self._worker.ask(ask(route.limits, self.client_ip, self.head, route.name))
+        if not isinstance(asked, Task):
+            return asked
+        self.client.deadline = self._until  # each has a time of its own
+        asked.add_done_callback(self.resume)
+        try:
+            yield
+        finally:
+            asked.cancel()  # where the client has gone, or the time of all is over
+        return asked.result()
 
     def _admit(self, asked: Sequence[Check], decisions: Sequence[Decision], route: LiveRoute) -> bool:
         """Whether every limit allows it; else it is answered."""
@@ -321,11 +337,13 @@ class Exchange:
 
     def _try(self, route: LiveRoute) -> None:
         """Counts the request under the limits that are only tried, each for itself; nobody waits for them."""
-        account = self._worker.account
-        for check in route.checks(route.tried, self.client_ip, self.head):
-            decisions = self._worker.store.hit([check], account.decided)
-            if decisions is not None:
-                account.decided(decisions)
+        tried = self._worker.tried
+        if not route.asks:
+            tried(route.checks(route.tried, self.client_ip, self.head))
+        elif isinstance(asked := self._worker.ask(ask(route.tried, self.client_ip, self.head, route.name)), Task):
+            asked.add_done_callback(lambda task: tried(task.result()))
+        else:
+            tried(asked)
 
     def _added_fields(self, client: "Downstream", route: LiveRoute) -> bytes:
         """The fields that the server is told beside the client's own, of a request that may upgrade."""

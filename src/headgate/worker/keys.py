@@ -29,7 +29,7 @@ class Keys:
     def __init__(self, secret: bytes, jwt: Jwt | None = None, limits: Iterable[LimitState] = ()) -> None:
         """secret: what is to be seen nowhere else is hashed with it. limits: all that count by claims of tokens."""
         self._seal = Seal(secret)
-        parts = {part for state in limits for part in state.limit.key.split(",")}
+        parts = {part for state in limits for text in state.limit.keys for part in text.split(",")}
         self._claims = tuple(sorted(part.removeprefix("jwt:") for part in parts if part.startswith("jwt:")))
         self._jwt = jwt
 
@@ -41,6 +41,12 @@ class Keys:
             parts = [_hidden(part, self._seal) for part in parts]
         is_address = all(prefixes(name) is not None or name in _FIXED for name in names)
         return Key(parts, is_address, limit.key == "client_ip" and not limit.private)
+
+    def told(self, limit: Limit) -> Callable[[bytes, bytes], bytes]:
+        """What makes the key of what a function says, if anything, and of the key of its client's address."""
+        if not limit.private:
+            return said
+        return lambda value, client: self._seal(said(value, client))
 
     def _claim(self, text: str) -> Part:
         from headgate.worker.tokens import verifier_of  # late: who has no such limit loads no PyJWT

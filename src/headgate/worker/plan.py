@@ -5,6 +5,7 @@ servers are carried over.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from headgate.store.base import Check
 from headgate.store.stripes import Stripe
 from headgate.wire.cells import TURNS, Cells, ServerCell
 from headgate.wire.messages import Ejected, Message
+from headgate.worker.functions import Asks, Function, Library
 from headgate.worker.keys import Key, Keys
 from headgate.worker.queue import Later, Queue
 from headgate.worker.server import Server
@@ -93,26 +95,30 @@ class Group:
 class LiveLimit(NamedTuple):
     """A limit of a route, with what reads its key from a request.
 
-    exempt: the clients that it is not for. overrides: keys that have another rate, None for no limit at all.
+    exempt: the clients that it is not for. overrides: keys that have another rate, None for no limit at all. asks: the
+    functions of users that it asks.
     """
 
     state: LimitState
     key: Key
     exempt: Networks
     overrides: Mapping[bytes, LimitState | None]
+    asks: Asks | None = None
 
 
 class LiveRoute:
     """A route with what it needs to serve.
 
-    limits: those that decide, of its listener and its upstream too; tried: those that are only tried. bans, delays:
-    whether any that decides bans clients or holds requests back. by_address: whether all that decide count a client's
-    requests on the route by one key, and none is settled. checks: what they have to decide on a request; see `checks`.
-    tells: whether every response says what is left of them. costs: what tells, by the limit's slot, what a request
-    really cost. unwanted: the statuses with which a request goes to another server.
+    name: its host and path. limits: those that decide, of its listener and its upstream too; tried: those that are only
+    tried. asks: whether any of them asks functions of users. bans, delays: whether any that decides bans clients or
+    holds requests back. by_address: whether all that decide count a client's requests on the route by one key, and none
+    is settled. checks: what they have to decide on a request; see `checks`. tells: whether every response says what is
+    left of them. costs: what tells, by the limit's slot, what a request really cost. unwanted: the statuses with which
+    a request goes to another server.
     """
 
     __slots__ = (
+        "asks",
         "bans",
         "by_address",
         "checks",
@@ -120,6 +126,7 @@ class LiveRoute:
         "delays",
         "group",
         "limits",
+        "name",
         "on_client_gone",
         "retry",
         "tells",
@@ -129,17 +136,17 @@ class LiveRoute:
         "upgrades",
     )
 
-    def __init__(self, group: Group, limits: Sequence[Tuned], route: Route, keys: Keys) -> None:
+    def __init__(
+        self, group: Group, limits: Sequence[Tuned], route: Route, keys: Keys, library: Library | None = None
+    ) -> None:
         self.group = group
-        name = f"{route.host}{route.path}".encode()
-        live = [
-            LiveLimit(state, keys.of(state.limit, name), Networks(state.limit.exempt), overrides)
-            for state, overrides, _ in limits
-        ]
+        self.name = f"{route.host}{route.path}"
+        live = [_live(state, overrides, self.name.encode(), keys, library) for state, overrides, _ in limits]
+        self.asks = any(limit.asks is not None for limit in live)
         self.limits = tuple(limit for limit in live if not limit.state.limit.dry_run)
         self.tried = tuple(limit for limit in live if limit.state.limit.dry_run)
         self.checks = _checks_with_overrides if any(limit.overrides for limit in live) else checks
-        self.costs = {limit.state.slot: _cost(limit.state) for limit in self.limits if limit.state.limit.settle}
+        self.costs = {limit.state.slot: _cost(limit) for limit in self.limits if limit.state.limit.settle}
         self.by_address = all(limit.key.is_address for limit in self.limits) and not self.costs
         self.bans = any(limit.state.limit.ban is not None for limit in self.limits)
         self.delays = any(limit.state.limit.delay for limit in self.limits)
@@ -151,8 +158,29 @@ class LiveRoute:
         self.upgrades = frozenset(name.encode() for name in route.upgrades)
 
 
-def _cost(limit: LimitState) -> settle.Cost:
-    return settle.cost(limit.limit.settle)
+def _live(
+    state: LimitState,
+    overrides: Mapping[bytes, LimitState | None],
+    route: bytes,
+    keys: Keys,
+    library: Library | None,
+) -> LiveLimit:
+    limit, python = state.limit, state.limit.python
+    functions = None if library is None else library.of(state)
+    asks = None
+    if functions is not None:
+        by = keys.of(replace(limit, key=python.cache_by), route) if python.cache_by else None
+        asks = Asks(functions, by, keys.told(limit))
+        if "key" in limit.functions:
+            limit = replace(limit, key=python.on_error.key)
+    return LiveLimit(state, keys.of(limit, route), Networks(limit.exempt), overrides, asks)
+
+
+def _cost(limit: LiveLimit) -> settle.Cost | Function[int | None]:
+    """What tells what a request really cost."""
+    if limit.asks is not None and limit.asks.functions.settle is not None:
+        return limit.asks.functions.settle
+    return settle.cost(limit.state.limit.settle)
 
 
 def checks(limits: Sequence[LiveLimit], client: str, head: RequestHead) -> list[Check]:
@@ -172,7 +200,7 @@ def _checks_with_overrides(limits: Sequence[LiveLimit], client: str, head: Reque
     """The same where keys may have a rate of their own, or no limit. In `checks`, all would pay for the look."""
     address = client_ip(client)
     found: list[Check] = []
-    for state, key, exempt, overrides in limits:
+    for state, key, exempt, overrides, _ in limits:
         if client not in exempt:
             what = key.read(head, address, client)
             own = overrides.get(what, state)
@@ -185,7 +213,7 @@ class Shared(NamedTuple):
     """What a worker has for all plans: the cells, its row in them, the lock of the turns, and its loop's timers.
 
     secret: what keys are hashed with where the configuration says nothing, the same in all workers. send: tells the
-    supervisor something.
+    supervisor something. library: the functions of users.
     """
 
     cells: Cells
@@ -194,6 +222,7 @@ class Shared(NamedTuple):
     later: Later
     secret: bytes = b""
     send: Callable[[Message], None] = lambda message: None
+    library: Library | None = None
 
 
 class Plan:
@@ -223,9 +252,11 @@ class Plan:
             route.timeouts.request_min_rate or route.timeouts.response_min_rate for route in snapshot.routes
         )
         keys = Keys(snapshot.store.secret.encode() or shared.secret, snapshot.jwt, snapshot.limits)
-        self.router = self._router((), keys)
+        self.router = self._router((), keys, shared.library)
         made = {
-            listener.limits: self._router(listener.limits, keys) for listener in snapshot.listeners if listener.limits
+            listener.limits: self._router(listener.limits, keys, shared.library)
+            for listener in snapshot.listeners
+            if listener.limits
         }
         self.routers: dict[Address, Router[LiveRoute]] = {
             listener.address: made[listener.limits] for listener in snapshot.listeners if listener.limits
@@ -235,13 +266,14 @@ class Plan:
         """The router for requests that came by a listener, whatever that was like in an earlier snapshot."""
         return self.routers.get(listener.address, self.router)
 
-    def _router(self, names: tuple[str, ...], keys: Keys) -> Router[LiveRoute]:
+    def _router(self, names: tuple[str, ...], keys: Keys, library: Library | None) -> Router[LiveRoute]:
         """names: of the limits of a listener."""
         of_upstreams = {upstream.name: upstream.limits for upstream in self.snapshot.upstreams}
         routes: list[tuple[str, str, LiveRoute]] = []
         for route in self.snapshot.routes:
             wanted = dict.fromkeys((*names, *route.limits, *of_upstreams[route.upstream]))  # each once
-            live = LiveRoute(self.groups[route.upstream], tuple(self.limits[name] for name in wanted), route, keys)
+            limits = tuple(self.limits[name] for name in wanted)
+            live = LiveRoute(self.groups[route.upstream], limits, route, keys, library)
             routes.append((route.host, route.path, live))
         return Router(routes)
 

@@ -12,12 +12,13 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
+from typing import TypeVar
 
 from headgate.errors import ConnectFailed, ExchangeError, Exhausted
 from headgate.limits.decision import Decision
 from headgate.model.config import Listener
 from headgate.model.snapshot import Snapshot
-from headgate.store.base import Store
+from headgate.store.base import Check, Store
 from headgate.store.build import build as build_store
 from headgate.store.redis import RedisStore
 from headgate.store.shared import SharedStore
@@ -27,9 +28,11 @@ from headgate.worker.absent import Absent
 from headgate.worker.access_log import LogWriter
 from headgate.worker.account import Account
 from headgate.worker.answers import answer, refusal
+from headgate.worker.asking import begin
 from headgate.worker.bans import Bans
 from headgate.worker.downstream import Downstream
 from headgate.worker.exchange import Exchange
+from headgate.worker.functions import Library, Saying
 from headgate.worker.guard import Guard
 from headgate.worker.listening import Listening
 from headgate.worker.pace import Paces
@@ -39,6 +42,8 @@ from headgate.worker.server import Server
 from headgate.worker.upstream import connect
 
 logger = logging.getLogger("headgate.worker")
+
+T = TypeVar("T")
 
 _SWEEP = 0.25  # seconds
 _QUIET = 10.0  # seconds in which a shortage is not logged again
@@ -67,8 +72,6 @@ class Worker:
         self._cells = Cells(launch.cells, launch.workers)
         self._row = self._cells.worker(launch.index)
         self._local = SharedStore(launch.limits)
-        lock, secret = self._local.spare_lock, self._local.secret
-        self._shared = Shared(self._cells, launch.index, lock, loop.call_later, secret, send)
         self._clients: set[Downstream | Absent] = set()
         self._listening: dict[str, Listening] = {}
         self._arriving: set[asyncio.Task[None]] = set()  # bring in who waited in a socket that was given up
@@ -87,6 +90,9 @@ class Worker:
         self.number = 0
         self.id_prefix = os.urandom(8).hex().encode()
         self.account = Account(self._cells, launch.index)
+        self._library = Library(self.account.function_failed)
+        lock, secret = self._local.spare_lock, self._local.secret
+        self._shared = Shared(self._cells, launch.index, lock, loop.call_later, secret, send, self._library)
         self.paces = Paces()
         self.now = clock()
         self.plan = Plan(Snapshot(0, (), (), ()), None, self._shared, self.now)
@@ -109,6 +115,7 @@ class Worker:
     async def adopt(self, snapshot: Snapshot, sockets: dict[str, socket.socket]) -> None:
         """Serves by the snapshot from now on. sockets: the listening sockets that are new, by address."""
         before = self.plan.snapshot
+        self._library.adopt(snapshot)
         plan = Plan(snapshot, self.plan, self._shared, self.now)
         for slot, server in self.plan.servers.items():
             if plan.servers.get(slot) is not server:
@@ -307,6 +314,17 @@ class Worker:
                 self._guard.leaves(client.ip)
         if self.draining:
             self._check_drained()
+
+    def ask(self, saying: Saying[T]) -> "T | asyncio.Task[T]":
+        """What functions of users say; the task where one of them must be awaited."""
+        return begin(saying, self._loop.create_task, self.later)
+
+    def tried(self, checks: Sequence[Check]) -> None:
+        """Counts a request under limits that are only tried, each for itself; nobody waits for them."""
+        for check in checks:
+            decisions = self.store.hit([check], self.account.decided)
+            if decisions is not None:
+                self.account.decided(decisions)
 
     def soon(self, callback: Callable[[], None]) -> None:
         """Calls it in the next turn of the loop."""

@@ -1,19 +1,23 @@
 """The end of a request under limits that settle: what it cost more than was taken is charged, what less, given back.
 
 Made when the limits have let the request pass, asked when it is over, whatever its end was. It has what was taken, so
-it does not matter whether the plan was changed meanwhile.
+it does not matter whether the plan was changed meanwhile. Nobody waits for a function of users that is async.
 """
 
-from collections.abc import Callable, Sequence
+from asyncio import Task
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
-from headgate.ext import Response
+from headgate.ext import Request, Response
 from headgate.http1.response import ResponseHead
 from headgate.limits.settle import Cost
-from headgate.store.base import Check, Store
+from headgate.store.base import Check
+from headgate.worker.functions import Function
 
 if TYPE_CHECKING:
     from headgate.worker.exchange import Exchange
+    from headgate.worker.process import Worker
 
 
 class Settling:
@@ -21,18 +25,32 @@ class Settling:
 
     __slots__ = ("_taken", "response")
 
-    def __init__(self, costs: Callable[[int], Cost | None], checks: Sequence[Check]) -> None:
+    def __init__(self, costs: Mapping[int, Cost | Function[int | None]], checks: Sequence[Check]) -> None:
         """costs: what tells the cost under the limit of a slot. checks: what was taken."""
-        self._taken = [(cost, check) for check in checks if (cost := costs(check[0].slot)) is not None]
+        self._taken = [(costs[check[0].slot], check) for check in checks if check[0].slot in costs]
         self.response: ResponseHead | None = None
 
-    def end(self, exchange: "Exchange", store: Store) -> None:
-        """The request is over."""
+    def end(self, exchange: "Exchange", worker: "Worker", route: str) -> None:
+        """The request is over. route: the name of its route."""
         outcome = Response(exchange.status, exchange.sent, exchange.flag, self.response)
-        charges = [
-            (limit, key, real - taken)
-            for cost, (limit, key, taken) in self._taken
-            if (real := cost(outcome)) is not None and real != taken
-        ]
-        if charges:
-            store.charge(charges)
+        for cost, check in self._taken:
+            if not isinstance(cost, Function):
+                _charge(worker, check, cost(outcome))
+                continue
+            request = Request(exchange.head, exchange.client_ip, route)
+            told = worker.ask(cost.ask(b"", request, outcome))
+            if isinstance(told, Task):
+                told.add_done_callback(partial(_told, worker, check))
+            else:
+                _charge(worker, check, told)
+
+
+def _told(worker: "Worker", check: Check, task: "Task[int | None]") -> None:
+    if not task.cancelled():
+        _charge(worker, check, task.result())
+
+
+def _charge(worker: "Worker", check: Check, real: int | None) -> None:
+    limit, key, taken = check
+    if real is not None and real != taken:
+        worker.store.charge([(limit, key, real - taken)])

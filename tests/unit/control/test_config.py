@@ -68,13 +68,15 @@ def test_every_field_of_the_model_can_be_set() -> None:
         (config.Ejection, sections.EJECTION),
         (config.Server, sections.SERVER),
         (config.Upstream, {"name": None, **sections.upstream(base)}),
-        (config.Limit, {"name": None, **sections.LIMIT}),
+        (config.Limit, {"name": None, **sections.LIMIT, "cost_of": None, "exempt_by": None}),
+        (config.Python, sections.PYTHON),
+        (config.OnError, sections.ON_ERROR),
         (config.Route, {k: v for k, v in {**sections.route(base), **sections.MATCH}.items() if k != "match"}),
         (config.Store, {k: v for k, v in sections.STORE.items() if k != "secret_file"}),
         (config.Admin, {k: v for k, v in sections.ADMIN.items() if k != "token_file"}),
         (config.Jwt, {"keys": None, **{k: v for k, v in tokens.JWT.items() if k not in JWT_FILES}}),
         (config.AccessLog, sections.ACCESS_LOG),
-        (config.Config, {**build.TOP, **dict.fromkeys(build.TABLES)}),
+        (config.Config, {**build.TOP, **dict.fromkeys(build.TABLES), "modules": None}),
     ):
         names = {field.name for field in fields(kind)} - ({"timeouts"} if kind is config.Config else set())
         assert names == set(kinds) - ({"timeouts"} if kind is config.Config else set()), kind
@@ -364,8 +366,8 @@ upstream = "wbe"
 limits = ["per_ipp"]
 """
     known_top = (
-        "workers, trusted_proxies, state_file, drain, timeouts, heads, connections, admin, store, jwt, access_log, "
-        "listeners"
+        "workers, trusted_proxies, state_file, python_path, drain, timeouts, heads, connections, admin, store, jwt, "
+        "access_log, listeners"
     )
     assert problems(tmp_path, text) == [
         f'headgate.toml:1: wokers: "wokers" is not a setting (known: {known_top}, upstreams, limits, tiers, routes); '

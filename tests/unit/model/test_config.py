@@ -1,6 +1,6 @@
 import pytest
 
-from headgate.model.config import Rate
+from headgate.model.config import Limit, Rate
 
 
 @pytest.mark.parametrize(
@@ -16,3 +16,10 @@ from headgate.model.config import Rate
 )
 def test_a_rate_reads_as_it_is_written_in_the_configuration(rate: Rate, text: str) -> None:
     assert str(rate) == text
+
+
+def test_a_limit_knows_the_functions_that_it_asks() -> None:
+    assert Limit("a", Rate(1, 1.0), settle="free:5xx").functions == {}
+    asking = Limit("a", Rate(1, 1.0), "python:m:key", exempt_by="python:m.n:free", cost=3)
+    assert asking.functions == {"exempt": "m.n:free", "key": "m:key"}
+    assert asking.keys == ("python:m:key", "", "client_ip")
