@@ -89,6 +89,8 @@ def _tags(limits: list[Limit]) -> dict[str, Tag]:
 def _parts(limit: Limit) -> dict[str, tuple[int, _Lengths]]:
     """What the limit counts by: where it stands in the key, and of an address the lengths of its networks."""
     found: dict[str, tuple[int, _Lengths]] = {}
+    if "key" in limit.functions:
+        return found  # what a function says may be another thing for each limit that asks it
     for place, name in enumerate(limit.key.split(",")):
         lengths = prefixes(name)
         found.setdefault(_ADDRESS if lengths else name, (place, lengths or (0, 0)))

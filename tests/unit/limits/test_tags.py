@@ -55,6 +55,7 @@ def test_a_limit_that_meets_none_has_no_tag() -> None:
         ([[one("a"), one("b", "path,client_ip")]], {"a": ((0, None),), "b": ((1, None),)}),
         ([[one("a", "path,host"), one("b", "host,path")]], {"a": ((1, None), (0, None)), "b": ((0, None), (1, None))}),
         ([[one("a"), one("b", "path")]], {"a": "a", "b": "a"}),
+        ([[one("a", "python:users:user"), one("b", "python:users:user")]], {"a": "a", "b": "a"}),
         (
             [[one("a"), one("b", "client_ip,path")], [one("b", "client_ip,path"), one("c", "path")]],
             {"a": "a", "b": "a", "c": "a"},
