@@ -78,6 +78,9 @@ class TiersApi:
             *(Route(path, handler, methods=[method]) for method, path, handler in one),
         ]
 
+    def _tell(self, kind: str, text: str, **fields: object) -> None:
+        self._plane.events.tell(logger.info, kind, text, by="api", **fields)
+
     async def overrides(self, request: Request) -> Response:
         """All keys of a limit that have something else."""
         limit = self._limit(request)
@@ -91,7 +94,8 @@ class TiersApi:
         wanted = (await read(request, _Overrides)).overrides
         changes = {self._read(text, limit): None if one is None else _what(one) for text, one in wanted.items()}
         await self._plane.tune(partial(tunings.override_all, limit=limit.name, changes=changes))
-        logger.info("limit %s: the rates of %d keys are changed", limit.name, len(changes))
+        text = f"limit {limit.name}: the rates of {len(changes)} keys are changed"
+        self._tell("overrides_changed", text, limit=limit.name, keys=len(changes))
         return answer({"limit": limit.name, "changed": len(changes)})
 
     async def override(self, request: Request) -> Response:
@@ -104,7 +108,8 @@ class TiersApi:
         limit = self._limit(request)
         key, what = self._key(request, limit), _what(await read(request, _Override))
         await self._plane.tune(partial(tunings.override, limit=limit.name, key=key, what=what))
-        logger.info("limit %s: %s has %s", limit.name, key, what if isinstance(what, str) else rate_text(what.rate))
+        said = what if isinstance(what, str) else rate_text(what.rate)
+        self._tell("override_set", f"limit {limit.name}: {key} has {said}", limit=limit.name, key=key, what=said)
         return self._shown(limit, key)
 
     async def unset_override(self, request: Request) -> Response:
@@ -112,7 +117,8 @@ class TiersApi:
         limit = self._limit(request)
         key = self._key(request, limit)
         await self._plane.tune(partial(tunings.give_up, limit=limit.name, key=key))
-        logger.info("limit %s: %s has the limit's own rate", limit.name, key)
+        text = f"limit {limit.name}: {key} has the limit's own rate"
+        self._tell("override_unset", text, limit=limit.name, key=key)
         return Response(status_code=204)
 
     async def tiers(self, request: Request) -> Response:
@@ -135,14 +141,15 @@ class TiersApi:
             raise HTTPException(400, str(error)) from error
         tier = _tier_of(wanted.rate, wanted.burst)
         await self._plane.tune(partial(tunings.define, name=name, tier=tier))
-        logger.info("tier %s is %s", name, rate_text(tier.rate))
+        rate = rate_text(tier.rate)
+        self._tell("tier_set", f"tier {name} is {rate}", tier=name, rate=rate)
         return answer(self._tier(name, tier))
 
     async def unset_tier(self, request: Request) -> Response:
         """Makes a tier what the configuration says."""
         name = request.path_params["name"]
         await self._plane.tune(partial(tunings.forget, name=name))
-        logger.info("tier %s is as the configuration has it", name)
+        self._tell("tier_unset", f"tier {name} is as the configuration has it", tier=name)
         return Response(status_code=204)
 
     def _limit(self, request: Request) -> Limit:

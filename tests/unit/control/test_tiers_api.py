@@ -79,6 +79,25 @@ def test_a_key_gets_a_tier_a_rate_or_no_limit_and_the_workers_are_told() -> None
     with_api(test)
 
 
+def test_each_change_is_an_event() -> None:
+    async def test(api: Api) -> None:
+        await api("PUT", f"{KEYS}/alice", {"tier": "gold"})
+        await api("DELETE", f"{KEYS}/alice")
+        await api("PATCH", KEYS, {"overrides": {"bob": {"rate": "5/s"}}})
+        await api("PUT", f"{TIERS}/gold", {"rate": "7/s"})
+        await api("DELETE", f"{TIERS}/gold")
+        await api("PUT", f"{KEYS}/alice", {"tier": "gild"})
+        assert [(event.kind, event.text, event.fields["by"]) for event in api.plane.events.since(0)[0]] == [
+            ("override_set", "limit per_key: =alice has gold", "api"),
+            ("override_unset", "limit per_key: =alice has the limit's own rate", "api"),
+            ("overrides_changed", "limit per_key: the rates of 1 keys are changed", "api"),
+            ("tier_set", "tier gold is 7/second", "api"),
+            ("tier_unset", "tier gold is as the configuration has it", "api"),
+        ]
+
+    with_api(test)
+
+
 def test_those_of_a_limit_are_listed_with_where_they_come_from() -> None:
     async def test(api: Api) -> None:
         await api("PUT", f"{KEYS}/alice", {"tier": "gold"})
