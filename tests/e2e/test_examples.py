@@ -1,7 +1,8 @@
-"""The examples do what their pages say, with the real Flask and FastAPI."""
+"""The examples do what their pages say, with the real Flask, FastAPI and PyJWT."""
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit.backend import free_port
+from tests.e2e.kit.backend import Backend, answers, free_port
 from tests.e2e.kit.client import fetch
 from tests.e2e.kit.headgate import Headgate
 from tests.e2e.kit.load import Load
@@ -26,8 +27,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 class Example:
     """One example: its servers on ports that are free, its headgate.toml with those ports, and its scripts."""
 
-    def __init__(self, name: str, make: Make, stack: ExitStack) -> None:
-        pytest.importorskip(name)
+    def __init__(self, name: str, make: Make, stack: ExitStack, needs: str = "") -> None:
+        """needs: what must be installed for it, if that has another name."""
+        pytest.importorskip(needs or name)
         self.directory = EXAMPLES / name
         self._make = make
         self._stack = stack
@@ -46,14 +48,16 @@ class Example:
         process.send_signal(signal.SIGINT)
         process.wait(PATIENCE)
 
-    def headgate(self, changes: dict[str, str]) -> Headgate:
-        """Headgate with its headgate.toml, but for these addresses."""
+    def headgate(self, changes: dict[str, str], **env: str) -> Headgate:
+        """Headgate with its headgate.toml, but for these addresses, and the modules beside it."""
         text = (self.directory / "headgate.toml").read_text()
         for address, other in {"127.0.0.1:8000": "127.0.0.1:0", "127.0.0.1:9000": "127.0.0.1:0", **changes}.items():
             assert f'"{address}"' in text
             text = text.replace(f'"{address}"', f'"{other}"')
-        headgate = self._make(flags=["headgate.toml"])
+        headgate = self._make(flags=["headgate.toml"], env=env)
         headgate.file.write_text(text)
+        for module in self.directory.glob("*.py"):
+            shutil.copy(module, headgate.directory)
         return headgate.start()
 
     def script(self, *arguments: str, **env: str) -> str:
@@ -134,9 +138,81 @@ def test_fastapi_servers_come_and_go_through_the_api(make: Make, stack: ExitStac
     assert load.failures == []
 
 
-def _answers(port: int) -> bool:
+def test_users_have_the_rate_of_the_plan_that_is_in_their_token(
+    make: Make, stack: ExitStack, backend: Callable[..., Backend]
+) -> None:
+    example = Example("tiers", make, stack, "jwt")
+    headgate = example.headgate({"127.0.0.1:5001": backend().address})
+
+    def statuses(count: int, *user: str) -> list[int]:
+        token = example.script("make_token.py", *user).strip()
+        return [headgate.get(Authorization=f"Bearer {token}").status for _ in range(count)]
+
+    assert statuses(7, "alice", "gold") == [200] * 6 + [429]
+    assert statuses(4, "bob") == [200] * 3 + [429]
+    assert statuses(2, "alice", "gold") == [429] * 2
+    assert [headgate.get(Authorization="Bearer x.y.z").status for _ in range(4)] == [200] * 3 + [429]
+    assert headgate.metric("headgate_limit_function_errors_total") == 0
+
+    # A function that is changed takes effect with a reload, in all workers, and a broken one with none.
+    module = headgate.directory / "tiers.py"
+    text = module.read_text()
+    module.write_text(text.replace('"sub"', '"name"'))
+    assert headgate.cli("reload").returncode == 0
+    assert statuses(3, "bob") == [429] * 3, "he counts by his address, of which nothing is left"
+    module.write_text("import nowhere")
+    refused = headgate.cli("reload")
+    assert refused.returncode != 0
+    assert 'limits.per_user.key: module "tiers" cannot be imported: ModuleNotFoundError' in refused.stderr
+    assert statuses(1, "carol") == [429]
+
+
+def test_requests_cost_what_the_prices_say(make: Make, stack: ExitStack, backend: Callable[..., Backend]) -> None:
+    example = Example("prices", make, stack, "headgate")
+    one = backend()
+    headgate = example.headgate({"127.0.0.1:5001": one.address})
+
+    def left(target: str) -> int | None:
+        found = re.search(r";r=(\d+);", headgate.get(target).fields.get("ratelimit", ""))
+        return int(found[1]) if found else None
+
+    assert [left("/search"), left("/"), left("/health"), left("/searching")] == [20, 19, None, 18]
+    one.behaviour = answers(503)
+    assert [left("/search"), left("/search")] == [8, 8], "failures cost nothing in the end"
+    one.behaviour = answers(200, fields="X-Cache: hit\r\n")
+    assert [left("/search"), left("/search")] == [8, 7]
+    assert headgate.get("/report").status == 429
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_prices.py"],
+        cwd=example.directory,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+def test_partners_are_asked_for_over_http(make: Make, stack: ExitStack, backend: Callable[..., Backend]) -> None:
+    example = Example("partners", make, stack, "headgate")
+    directory = free_port()
+    process = subprocess.Popen([sys.executable, "directory.py", str(directory)], cwd=example.directory)
+    stack.callback(_end, process)
+    wait_for(lambda: _answers(directory, "/partners/acme-2041"), "the directory")
+    headgate = example.headgate({"127.0.0.1:5001": backend().address}, DIRECTORY=f"127.0.0.1:{directory}")
+    headgate.has_failing_functions = True
+    assert [headgate.get().status for _ in range(6)] == [200] * 5 + [429]
+    assert [headgate.get(X_Partner_Key="acme-2041").status for _ in range(8)] == [200] * 8
+    assert [headgate.get(X_Partner_Key="else").status for _ in range(2)] == [429] * 2
+    _end(process)
+    assert headgate.get(X_Partner_Key="globex-77").status == 429
+    assert headgate.metric("headgate_limit_function_errors_total", limit="strangers") == 1
+    headgate.await_log("limit strangers: its function for exempt (partners:is_partner) failed; on_error is used")
+
+
+def _answers(port: int, target: str = "/health") -> bool:
     try:
-        return fetch(("127.0.0.1", port), "/health").status == 200
+        return fetch(("127.0.0.1", port), target).status == 200
     except OSError:
         return False
 

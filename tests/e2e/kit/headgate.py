@@ -75,6 +75,7 @@ class Headgate:
         self.address: Address = ""
         self.addresses: list[Address] = []
         self.admin: Address = ""
+        self.has_failing_functions = False
         if config is not None:
             self.configure(config)
             self._arguments.insert(0, str(self.file))
