@@ -291,6 +291,8 @@ class Exchange:
             yield
         finally:
             asked.cancel()  # where the client has gone, or the time of all is over
+        if asked.cancelled():  # by the end of the loop, and so of all
+            raise ClientGone
         return asked.result()
 
     def _admit(self, asked: Sequence[Check], decisions: Sequence[Decision], route: LiveRoute) -> bool:
@@ -341,7 +343,7 @@ class Exchange:
         if not route.asks:
             tried(route.checks(route.tried, self.client_ip, self.head))
         elif isinstance(asked := self._worker.ask(ask(route.tried, self.client_ip, self.head, route.name)), Task):
-            asked.add_done_callback(lambda task: tried(task.result()))
+            asked.add_done_callback(lambda task: None if task.cancelled() else tried(task.result()))
         else:
             tried(asked)
 

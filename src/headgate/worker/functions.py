@@ -80,8 +80,11 @@ class Function(Generic[T]):
         keep = self._keep
         if keep:
             known = self._known.get(by)
-            if known is not None and began < known[0]:
-                return known[1]
+            if known is not None:
+                if began < known[0]:
+                    return known[1]
+                # While this request asks anew, the others go on with what they have: else all would ask at once.
+                self._known[by] = began + self._timeout, known[1]
         try:
             answer = self._call(*views)
             if hasattr(type(answer), "__await__"):
@@ -93,8 +96,8 @@ class Function(Generic[T]):
             self._report()
             value, keep = self._otherwise, min(keep, _SHORT)
         if keep:
-            if len(self._known) >= _ROOM:
-                self._known.clear()
+            if len(self._known) >= _ROOM and by not in self._known:
+                del self._known[next(iter(self._known))]
             self._known[by] = self._clock() + keep, value
         return value
 

@@ -180,6 +180,35 @@ def test_what_was_said_is_used_again_for_the_same_requests_for_a_while() -> None
     assert len(bench.functions.cost._known) <= 8192
 
 
+def test_one_request_asks_anew_and_the_others_go_on_with_what_they_have() -> None:
+    state = LimitState(replace(LIMIT, python=Python(timeout=0.2, cache=10.0, cache_by="path")), 3)
+    waiting: list[object] = []
+
+    class Answer:
+        def __await__(self) -> Iterator[None]:
+            raise AssertionError("nobody awaits it here")
+
+    def cost(request: Request) -> object:
+        waiting.append(Answer())
+        return waiting[-1]
+
+    bench = Bench(state, cost=cost)
+    assert bench.functions.cost is not None
+    first = bench.functions.cost.ask(b"a", request())
+    next(first)
+    with pytest.raises(StopIteration):
+        first.send(7)
+    bench.clock.now += 10
+    again = bench.functions.cost.ask(b"a", request())
+    next(again)
+    assert [said(bench.functions.cost.ask(b"a", request())) for _ in range(3)] == [7, 7, 7]
+    assert len(waiting) == 2
+    again.close()  # its client has gone, and nobody hears the answer
+    bench.clock.now += 0.2
+    assert next(bench.functions.cost.ask(b"a", request()))[0] is waiting[-1]
+    assert len(waiting) == 3
+
+
 def test_a_failure_is_remembered_for_a_second_where_answers_are() -> None:
     state = LimitState(replace(LIMIT, python=Python(cache=10.0, cache_by="path")), 3)
     bench = Bench(state, cost=lambda request: 1 // 0)
