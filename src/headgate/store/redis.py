@@ -43,6 +43,9 @@ _CONNECT = 2.0  # seconds for a connection with its opening
 _SECOND_LOOK = 0.001
 _NO_COUNT = ("WRONGTYPE", "not an integer", "would overflow")  # what Redis and the script say of such a value
 _RULES = 1024  # limits that are remembered
+_KEPT = 4096  # questions of several limits that are remembered, half a kilobyte each
+
+_Kept = tuple[Sequence[Check], Sequence[Rule], bytes]
 _NO_CHECK = script.SIGN  # forms from here on: no request waits for them
 
 
@@ -96,6 +99,7 @@ class RedisStore:
         self._timer: asyncio.TimerHandle | None = None
         self._overdue = -1.0  # when the check was asked that was found overdue last
         self._rules: dict[int, Rule] = {}
+        self._kept: dict[int, _Kept] = {}
         self._charges = Charges(self._peers, self._send)
         self._lost = asyncio.Event()
         self._task = loop.create_task(self._keep_open())
@@ -113,10 +117,12 @@ class RedisStore:
                 return self._hit_leased(rule, rule.leases, checks, resume)
             command = (rule.asked.get(key) or rule.ask(key)) if cost == 1 else script.ask([rule], checks)
         else:
-            rules = self._rules_of(checks)
-            if refusals := known.refusals(rules, checks, self._loop.time()):
+            kept = self._kept.get(id(checks))
+            _, rules, command = kept or self._keep(checks)
+            if any([rule.over for rule in rules]) and (  # noqa: C419 (a generator costs more)
+                refusals := known.refusals(rules, checks, self._loop.time())
+            ):
                 return refusals
-            command = rules[0].ask_with(rules, checks)
         if not self._flushing:
             self._begin()
         self._waiting.append((checks, resume, self._now, script.BY_HASH))
@@ -309,8 +315,19 @@ class RedisStore:
     def _enter(self, limit: LimitState) -> Rule:
         if len(self._rules) >= _RULES:
             self._rules.clear()
+            self._kept.clear()
         rule = self._rules[id(limit)] = self._rule(limit, self._prefix)
         return rule
+
+    def _keep(self, checks: Sequence[Check]) -> _Kept:
+        """The question of several limits. That of a client that will ask it again, a tuple, is kept by its identity."""
+        rules = self._rules_of(checks)
+        kept = checks, rules, script.ask(rules, checks)
+        if type(checks) is tuple:
+            if len(self._kept) >= _KEPT:
+                self._kept.clear()
+            self._kept[id(checks)] = kept
+        return kept
 
     def _rules_of(self, checks: Sequence[Check]) -> list[Rule]:
         return [self._rules.get(id(limit)) or self._enter(limit) for limit, _, _ in checks]

@@ -139,7 +139,7 @@ class Rule:
         rate = limit.limit.rate
         self.limit = limit
         self.over: dict[bytes, tuple[float, float, bool]] = {}
-        self.asked: dict[object, bytes] = {}
+        self.asked: dict[bytes, bytes] = {}
         self._prefix = f"{prefix}:{limit_identity(limit.limit)}:".encode("utf-8", "surrogateescape")
         meter = Meter(limit.limit)
         self.is_window = meter.is_window
@@ -163,15 +163,6 @@ class Rule:
         if len(self.asked) >= _ASKED:
             self.asked.clear()
         command = self.asked[key] = ask([self], [(self.limit, key, 1)])
-        return command
-
-    def ask_with(self, rules: Sequence["Rule"], checks: Sequence[Check]) -> bytes:
-        """The same for this and others, of which it is the first; they must live as long as it does."""
-        name = tuple([(id(limit), key, cost) for limit, key, cost in checks])
-        if (command := self.asked.get(name)) is None:
-            if len(self.asked) >= _ASKED:
-                self.asked.clear()
-            command = self.asked[name] = ask(rules, checks)
         return command
 
     def ban(self, key: bytes, milliseconds: int) -> bytes:
@@ -275,11 +266,10 @@ def decisions(line: bytes, checks: Sequence[Check]) -> list[Decision]:
         told = zip(checks, fields[::3], fields[1::3], fields[2::3], strict=True)
         found = [_verdict(check[0], verdict, remaining, left) for check, verdict, remaining, left in told]
     else:
-        found = [
-            _decision(check[0], int(count), int(left))
-            for check, count, left in zip(checks, fields[::2], fields[1::2], strict=True)
-        ]
-    settle(found, checks)
+        counts = zip(checks, map(int, fields[::2]), map(int, fields[1::2]), strict=True)
+        found = [_decision(check[0], count, left) for check, count, left in counts]
+    if not all([one.allowed for one in found]):  # noqa: C419 (a generator costs more)
+        settle(found, checks)
     return found
 
 

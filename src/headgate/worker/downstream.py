@@ -342,7 +342,8 @@ class Downstream(asyncio.Protocol):
             return route.checks(route.limits, client, head)
         if route is not self._checked_route or client != self._checked_ip:
             self._checked_route, self._checked_ip = route, client
-            self._checks, self._way = route.checks(route.limits, client, head), _not_looked_for
+            # A tuple: a store may keep what it makes of one that does not change.
+            self._checks, self._way = tuple(route.checks(route.limits, client, head)), _not_looked_for
             return self._checks
         way = self._way
         if way is None:

@@ -988,3 +988,27 @@ def test_an_operator_does_not_wait_for_a_silent_redis(play: Callable[..., None])
         assert stage.errors == []
 
     play(story)
+
+
+def test_a_question_of_several_limits_is_kept_and_none_is_taken_for_another(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: b"+1 60000 1 60000\r\n"
+        one, two, three = (limit(name=name) for name in "abc")
+        kept = ((one, K, 1), (two, K, 1))
+        for checks in (kept, kept, ((two, K, 1), (three, K, 1)), [(one, b"x", 1), (two, K, 1)], kept):
+            answer: asyncio.Future[Sequence[Decision]] = stage.loop.create_future()
+            assert stage.store.hit(checks, answer.set_result) is None
+            decisions = await answer
+            assert [decision.limit for decision in decisions] == [checks[0][0], checks[1][0]]
+        keys = [[name.rpartition(b":")[2] for name in command[3:5]] for command in stage.fake.commands]
+        assert keys == [[K, K]] * 3 + [[b"x", K], [K, K]]
+        assert [command[3:5] for command in stage.fake.commands].count(stage.fake.commands[0][3:5]) == 3
+        assert len(stage.store._kept) == 2
+        for number in range(5000):
+            stage.store.hit(((one, b"%d" % number, 1), (two, K, 1)), lambda decisions: None)
+        assert len(stage.store._kept) <= 4096
+        while stage.waits():
+            await asyncio.sleep(0.001)
+
+    play(story)

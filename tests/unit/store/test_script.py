@@ -36,19 +36,6 @@ def test_the_two_forms_of_one_question_are_the_same() -> None:
     assert rule.ask(b"k") == script.ask([rule], [(rule.limit, b"k", 1)])
 
 
-def test_a_question_of_several_limits_is_kept_and_none_is_taken_for_another() -> None:
-    rules = [Rule(limit(2, "a"), "p"), Rule(limit(3, "b"), "p")]
-    for key in (b"x", b"y"):
-        for cost in (1, 2):
-            checks = [(rules[0].limit, b"x", 1), (rules[1].limit, key, cost)]
-            command = rules[0].ask_with(rules, checks)
-            assert command == script.ask(rules, checks)
-            assert rules[0].ask_with(rules, checks) is command
-    for number in range(3000):
-        rules[0].ask_with(rules, [(rules[0].limit, b"%d" % number, 1), (rules[1].limit, b"k", 1)])
-    assert len(rules[0].asked) <= 1024
-
-
 @pytest.mark.parametrize(
     "line", [b"1", b"1 2 3 4", b"4 1 1", b"1 -1 1", b"1 1 -1", b"1 x 1", b"1 1 9999999999999999999"]
 )
