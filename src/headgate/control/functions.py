@@ -7,13 +7,12 @@ module from the next. Only a configuration that is read sees a new version: a wo
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 
+from headgate.control import child
 from headgate.control.report import Place
 from headgate.model.config import Limit
 
-_COMMAND = (sys.executable, "-m", "headgate.worker.modules")
 _PATIENCE = 30.0  # seconds for the imports
 
 Versions = tuple[tuple[str, str], ...]
@@ -24,12 +23,12 @@ def check(
     limits: Mapping[str, Limit],
     folders: Sequence[str],
     *,
-    command: Sequence[str] = _COMMAND,
+    command: Sequence[str] = (),
     patience: float = _PATIENCE,
 ) -> Versions:
     """The modules that the limits' functions are in, with their versions; what is wrong is said at its place.
 
-    folders: where they are looked for.
+    folders: where they are looked for. command: what tries them, where it is not our own.
     """
     named = [(name, setting, text) for name, limit in limits.items() for setting, text in limit.functions.items()]
     if not named:
@@ -37,7 +36,10 @@ def check(
     asked = {text: 2 if setting == "settle" else 1 for _, setting, text in named}
     try:
         done = subprocess.run(
-            [*command, json.dumps({"folders": [*folders], "functions": asked})],
+            [
+                *(command or child.command("headgate.worker.modules")),
+                json.dumps({"folders": [*folders], "functions": asked}),
+            ],
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,

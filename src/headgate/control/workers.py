@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine
 
 import msgspec
 
+from headgate.control import child
 from headgate.control.channel import Channel
 from headgate.control.sockets import Bound
 from headgate.errors import StartFailed
@@ -26,7 +27,7 @@ from headgate.wire.messages import Adopted, Drain, Drained, Launch, Message, Reo
 
 logger = logging.getLogger("headgate.workers")
 
-COMMAND = (sys.executable, "-m", "headgate.worker")
+COMMAND = child.command("headgate.worker")
 _READY = 20.0  # seconds that a worker has to adopt its first snapshot
 _SOON = 1.0  # a worker that dies within so many seconds is replaced with growing delay
 _DELAYS = (0.1, 5.0)  # the first and the longest such delay

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from headgate.control import functions
+from headgate.control import child, functions
 from headgate.control.report import Place, Report
 from headgate.model.config import Limit, OnError, Python, Rate
 from tests.unit.control.loading import WEB, problems, read
@@ -68,7 +68,7 @@ def test_how_functions_are_called_can_be_set(tmp_path: Path) -> None:
 
 
 def test_a_configuration_without_functions_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(functions, "_COMMAND", ("/nowhere",))
+    monkeypatch.setattr(child, "command", lambda module: ("/nowhere",))
     assert read(tmp_path, limited("")).python_path == ()
 
 
