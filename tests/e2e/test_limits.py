@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jwt
 import pytest
 
-from tests.e2e.kit.backend import Backend
+from tests.e2e.kit.backend import Backend, answers
 from tests.e2e.kit.client import Raw, Response, burst, fetch
 from tests.e2e.kit.headgate import Headgate, settings
 from tests.e2e.kit.load import GET
@@ -71,6 +71,25 @@ def test_every_algorithm_is_exact_over_two_workers(
     assert [response.status for response in responses] == [200, 200, 429, 429]
     assert [response.fields["ratelimit"].split(";")[1] for response in responses] == ["r=1", "r=0", "r=0", "r=0"]
     assert wait - 60 < int(responses[-1].fields["retry-after"]) <= wait
+    assert headgate.metric("headgate_store_errors_total") == 0
+
+
+@pytest.mark.parametrize("in_redis", [False, True], ids=["on this machine", "in Redis"])
+@pytest.mark.parametrize("algorithm", ["fixed_window", "sliding_window", "gcra"])
+def test_what_requests_really_cost_is_settled_over_two_workers(
+    make: Make, backend: Start, redis_server: RedisServer, algorithm: str, in_redis: bool
+) -> None:
+    limit = {"rate": "60/hour", "algorithm": algorithm, "cost": 10, "settle": "response_header:x-used"}
+    config = settings([(one := backend()).address], workers=2, limit="60/hour", limits={"per_ip": limit})
+    store = {"store": {"url": redis_server.url, **PATIENT}} if in_redis else {}
+    headgate = make({**config, **store}).start()
+    one.behaviour = answers(503, fields="X-Used: 0\r\n")
+    assert statuses([headgate.get() for _ in range(12)]) == {503: 12}
+    one.behaviour = answers(200, fields="X-Used: 2\r\n")
+    assert statuses([headgate.get() for _ in range(5)]) == {200: 5}
+    one.behaviour = answers(200, fields="X-Used: 45\r\n")
+    assert headgate.get().status == 200
+    wait_for(lambda: headgate.get().status == 429, "a refusal: of sixty 55 are used, and a request takes ten")
     assert headgate.metric("headgate_store_errors_total") == 0
 
 
