@@ -33,6 +33,7 @@ from headgate.limits.overrides import state_of
 from headgate.limits.standing import Standing
 from headgate.model.snapshot import LimitState
 from headgate.wire.cells import LimitCell, WorkerCell
+from headgate.wire.messages import Forget
 
 logger = logging.getLogger("headgate.control")
 
@@ -123,7 +124,8 @@ class LimitsApi:
         return answer(_standing(state, key, await counts.look(state, key)))
 
     def _tell(self, kind: str, what: str, state: LimitState, key: bytes, **fields: object) -> None:
-        """Says what an operator changed."""
+        """Says what an operator changed, also to the workers: they remember what Redis said of a key."""
+        self._plane.crew.tell(Forget(state.limit.name, key))
         text = f"limit {state.limit.name}: {keytext.shown(key)} {what}"
         self._plane.events.tell(logger.info, kind, text, **_named(state, key), by="api", **fields)
 

@@ -29,6 +29,7 @@ from headgate.errors import ConfigError, UserError
 from headgate.model.address import Address
 from headgate.model.config import Config
 from headgate.wire.cells import Cells
+from headgate.wire.messages import ReopenLog
 
 logger = logging.getLogger("headgate.control")
 
@@ -178,7 +179,7 @@ async def _reopen_when_asked(plane: Plane, signals: _Signals) -> None:
     while True:
         await signals.reopen.wait()
         signals.reopen.clear()
-        plane.crew.reopen_logs()
+        plane.crew.tell(ReopenLog())
 
 
 async def _upgrade_when_asked(upgrade: Upgrade, signals: _Signals) -> None:

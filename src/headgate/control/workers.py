@@ -23,7 +23,7 @@ from headgate.control.sockets import Bound
 from headgate.errors import StartFailed
 from headgate.model.address import Address
 from headgate.model.snapshot import Snapshot
-from headgate.wire.messages import Adopted, Drain, Drained, Launch, Message, ReopenLog, Told
+from headgate.wire.messages import Adopted, Drain, Drained, Forget, Launch, Message, ReopenLog, Told
 
 logger = logging.getLogger("headgate.workers")
 
@@ -138,11 +138,11 @@ class Crew:
         """Whether every row has a worker that serves."""
         return all(worker.is_serving for worker in self.workers)
 
-    def reopen_logs(self) -> None:
-        """Tells every worker that the access log was rotated."""
+    def tell(self, message: ReopenLog | Forget) -> None:
+        """Sends every worker a message."""
         for worker in self.workers:
             if worker.channel:
-                worker.channel.send(ReopenLog())
+                worker.channel.send(message)
 
     async def drain(self, grace: float) -> None:
         """Lets every worker finish what it has, for so many seconds; a second later it is ended."""

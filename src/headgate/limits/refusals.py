@@ -7,6 +7,8 @@ lifted or a key is reset, these refusals are forgotten too.
 from headgate.model.config import Limit, Rate
 from headgate.model.snapshot import LimitState
 
+REFUSALS = "!refusals"  # what its name has behind that of its limit; no name in a configuration has such a sign
+
 
 def refusals(limit: LimitState) -> LimitState | None:
     """The limit of the limit's refusals; None for one that bans nobody."""
@@ -14,4 +16,4 @@ def refusals(limit: LimitState) -> LimitState | None:
     if ban is None:
         return None
     rate = Rate(ban.refusals, ban.within)
-    return LimitState(Limit(f"{one.name}!refusals", rate, one.key, on_store_error=one.on_store_error), limit.slot)
+    return LimitState(Limit(f"{one.name}{REFUSALS}", rate, one.key, on_store_error=one.on_store_error), limit.slot)

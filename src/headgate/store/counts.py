@@ -1,8 +1,8 @@
 """The counts of limits as operators see and change them, key by key, wherever they are kept.
 
 Requests do not come here. The control plane has a store of its own for this, beside those of the workers: the memory is
-shared, or the Redis is the same. What is changed here counts for the next request on this machine; a worker that
-remembers of Redis that a key is over its limit, or banned, asks again within a second (`known.py`).
+shared, or the Redis is the same. What is changed here counts for the next request: the workers of this machine are told
+to forget what they remember of the key, those of others ask Redis again within a second (`known.py`).
 With the count of a key, or with its ban, go its refusals that would lead to another ban.
 """
 

@@ -22,6 +22,7 @@ from math import ceil
 from typing import cast
 
 from headgate.limits.decision import Decision
+from headgate.limits.refusals import REFUSALS
 from headgate.model import config
 from headgate.model.snapshot import LimitState
 from headgate.store import known, script
@@ -177,6 +178,15 @@ class RedisStore:
 
     def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> None:
         """There is no shorter way than to ask."""
+
+    def forget(self, limit: str, key: bytes) -> None:
+        """Forgets what is remembered of a key of the limit of this name: somebody changed what Redis has of it."""
+        names = (limit, f"{limit}{REFUSALS}")
+        for rule in self._rules.values():
+            if rule.limit.limit.name in names:
+                rule.over.pop(key, None)
+                if rule.leases is not None:
+                    rule.leases.drop(key)
 
     def tell(
         self, limit: LimitState, key: bytes, make: Callable[[Rule], bytes], resume: Callable[[Reply], object]

@@ -47,6 +47,13 @@ class ReopenLog(msgspec.Struct, frozen=True, tag=True):
     """Supervisor to worker: open the access log's file anew, because it was rotated."""
 
 
+class Forget(msgspec.Struct, frozen=True, tag=True):
+    """Supervisor to worker: an operator changed what is counted of this key, so what Redis said of it holds no more."""
+
+    limit: str
+    key: bytes
+
+
 class Adopted(msgspec.Struct, frozen=True, tag=True):
     """Worker to supervisor: this version is the one served now. The first means that the worker is ready."""
 
@@ -100,7 +107,7 @@ class Ejected(msgspec.Struct, frozen=True, tag=True):
     seconds: float
 
 
-Message = Adopt | Drain | ReopenLog | Adopted | Drained | Tops | StoreChanged | KeyBanned | Ejected
+Message = Adopt | Drain | ReopenLog | Forget | Adopted | Drained | Tops | StoreChanged | KeyBanned | Ejected
 Told = Tops | StoreChanged | KeyBanned | Ejected  # of these, what is not about a worker's own life
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -154,6 +154,11 @@ class Worker:
         if not self._finished.done():
             self._finished.set_result(None)
 
+    def forget(self, limit: str, key: bytes) -> None:
+        """An operator changed what is counted of this key."""
+        if isinstance(self.store, RedisStore):
+            self.store.forget(limit, key)
+
     def reopen_log(self) -> None:
         """Opens the access log's file anew."""
         if self.account.log is not None:

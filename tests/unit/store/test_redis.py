@@ -10,6 +10,7 @@ import pytest
 
 from headgate import errors
 from headgate.limits.decision import Banned, Decision
+from headgate.limits.refusals import REFUSALS
 from headgate.limits.standing import Standing
 from headgate.model.config import Store as Settings
 from headgate.model.snapshot import LimitState
@@ -917,6 +918,46 @@ def test_a_ban_on_its_way_to_a_redis_that_fails_is_made_on_this_machine(play: Ca
         await stage.fake.stop()
         await asyncio.sleep(10)
         assert isinstance((await stage.ask((one, K, 1)))[0], Banned)
+
+    play(story)
+
+
+def test_what_is_known_of_a_key_that_an_operator_changed_is_forgotten(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: REFUSED
+        one = limit()
+        counter = limit(name=f"{one.limit.name}{REFUSALS}")
+        other = limit(name="other")
+        for asked in (one, counter, other):
+            for _ in range(2):
+                assert not (await stage.ask((asked, K, 1)))[0].allowed
+        stage.store.ban(one, b"banned", 60.0)
+        while stage.waits():
+            await asyncio.sleep(0.001)
+        stage.fake.commands.clear()
+        stage.fake.answer = lambda command: ALLOWED
+        stage.store.forget("per_ip", K)
+        assert [(await stage.ask((asked, K, 1)))[0].allowed for asked in (one, counter, other)] == [True, True, False]
+        assert not (await stage.ask((one, b"banned", 1)))[0].allowed
+        stage.store.forget("per_ip", b"banned")
+        assert (await stage.ask((one, b"banned", 1)))[0].allowed
+        assert len(stage.fake.commands) == 3
+
+    play(story)
+
+
+def test_a_ban_by_an_operator_ends_what_is_held_of_a_lease(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        one = limit(100, lease=10)
+        stage.fake.answer = lambda command: b"+1 99 60000000 10\r\n"
+        assert (await stage.ask((one, K, 1)))[0].allowed
+        assert (await stage.ask((one, K, 1)))[0].allowed
+        assert len(stage.fake.commands) == 1
+        stage.store.forget("per_ip", K)
+        assert (await stage.ask((one, K, 1)))[0].allowed
+        assert len(stage.fake.commands) == 2
 
     play(story)
 
