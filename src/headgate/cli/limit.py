@@ -7,7 +7,7 @@ import click
 
 from headgate.cli.admin import Admin, Json, with_admin
 from headgate.cli.answers import KeyShown, Limits, LimitShown, LimitStore, Reset, Top, Unbanned, read
-from headgate.cli.limit_names import AS_JSON, LIMITS, named, one_of, path_of, which
+from headgate.cli.limit_names import AS_JSON, LIMITS, RATE, at_rate, named, one_of, path_of, which
 from headgate.cli.limit_set import list_overrides, set_override, unset_override
 from headgate.cli.tables import Row, printable, span, table
 
@@ -52,16 +52,17 @@ def list_limits(admin: Admin, as_json: bool) -> None:
 
 @limit.command
 @click.argument("names", metavar="[LIMIT] [KEY]", nargs=-1)
+@RATE
 @AS_JSON
 @with_admin
-def show(admin: Admin, names: tuple[str, ...], as_json: bool) -> None:
+def show(admin: Admin, names: tuple[str, ...], rate: str | None, as_json: bool) -> None:
     """Show a limit, or what is left of it for a key."""
     name, key = which(admin, names)
     if key is None:
         answer = admin.ask("GET", path_of(name))
         click.echo(json.dumps(answer, indent=2) if as_json else _shown(answer))
         return
-    answer = admin.ask("GET", path_of(name, key))
+    answer = admin.ask("GET", at_rate(path_of(name, key), rate))
     click.echo(json.dumps(answer, indent=2) if as_json else _standing(read(answer, KeyShown)))
 
 
@@ -78,11 +79,12 @@ def top(admin: Admin, name: str | None, count: int, as_json: bool) -> None:
 
 @limit.command
 @_NAMES
+@RATE
 @with_admin
-def reset(admin: Admin, names: tuple[str, ...]) -> None:
+def reset(admin: Admin, names: tuple[str, ...], rate: str | None) -> None:
     """Forget what was counted of a key, and its ban."""
     name, key = named(admin, names)
-    found = read(admin.ask("DELETE", path_of(name, key)), Reset)
+    found = read(admin.ask("DELETE", at_rate(path_of(name, key), rate)), Reset)
     had = "begins anew" if found.reset else "had nothing counted"
     _said(f"{found.key} {had} under {found.limit}")
 
@@ -90,21 +92,23 @@ def reset(admin: Admin, names: tuple[str, ...]) -> None:
 @limit.command
 @_NAMES
 @click.option("--for", "period", metavar="TIME", help='How long, such as "30m" (as the limit\'s own `ban` says).')
+@RATE
 @with_admin
-def ban(admin: Admin, names: tuple[str, ...], period: str | None) -> None:
+def ban(admin: Admin, names: tuple[str, ...], period: str | None, rate: str | None) -> None:
     """Refuse everything of a key for a time."""
     name, key = named(admin, names)
     body: Json = {} if period is None else {"for": period}
-    _said(_standing(read(admin.ask("PUT", path_of(name, key) + "/ban", body), KeyShown)))
+    _said(_standing(read(admin.ask("PUT", at_rate(path_of(name, key) + "/ban", rate), body), KeyShown)))
 
 
 @limit.command
 @_NAMES
+@RATE
 @with_admin
-def unban(admin: Admin, names: tuple[str, ...]) -> None:
+def unban(admin: Admin, names: tuple[str, ...], rate: str | None) -> None:
     """Let a key in again that was banned; what was counted of it is forgotten."""
     name, key = named(admin, names)
-    found = read(admin.ask("DELETE", path_of(name, key) + "/ban"), Unbanned)
+    found = read(admin.ask("DELETE", at_rate(path_of(name, key) + "/ban", rate)), Unbanned)
     _said(f"{found.key} {'is banned no more' if found.unbanned else 'was not banned'} under {found.limit}")
 
 

@@ -8,6 +8,7 @@ from headgate.cli.admin import Admin
 from headgate.cli.answers import Limits, read
 
 LIMITS = "/api/v1/limits"
+RATE = click.option("--rate", metavar="RATE", help="What is counted at this rate or tier, where a function says rates.")
 AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print the admin API's answer as it is.")
 
 
@@ -50,3 +51,8 @@ def path_of(name: str, key: str | None = None, part: str = "keys") -> str:
     """The path of a limit, or of a key of it. part: what of the key."""
     path = f"{LIMITS}/{quote(name, safe='')}"
     return path if key is None else f"{path}/{part}/{quote(key, safe='', errors='surrogateescape')}"
+
+
+def at_rate(path: str, rate: str | None) -> str:
+    """The path of what is counted at a rate that a function said; the path itself where none is named."""
+    return path if rate is None else f"{path}?rate={quote(rate, safe='')}"

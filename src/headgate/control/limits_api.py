@@ -8,8 +8,9 @@
     PUT    /api/v1/limits/NAME/keys/KEY/ban      refuses it for a time: {"for": "1h"}
     DELETE /api/v1/limits/NAME/keys/KEY/ban      lets it in again
 
-KEY is a key as people write it (`limits/keytext.py`), percent-encoded, its slashes too. Where the store cannot be asked
-the answer is 503, within two seconds. `tiers_api` has those about keys with another rate.
+KEY is a key as people write it (`limits/keytext.py`), percent-encoded, its slashes too. With ?rate=20/minute, or the
+name of a tier, those about a key are about what is counted of it at this rate, where a function says rates. Where the
+store cannot be asked the answer is 503, within two seconds. `tiers_api` has those about keys with another rate.
 """
 
 import logging
@@ -27,10 +28,13 @@ from headgate.control import values
 from headgate.control.bodies import answer, read
 from headgate.control.plane import Plane
 from headgate.control.refusals import ROOM
+from headgate.control.tuning import tiers
 from headgate.errors import Unknown
 from headgate.limits import keytext
-from headgate.limits.overrides import state_of
+from headgate.limits.overrides import having, state_of
 from headgate.limits.standing import Standing
+from headgate.model.config import Tier
+from headgate.model.rate import rate
 from headgate.model.snapshot import LimitState
 from headgate.wire.cells import LimitCell, WorkerCell
 from headgate.wire.messages import Forget
@@ -96,7 +100,8 @@ class LimitsApi:
         if rest not in ([], ["ban"]):
             raise HTTPException(404, "there is nothing of that name (a slash in a key is written %2F)")
         key = self._key(state, unquote(text, errors="surrogateescape"))
-        state = self._deciding(state, key)
+        at = request.query_params.get("rate")
+        state = self._deciding(state, key) if at is None else self._at(state, at)
         if rest:
             return await self._ban(request, state, key)
         if request.method == "PUT":
@@ -144,6 +149,18 @@ class LimitsApi:
         own = state_of(state, self._plane.fleet.snapshot.overrides.get(name), key)
         if own is None:
             raise HTTPException(409, f"limit {name} does not count {keytext.shown(key)}: it is unlimited")
+        return own
+
+    def _at(self, state: LimitState, text: str) -> LimitState:
+        """The limit at another rate, or that of a tier, as a function of its `limit` setting says it to the workers."""
+        limit, fleet = state.limit, self._plane.fleet
+        try:
+            tier = tiers(fleet.config, fleet.tuning).get(text) or Tier(rate(text), limit.burst)
+        except ValueError as error:
+            raise HTTPException(400, f"rate={text}: {error}") from error
+        own = having(state, Tier(tier.rate, tier.burst if limit.algorithm == "gcra" else 0))
+        if own is None:
+            raise HTTPException(409, f"limit {limit.name} counts nothing at tier {text}: it is unlimited")
         return own
 
     def _key(self, state: LimitState, text: str) -> bytes:

@@ -188,6 +188,22 @@ def test_a_change_is_one_request_and_one_line(
     assert len(limits.asked) == (1 if named else 2)
 
 
+@pytest.mark.parametrize(
+    ("command", "method", "part", "answer"),
+    [
+        ("show", "GET", "", STANDING),
+        ("reset", "DELETE", "", {"limit": "per_ip", "key": "x", "reset": True}),
+        ("ban", "PUT", "/ban", BANNED),
+        ("unban", "DELETE", "/ban", {"limit": "per_ip", "key": "x", "unbanned": True}),
+    ],
+)
+def test_a_rate_that_a_function_says_may_be_named(
+    headgate: Headgate, limits: FakeAdmin, command: str, method: str, part: str, answer: dict[str, object]
+) -> None:
+    limits.answers[f"{method} {KEY}{part}?rate=20%2Fminute"] = (200, answer)
+    assert headgate("limit", command, "per_ip", "192.0.2.7", "--rate", "20/minute")[0] == 0
+
+
 def test_a_key_travels_with_all_that_is_in_it(headgate: Headgate, limits: FakeAdmin) -> None:
     path = f"{ONE}/keys/%2Fa%3Fb%25%2C%20%C3%A4%FF"
     limits.answers[f"DELETE {path}"] = (200, {"limit": "per_ip", "key": "x", "reset": True})

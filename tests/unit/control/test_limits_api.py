@@ -11,8 +11,9 @@ from headgate.control.admin import application
 from headgate.control.plane import Plane
 from headgate.control.upgrade import Upgrade
 from headgate.limits.keys import Seal
+from headgate.limits.overrides import having
 from headgate.limits.refusals import refusals
-from headgate.model.config import Ban, Config, Limit, Rate, Store
+from headgate.model.config import Ban, Config, Limit, Rate, Store, Tier
 from headgate.model.snapshot import LimitState
 from headgate.store.shared import SharedStore
 from headgate.testing.stores import never
@@ -193,6 +194,27 @@ def test_what_cannot_be_done_is_a_problem_in_words(
         assert detail in str(answer.json["detail"])
 
     with_api(test)
+
+
+def test_what_is_counted_at_a_rate_that_a_function_says_is_seen_and_changed() -> None:
+    async def test(api: Api) -> None:
+        for text, tier in (("9/minute", Tier(Rate(9, 60.0))), ("gold", Tier(Rate(99, 60.0)))):
+            own = having(api.state("per_ip"), tier)
+            assert own is not None
+            assert tier.rate is not None
+            target = f"{KEY}?rate={text.replace('/', '%2F')}"
+            ban = target.replace("?", "/ban?")
+            assert api.store.hit([(own, b"192.0.2.7", 1)], never)[0].allowed
+            assert (await api("GET", target)).json["remaining"] == tier.rate.limit - 1
+            assert (await api("PUT", ban, {"for": "1m"})).status == 200
+            assert not api.store.hit([(own, b"192.0.2.7", 1)], never)[0].allowed
+            assert (await api("DELETE", ban)).json["unbanned"] is True
+            assert (await api("DELETE", target)).json["reset"] is False
+        assert (await api("GET", KEY)).json["remaining"] == 2
+        assert (await api("GET", f"{KEY}?rate=soon")).status == 400
+        assert (await api("GET", f"{KEY}?rate=free")).status == 409
+
+    with_api(test, replace(BASE, tiers={"gold": Tier(Rate(99, 60.0), 7), "free": Tier(None)}))
 
 
 def test_who_is_refused_most_is_shown_with_what_is_sure_of_it() -> None:
