@@ -100,6 +100,9 @@ def test_a_limit_that_is_only_tried_counts_and_refuses_nobody(make: Make) -> Non
     assert not any(b'"trial"' in answer for answer in answers)
     row = world.cells.limit(0, 1)
     assert [row[LimitCell.ALLOWED], row[LimitCell.REFUSED], row[LimitCell.DRY_REFUSED]] == [1, 0, 2]
+    world.advance(2.5)
+    tops = [top for message in world.told if isinstance(message, Tops) for top in message.tops]
+    assert {top.limit: top.total for top in tops} == {"per_ip": 1, "trial": 2}, "whom it would refuse is told"
 
 
 def test_nobody_waits_for_a_limit_that_is_only_tried(make: Make) -> None:
@@ -108,6 +111,8 @@ def test_nobody_waits_for_a_limit_that_is_only_tried(make: Make) -> None:
     assert asked(world).endswith(b"\r\n\r\n1")
     store.decide(False)
     assert world.limit_cell(LimitCell.DRY_REFUSED) == 1
+    world.advance(2.5)
+    assert [message for message in world.told if isinstance(message, Tops)]
 
 
 def test_a_limit_counts_by_what_it_is_told_to(make: Make) -> None:

@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from email.utils import formatdate
+from functools import partial
 from typing import TypeVar
 
 from headgate.errors import ConnectFailed, ExchangeError, Exhausted
@@ -327,9 +328,15 @@ class Worker:
     def tried(self, checks: Sequence[Check]) -> None:
         """Counts a request under limits that are only tried, each for itself; nobody waits for them."""
         for check in checks:
-            decisions = self.store.hit([check], self.account.decided)
+            told = partial(self._tried, check)
+            decisions = self.store.hit([check], told)
             if decisions is not None:
-                self.account.decided(decisions)
+                told(decisions)
+
+    def _tried(self, check: Check, decisions: Sequence[Decision]) -> None:
+        self.account.decided(decisions)
+        if not decisions[0].allowed and not decisions[0].unavailable:
+            self.refused.note([check], decisions)
 
     def soon(self, callback: Callable[[], None]) -> None:
         """Calls it in the next turn of the loop."""
