@@ -10,6 +10,8 @@ from dataclasses import replace
 
 from headgate.limits.keys import Seal
 from headgate.model import config
+from headgate.store.build import elsewhere
+from headgate.store.cluster import ClusterStore
 from headgate.store.counts import Counts, LocalCounts, RedisCounts
 from headgate.store.redis import RedisStore
 from headgate.store.shared import SharedStore
@@ -24,7 +26,7 @@ class Counting:
         """limits: descriptor of the memory that the workers share. settings: those of now."""
         self._settings = settings
         self._local = SharedStore(limits)
-        self._redis: RedisStore | None = None
+        self._redis: RedisStore | ClusterStore | None = None
         self._redis_settings = config.Store()
 
     def counts(self) -> Counts:
@@ -37,7 +39,7 @@ class Counting:
             patient = replace(settings, deadline=max(settings.deadline, _DEADLINE))
             loop = asyncio.get_running_loop()
             # The name of the workers: to Redis all of them are one Headgate.
-            self._redis = RedisStore(patient, self._local, loop, name=self._local.name)
+            self._redis = elsewhere(patient, self._local, loop, name=self._local.name)
             self._redis_settings = settings
         return RedisCounts(self._redis)
 

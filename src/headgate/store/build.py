@@ -6,7 +6,9 @@ from collections.abc import Callable
 from headgate.model import config
 from headgate.model.snapshot import LimitState
 from headgate.store.base import LocalStore, Store
+from headgate.store.cluster import ClusterStore
 from headgate.store.redis import RedisStore
+from headgate.store.url import Cluster, parse
 
 
 def build(
@@ -27,4 +29,23 @@ def build(
     """
     if not store.url:
         return local
+    return elsewhere(store, local, loop, on_change=on_change, on_error=on_error, on_time=on_time, name=name)
+
+
+def elsewhere(
+    store: config.Store,
+    local: LocalStore,
+    loop: asyncio.AbstractEventLoop,
+    *,
+    on_change: Callable[[bool], None] = lambda down: None,
+    on_error: Callable[[LimitState], None] = lambda limit: None,
+    on_time: Callable[[float], None] = lambda seconds: None,
+    name: bytes = b"",
+) -> RedisStore | ClusterStore:
+    """The same for settings that name a URL."""
+    named = parse(store.url)
+    if isinstance(named, Cluster):
+        return ClusterStore(
+            store, named, local, loop, on_change=on_change, on_error=on_error, on_time=on_time, name=name
+        )
     return RedisStore(store, local, loop, on_change=on_change, on_error=on_error, on_time=on_time, name=name)

@@ -7,7 +7,6 @@ import asyncio
 
 from headgate.errors import StoreRefused
 from headgate.model import config
-from headgate.store import script
 from headgate.store.link import LinkFailed
 from headgate.store.place import down, find
 
@@ -21,7 +20,7 @@ async def check(store: config.Store, timeout: float = 2.0) -> str | None:  # noq
     if not store.url:
         return None
     try:
-        place = find(store.url, script.probe(store.prefix))
+        place = find(store.url, store.prefix)
     except ValueError as error:
         raise StoreRefused(f"store.url: {error}") from error
     try:

@@ -18,6 +18,7 @@ from headgate.limits.sliding_window import SHIFT
 from headgate.limits.standing import Standing, standing
 from headgate.model.snapshot import LimitState
 from headgate.store.base import LocalStore
+from headgate.store.cluster import ClusterStore
 from headgate.store.link import brief
 from headgate.store.redis import RedisStore
 from headgate.store.resp import ErrorReply, Reply, command
@@ -85,9 +86,9 @@ class LocalCounts:
 
 
 class RedisCounts:
-    """Counts in Redis."""
+    """Counts in Redis, one or a Cluster."""
 
-    def __init__(self, store: RedisStore) -> None:
+    def __init__(self, store: RedisStore | ClusterStore) -> None:
         self._store = store
 
     async def look(self, limit: LimitState, key: bytes) -> Standing:

@@ -158,7 +158,9 @@ def _refusal(reply: ErrorReply, endpoint: Endpoint) -> LinkFailed:
     if reply.code == "WRONGPASS" or "invalid password" in text or "invalid username-password" in text:
         return LinkFailed("wrong user or password", permanent=True)
     if reply.code == "MOVED":
-        return LinkFailed("it is one of a Cluster", permanent=True)
+        return LinkFailed("it is a node of a Cluster (redis+cluster://host)", permanent=True)
+    if "cluster support disabled" in text:
+        return LinkFailed("it is no node of a Cluster (redis://host)", permanent=True)
     if reply.code == "NOAUTH":
         return LinkFailed("it requires a password (redis://:password@host)", permanent=True)
     if "without any password configured" in text:

@@ -15,7 +15,9 @@ from typing import Protocol
 
 from headgate.store.link import Link, LinkFailed, ask, open_link
 from headgate.store.resp import command
-from headgate.store.url import Endpoint, Sentinels, parse
+from headgate.store.script import probe
+from headgate.store.topology import Whole
+from headgate.store.url import Cluster, Endpoint, Sentinels, parse
 
 logger = logging.getLogger("headgate.store")
 
@@ -34,10 +36,16 @@ class Place(Protocol):
         """Whether the link that was opened last leads where one would be opened now."""
 
 
-def find(url: str, probe: bytes) -> Place:
-    """The place that the URL names. probe: what only a Redis that can count answers. Raises ValueError."""
+def find(url: str, prefix: str) -> Place:
+    """The place that the URL names. prefix: of the keys, of which one is written to see that Redis can count.
+
+    Raises ValueError.
+    """
     named = parse(url)
-    return Fixed(named, probe) if isinstance(named, Endpoint) else Master(named, probe)
+    if isinstance(named, Cluster):
+        return Whole(named, prefix)
+    written = probe(prefix.encode("utf-8", "surrogateescape"))
+    return Fixed(named, written) if isinstance(named, Endpoint) else Master(named, written)
 
 
 class Fixed:

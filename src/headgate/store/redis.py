@@ -79,7 +79,7 @@ class RedisStore:
         name: of this Headgate among those on the same Redis, the same in all of its workers; a random one if empty.
         place: where Redis is; by default as the URL says. Raises ValueError when the URL is none.
         """
-        self._place = place or find(store.url, script.probe(store.prefix))
+        self._place = place or find(store.url, store.prefix)
         self._prefix = store.prefix
         self._deadline = store.deadline
         self._local = local
@@ -244,12 +244,11 @@ class RedisStore:
             if waiting[3] >= _NO_CHECK:
                 self._told(waiting, reply)
                 continue
-            if not isinstance(reply, bytes):
-                self._refused(waiting, reply)
-                continue
             try:
-                decisions = script.decisions(reply, waiting[0])
+                decisions = script.decisions(reply, waiting[0]) if isinstance(reply, bytes) else ()
             except ValueError:
+                decisions = ()
+            if not decisions:
                 self._refused(waiting, reply)
                 continue
             for decision in decisions:
@@ -259,7 +258,6 @@ class RedisStore:
             waiting[1](decisions)
 
     def _told(self, waiting: Waiting, reply: Reply) -> None:
-        """An answer for which no request waits."""
         if waiting[3] == script.TOLD:
             if not isinstance(reply, ErrorReply) or not self._elsewhere(waiting, reply.text):
                 cast("Told", waiting[1]).reply(reply)
@@ -277,7 +275,6 @@ class RedisStore:
         return False
 
     def _heard(self, answer: bytes) -> None:
-        """A sign of life was answered."""
         self._peers.heard(answer)
 
     def _refused(self, waiting: Waiting, reply: Reply) -> None:
@@ -347,8 +344,6 @@ class RedisStore:
     def _look(self) -> None:
         """Looks whether the oldest waiting check is overdue."""
         self._timer = None
-        if not self._waiting:
-            return
         oldest = min((asked for _, _, asked, form in self._waiting if form != script.SIGN), default=None)
         if oldest is None:
             return
@@ -379,7 +374,6 @@ class RedisStore:
             await asyncio.sleep(self._breaker.delay(self._chance()))
 
     def _sign(self) -> None:
-        """Says that this Headgate lives."""
         self._send(script.SIGN)
 
     def _opened(self, link: Link) -> None:

@@ -246,10 +246,13 @@ def _arguments(*numbers: int) -> tuple[int, bytes]:
     return len(numbers), command(*numbers)[4:]
 
 
-def probe(prefix: str | bytes) -> bytes:
-    """A decision that leads to a write: a Redis that answers it can do all that is needed, and has the script then."""
-    prefix = prefix.encode("utf-8", "surrogateescape") if isinstance(prefix, str) else prefix
-    return command(b"EVAL", SOURCE, 1, b"%b:probe" % prefix, 1_000_000_000, 1_000)
+def probe(prefix: bytes | None) -> bytes:
+    """A decision that leads to a write: a Redis that answers it can do all that is needed, and has the script then.
+
+    prefix: of the key that is written; None where no key can be.
+    """
+    keys = [0] if prefix is None else [1, b"%b:probe" % prefix]
+    return command(b"EVAL", SOURCE, *keys, 1_000_000_000, 1_000)
 
 
 def decisions(line: bytes, checks: Sequence[Check]) -> list[Decision]:

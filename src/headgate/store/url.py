@@ -2,6 +2,7 @@
 
     redis://[[user]:password@]host[:port][/db]     rediss://... with TLS     unix://[[user]:password@]/path[?db=0]
     redis+sentinel://[[user]:password@]host[:port][,host[:port]...]/service[/db][?sentinel_user=...&sentinel_password=...]
+    redis+cluster://[[user]:password@]host[:port][,host[:port]...]
 
 User and password are percent-decoded. The text form leaves passwords out, so it may stand in logs and messages.
 """
@@ -12,6 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 _TCP = ("redis", "rediss")
 _UNIX = ("unix", "redis+unix")
 _SENTINEL = ("redis+sentinel", "rediss+sentinel")
+_CLUSTER = ("redis+cluster", "rediss+cluster")
 _PORT = 6379
 _SENTINEL_PORT = 26379
 
@@ -97,8 +99,34 @@ class Sentinels:
         return f"{scheme}://{user}{','.join(one.at for one in self.sentinels)}/{self.service}/{self.master.db}"
 
 
-def parse(url: str) -> Endpoint | Sentinels:
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Nodes of a Cluster, with how one logs in to them; they know the others."""
+
+    nodes: tuple[Endpoint, ...]
+
+    @classmethod
+    def parse(cls, url: str) -> "Cluster":
+        """The nodes that the URL names. Raises ValueError, with what was expected and without the password."""
+        parts = urlsplit(url)
+        _parameters(parts)
+        if parts.path.strip("/") not in ("", "0"):
+            raise ValueError("a Cluster has no databases but 0")
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        tls = parts.scheme == "rediss+cluster"
+        places = _places(parts.netloc, _PORT)
+        return cls(tuple(Endpoint(host, port, user=user, password=password, tls=tls) for host, port in places))
+
+    def __str__(self) -> str:
+        first = self.nodes[0]
+        user = f"{first.user}@" if first.user else ""
+        return f"{'rediss' if first.tls else 'redis'}+cluster://{user}{','.join(one.at for one in self.nodes)}"
+
+
+def parse(url: str) -> Endpoint | Sentinels | Cluster:
     """What the URL names. Raises ValueError, with what was expected and without any password."""
+    if urlsplit(url).scheme in _CLUSTER:
+        return Cluster.parse(url)
     return Sentinels.parse(url) if urlsplit(url).scheme in _SENTINEL else Endpoint.parse(url)
 
 
@@ -123,7 +151,7 @@ def _parameters(parts: SplitResult, *known: str) -> dict[str, str]:
     for pair in filter(None, parts.query.split("&")):
         name, _, value = pair.partition("=")
         if name not in known:
-            raise ValueError(f'"{name}" is not a parameter (known: {", ".join(known)})')
+            raise ValueError(f'"{name}" is not a parameter (known: {", ".join(known) or "none"})')
         found[name] = unquote(value)
     return found
 

@@ -11,6 +11,7 @@ from headgate.model.config import Store as Settings
 from headgate.model.snapshot import LimitState
 from headgate.store.base import Check, Resume
 from headgate.store.build import build
+from headgate.store.cluster import ClusterStore
 from headgate.store.memory import MemoryStore
 from headgate.store.redis import RedisStore
 from headgate.testing.clock import ManualClock
@@ -37,8 +38,20 @@ class Bench:
             on_change=self._note,
             on_error=self.errors.append,
         )
-        assert isinstance(store, RedisStore)
-        self.store = store
+        assert isinstance(store, RedisStore | ClusterStore)
+        self.any = store
+
+    @property
+    def store(self) -> RedisStore:
+        """The store of a single Redis."""
+        assert isinstance(self.any, RedisStore)
+        return self.any
+
+    @property
+    def cluster(self) -> ClusterStore:
+        """The store of a Cluster."""
+        assert isinstance(self.any, ClusterStore)
+        return self.any
 
     def _note(self, down: bool) -> None:
         self.changes.append(down)
@@ -53,13 +66,13 @@ class Bench:
 
     def charge(self, checks: Sequence[Check]) -> None:
         async def charge() -> None:
-            self.store.charge(checks)
+            self.any.charge(checks)
 
         self.run(charge())
 
     async def ask(self, *checks: Check) -> Sequence[Decision]:
         answer: asyncio.Future[Sequence[Decision]] = asyncio.get_running_loop().create_future()
-        decisions = self.store.hit(checks, answer.set_result)
+        decisions = self.any.hit(checks, answer.set_result)
         return await answer if decisions is None else decisions
 
     def allows(self, one: LimitState, key: bytes = K) -> bool:
@@ -69,7 +82,7 @@ class Bench:
         """Waits until the breaker is so."""
 
         async def until() -> None:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not self.changes or self.changes[-1] is not down:
                     self.changed.clear()
                     await self.changed.wait()
@@ -77,6 +90,6 @@ class Bench:
         self.run(until())
 
     def close(self) -> None:
-        self.store.close()
+        self.any.close()
         self.run(asyncio.sleep(0))
         self._runner.close()

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 import pytest
 
 from headgate.model.config import Store as Settings
-from headgate.store import script
 from headgate.store.link import LinkFailed
 from headgate.store.memory import MemoryStore
 from headgate.store.place import find
@@ -73,7 +72,7 @@ class Opener:
     """What a store does with a place, again and again."""
 
     def __init__(self, url: str) -> None:
-        self.place = find(url, script.probe("p"))
+        self.place = find(url, "p")
 
     async def opens(self) -> bool:
         link = await self.place.open(asyncio.get_running_loop())
@@ -228,7 +227,7 @@ def test_a_link_holds_as_long_as_the_sentinels_name_the_same_master() -> None:
 
 def test_a_redis_of_its_own_is_never_looked_for() -> None:
     async def story() -> bool:
-        return await find("redis://127.0.0.1", b"").holds(asyncio.get_running_loop())
+        return await find("redis://127.0.0.1", "p").holds(asyncio.get_running_loop())
 
     assert asyncio.run(story())
 

@@ -52,7 +52,7 @@ def test_the_script_itself_goes_along_when_asked_to() -> None:
 
 
 def test_the_probe_runs_the_script() -> None:
-    assert parts(script.probe("p"))[:4] == [b"EVAL", script.SOURCE, b"1", b"p:probe"]
+    assert parts(script.probe(b"p"))[:4] == [b"EVAL", script.SOURCE, b"1", b"p:probe"]
 
 
 def test_the_answer_on_one_limit() -> None:

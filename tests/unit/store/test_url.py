@@ -1,6 +1,6 @@
 import pytest
 
-from headgate.store.url import Endpoint, Sentinels, parse
+from headgate.store.url import Cluster, Endpoint, Sentinels, parse
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,11 @@ A, B = Endpoint("a", 26379), Endpoint("b", 26379)
                 (Endpoint("a", 26379, user="w", password="q&+", tls=True),), "m", Endpoint(password="p", tls=True)
             ),
         ),
+        ("redis+cluster://a,[::1]:7000/0", Cluster((Endpoint("a"), Endpoint("::1", 7000)))),
+        ("rediss+cluster://u:p%2F@a", Cluster((Endpoint("a", user="u", password="p/", tls=True),))),
     ],
 )
-def test_a_url_names_a_redis_or_who_knows_it(url: str, named: Endpoint | Sentinels) -> None:
+def test_a_url_names_a_redis_or_who_knows_it(url: str, named: Endpoint | Sentinels | Cluster) -> None:
     assert parse(url) == named
 
 
@@ -98,6 +100,9 @@ def test_a_url_names_a_redis_or_who_knows_it(url: str, named: Endpoint | Sentine
         ("redis+sentinel://a:0x1/m", "expected host:port, with a port"),
         ("redis+sentinel://a:1,b:70000/m", "expected host:port, with a port"),
         ("redis+sentinel://a/m/first", '"first" is not a database'),
+        ("redis+cluster://a/1", "a Cluster has no databases but 0"),
+        ("redis+cluster://", "expected host:port"),
+        ("redis+cluster://a?db=0", '"db" is not a parameter .known: none'),
         ("redis+sentinel://a/m?db=1", '"db" is not a parameter .known: sentinel_user, sentinel_password'),
     ],
 )
@@ -109,4 +114,10 @@ def test_what_names_nothing_is_refused(url: str, message: str) -> None:
 def test_the_text_of_sentinels_leaves_out_passwords() -> None:
     named = parse("rediss+sentinel://alice:secret@a:1,[::1]/m/2?sentinel_password=secret")
     assert str(named) == "rediss+sentinel://alice@a:1,[::1]:26379/m/2"
+    assert "secret" not in repr(named)
+
+
+def test_the_text_of_a_cluster_leaves_out_the_password() -> None:
+    named = parse("redis+cluster://alice:secret@a:1,[::1]")
+    assert str(named) == "redis+cluster://alice@a:1,[::1]:6379"
     assert "secret" not in repr(named)
