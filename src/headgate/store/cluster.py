@@ -133,6 +133,8 @@ class ClusterStore:
         try:
             if word in ("MOVED", "ASK"):
                 number, _, address = rest.partition(" ")
+                if not number.isdigit() or int(number) >= topology.SLOTS:
+                    return False
                 self._redirect(word, int(number), topology.place_of(address, node.endpoint), waiting)
             elif word == "TRYAGAIN" or text.startswith("CLUSTERDOWN Hash slot"):
                 self._again_later(node, waiting)
@@ -140,7 +142,7 @@ class ClusterStore:
                 node.turn_away(waiting)
             else:
                 return False
-        except (ValueError, IndexError):
+        except ValueError:
             return False
         return True
 
