@@ -105,6 +105,11 @@ class ClusterStore:
     def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> None:
         """There is no shorter way than to ask."""
 
+    def forget(self, limit: str, key: bytes) -> None:
+        """Forgets what is remembered of a key of the limit of this name: somebody changed what the Cluster has of it."""
+        for node in self._nodes.values():
+            node.forget(limit, key)
+
     def tell(
         self, limit: LimitState, key: bytes, make: Callable[[Rule], bytes], resume: Callable[[Reply], object]
     ) -> None:

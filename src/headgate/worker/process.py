@@ -21,6 +21,7 @@ from headgate.model.config import Listener
 from headgate.model.snapshot import Snapshot
 from headgate.store.base import Check, Store
 from headgate.store.build import build as build_store
+from headgate.store.cluster import ClusterStore
 from headgate.store.redis import RedisStore
 from headgate.store.shared import SharedStore
 from headgate.wire.cells import Cells, WorkerCell
@@ -157,7 +158,7 @@ class Worker:
 
     def forget(self, limit: str, key: bytes) -> None:
         """An operator changed what is counted of this key."""
-        if isinstance(self.store, RedisStore):
+        if isinstance(self.store, RedisStore | ClusterStore):
             self.store.forget(limit, key)
 
     def reopen_log(self) -> None:

@@ -272,6 +272,22 @@ def test_an_operators_command_goes_where_its_key_is() -> None:
     play(story)
 
 
+def test_what_an_operator_changed_is_forgotten_on_every_node() -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        one = limit()
+        stage.answers = [lambda command: b"+4 60000\r\n"] * 3
+        for number in (0, 1):
+            assert not (await stage.ask((one, stage.key(number), 1)))[0].allowed
+        stage.answers = [lambda command: ALLOWED] * 3
+        for number in (0, 1):
+            assert not (await stage.ask((one, stage.key(number), 1)))[0].allowed
+            stage.store.forget(one.limit.name, stage.key(number))
+            assert (await stage.ask((one, stage.key(number), 1)))[0].allowed
+
+    play(story)
+
+
 def test_a_lost_master_is_found_again_where_its_slots_are(caplog: pytest.LogCaptureFixture) -> None:
     async def story(stage: Stage) -> None:
         await stage.opened()
