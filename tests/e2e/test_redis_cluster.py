@@ -2,9 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,10 @@ from headgate.store.check import check
 from headgate.store.counts import RedisCounts
 from headgate.store.topology import slot
 from tests.e2e.kit import certificate
+from tests.e2e.kit.backend import Backend
 from tests.e2e.kit.bench import LOOPS, Bench
+from tests.e2e.kit.client import Raw
+from tests.e2e.kit.headgate import Headgate, settings
 from tests.e2e.kit.redis_cluster import Cluster
 from tests.e2e.kit.waiting import wait_for
 from tests.hammer import together
@@ -344,3 +347,27 @@ def test_a_cluster_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         for key in KEYS:
             assert [bench.allows(limit(2), key) for _ in range(3)] == [True, True, False]
         bench.close()
+
+
+def test_headgates_on_one_cluster_have_the_limits_of_a_route_in_one_slot(
+    cluster: Cluster, make: Callable[..., Headgate], backend: Callable[..., Backend]
+) -> None:
+    config = settings([backend("a").address], workers=2, store={"url": cluster.url, "deadline": "5s"})
+    config["limits"] = {
+        "per_ip": {"rate": "30/hour"},
+        "per_path": {"rate": "20/hour", "key": "path, client_ip"},
+        "per_net": {"rate": "25/hour", "key": "client_ip/24"},
+    }
+    config["routes"] = [{"upstream": "web", "limits": ["per_ip", "per_path", "per_net"]}]
+    headgates = [make(config).start() for _ in range(2)]
+    passed = 0
+    for number in range(60):
+        with closing(Raw(headgates[number % 2].address).socket) as connection:
+            path = b"/a" if number < 40 else b"/b"
+            connection.sendall(b"GET %b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" % path)
+            passed += connection.recv(64).startswith(b"HTTP/1.1 200")
+        if number == 39:
+            assert passed == 20, "of one path"
+    assert passed == 25, "of one network"
+    for headgate in headgates:
+        assert headgate.metric("headgate_store_errors_total") == 0

@@ -106,7 +106,7 @@ class ClusterStore:
         """There is no shorter way than to ask."""
 
     def forget(self, limit: str, key: bytes) -> None:
-        """Forgets what is remembered of a key of the limit of this name: the Cluster has something else of it."""
+        """Forgets what is remembered of a key of the limit of this name: somebody changed what there is of it."""
         for node in self._nodes.values():
             node.forget(limit, key)
 
