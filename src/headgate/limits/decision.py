@@ -55,16 +55,24 @@ class Leased(Decision):
         self.taken = taken
 
 
+class Holding(Decision):
+    """The request passes, and holds its places until they are given back (`Store.release`)."""
+
+    __slots__ = ()
+
+
 class Banned(Decision):
     """The key is banned: refused whatever the limit has left, until `reset_after`."""
 
     __slots__ = ()
 
 
-def decision(step: Step, limit: LimitState, is_banned: bool) -> Decision:
-    """What a step says to the request."""
+def decision(step: Step, limit: LimitState, is_banned: bool, holds: bool = False) -> Decision:
+    """What a step says to the request. holds: whether the limit is one on what is in flight."""
     if is_banned and not step.allowed:
         return Banned(False, limit, 0, step.reset_after)
+    if holds and step.allowed:
+        return Holding(True, limit, step.remaining, 0)
     if step.wait:
         return Delayed(limit, step.remaining, step.reset_after, step.wait)
     return Decision(step.allowed, limit, step.remaining, step.reset_after)

@@ -1,14 +1,15 @@
 """A limit made ready to be counted: its algorithm, and its numbers in the unit of time that keeps them exact."""
 
-from headgate.limits import fixed_window, gcra, sliding_window
+from headgate.limits import concurrency, fixed_window, gcra, sliding_window
 from headgate.limits.step import LARGEST, Algorithm, Step, period_us
 from headgate.model.config import Limit
 
-ALGORITHMS: dict[str, Algorithm] = {
+ALGORITHMS: dict[str, Algorithm] = {  # of a rate
     "fixed_window": Algorithm(fixed_window.step, fixed_window.charge),
     "sliding_window": Algorithm(sliding_window.step, sliding_window.charge),
     "gcra": Algorithm(gcra.step, gcra.charge),
 }
+_CONCURRENCY = Algorithm(concurrency.step, concurrency.charge)
 LONGEST = 10 * 365 * 86400  # seconds in which a burst must be there again: stores keep times in 64 bits
 BANNED = 2**64 - 1  # the value of a key that is banned until `ends`
 
@@ -18,7 +19,8 @@ class Meter:
 
     most: requests in a period. period, delay: in units. burst: requests at once. unit: microseconds; 1, but for
     algorithms whose products of time and requests would be too large for a double. is_window: whether it is a fixed
-    window. is_plain: whether a request passes at once or is refused, and counts only if it passes.
+    window. is_plain: whether a request passes at once or is refused, and counts only if it passes. holds: whether it is
+    a limit on what is in flight, whose state has no time and so cannot be that of a ban.
     """
 
     __slots__ = (
@@ -27,6 +29,7 @@ class Meter:
         "burst",
         "counts_refused",
         "delay",
+        "holds",
         "is_plain",
         "is_window",
         "most",
@@ -35,7 +38,8 @@ class Meter:
     )
 
     def __init__(self, limit: Limit) -> None:
-        self._step, self._charge = ALGORITHMS[limit.algorithm]
+        self.holds = limit.algorithm == concurrency.NAME
+        self._step, self._charge = _CONCURRENCY if self.holds else ALGORITHMS[limit.algorithm]
         self.most = limit.rate.limit
         self.burst = limit.burst or self.most
         self.is_window = limit.algorithm == "fixed_window"
@@ -45,7 +49,7 @@ class Meter:
         self.unit = 1 if self.is_window else _unit(4 * max(self.most, self.burst), max(period, delay))
         self.period = -(-period // self.unit)
         self.delay = delay // self.unit
-        self.is_plain = not self.counts_refused and not self.delay
+        self.is_plain = not self.counts_refused and not self.delay and not self.holds
 
     def decide(self, value: int, ends: int, now: int, cost: int = 1) -> Step:
         """One request against one key, with `ends`, `now`, `reset_after` and `wait` in microseconds.

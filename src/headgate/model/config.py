@@ -11,12 +11,14 @@ from headgate.model.address import Address
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many requests in a period of so many seconds: `100/minute`, `5/10s`."""
+    """So many requests in a period of so many seconds: `100/minute`, `5/10s`. In no time (0): so many at once."""
 
     limit: int
     period: float
 
     def __str__(self) -> str:
+        if not self.period:
+            return f"{self.limit} in flight"
         names = {1.0: "second", 60.0: "minute", 3600.0: "hour", 86400.0: "day"}
         return f"{self.limit}/{names.get(self.period) or f'{self.period:g}s'}"
 
@@ -156,10 +158,10 @@ class Python:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many requests per key and period."""
+    """So many requests per key and period, or at once."""
 
     name: str
-    rate: Rate  # so many requests in a period
+    rate: Rate  # so many requests in a period; not with `concurrency`
     key: str = "client_ip"  # what is counted by, several with commas; see docs/limits.md
     algorithm: str = "fixed_window"  # how requests are counted; see docs/limits.md
     burst: int = 0  # with `gcra`: requests that pass at once, before the steady rate; 0: as many as the rate's

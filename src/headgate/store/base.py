@@ -87,6 +87,15 @@ class LocalStore(Store, Protocol):
         Returns whether there was something to forget; None when the store cannot do it.
         """
 
+    def release(self, checks: Sequence[Check]) -> None:
+        """Gives back the places that requests took which passed with these decisions: all that were `Holding`.
+
+        It is done as soon as it can be; nobody waits for it. A request that was refused has nothing to give back.
+        """
+
+    def hold(self, checks: Sequence[Check]) -> None:
+        """Takes places without asking, for requests that passed elsewhere; they are released here."""
+
 
 def decide_without(
     checks: Sequence[Check], local: LocalStore, share: Callable[[LimitState], LimitState] = lambda limit: limit

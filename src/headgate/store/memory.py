@@ -26,22 +26,33 @@ class MemoryStore:
         self._room = room
         self._meters = PerLimit(lambda limit: Meter(limit.limit))
         self._states: dict[_Key, tuple[int, int]] = {}
+        self._held: dict[_Key, int] = {}  # apart from the states: a ban must not forget them, nor a lack of room
 
     def hit(self, checks: Sequence[Check], resume: Resume) -> Sequence[Decision]:
         """The decisions; always at once."""
         now = self._clock()
         taken: dict[_Key, tuple[int, int]] = {}
+        held: dict[_Key, int] = {}
         decisions = []
         kept: dict[_Key, tuple[int, int]] = {}
         for limit, name, cost in checks:
             key = (limit_identity(limit.limit), name)
+            meter = self._meters.of(limit)
             value, ends = taken.get(key) or self._states.get(key, (0, 0))
-            after = self._meters.of(limit).decide(value, ends, now, cost)
-            taken[key] = (after.value, after.ends)
+            if meter.holds and (value != BANNED or now >= ends):
+                value, ends = held.get(key, self._held.get(key, 0)), 0
+            after = meter.decide(value, ends, now, cost)
+            if meter.holds:
+                held[key] = after.value
+            else:
+                taken[key] = (after.value, after.ends)
             if limit.limit.count_refused:
                 kept[key] = taken[key]
-            decisions.append(decision(after, limit, value == BANNED))
-        if states := taken if settle(decisions, checks) else kept:
+            decisions.append(decision(after, limit, value == BANNED, meter.holds))
+        passes = settle(decisions, checks)
+        if passes:
+            self._held.update({key: count for key, count in held.items() if count})
+        if states := taken if passes else kept:
             self._states.update(states)
             if len(self._states) > self._room:
                 self._forget(now)
@@ -67,8 +78,11 @@ class MemoryStore:
 
     def look(self, limit: LimitState, key: bytes) -> Standing:
         """How the key stands."""
-        value, ends = self._states.get((limit_identity(limit.limit), key), (0, 0))
-        return standing(self._meters.of(limit), value, ends, self._clock(), limit.limit.cost)
+        name, meter, now = (limit_identity(limit.limit), key), self._meters.of(limit), self._clock()
+        value, ends = self._states.get(name, (0, 0))
+        if meter.holds and (value != BANNED or now >= ends):
+            value, ends = self._held.get(name, 0), 0
+        return standing(meter, value, ends, now, limit.limit.cost)
 
     def reset(self, limit: LimitState, key: bytes, *, ban_only: bool = False) -> bool:
         """Forgets the key's count and its ban, or the ban alone; whether there was something to forget."""
@@ -79,9 +93,22 @@ class MemoryStore:
         del self._states[name]
         return True
 
+    def release(self, checks: Sequence[Check]) -> None:
+        """Gives places back."""
+        self.hold([(limit, name, -cost) for limit, name, cost in checks])
+
+    def hold(self, checks: Sequence[Check]) -> None:
+        """Takes places without asking."""
+        for limit, name, cost in checks:
+            key = (limit_identity(limit.limit), name)
+            held, _ = self._meters.of(limit).charge(self._held.pop(key, 0), 0, 0, cost)
+            if held:
+                self._held[key] = held
+
     def close(self) -> None:
         """Forgets everything."""
         self._states.clear()
+        self._held.clear()
 
     def _forget(self, now: int) -> None:
         for key in [key for key, (_, ends) in self._states.items() if ends <= now]:

@@ -2,7 +2,7 @@
 
 The supervisor makes the memory (`create`) and each worker maps it. It is a set-associative table:
 
-    header (seed, size) | stripes (locks) | buckets of 8 slots | slot = hash, ends, value
+    header (seed, size) | stripes (locks) | buckets of 8 slots, slot = hash, ends, value | places (held.py)
 
 A key's 64-bit hash picks the bucket and names the slot in it. The hash is keyed with a random seed that stays in the
 memory, so a client cannot choose addresses that crowd one bucket, and with the limit's identity, so limits never meet.
@@ -12,6 +12,9 @@ order, so no two can wait for each other.
 
 A process may be killed between any two writes. So a slot is emptied (hash 0) before it is given to another key, and
 the value is written before its end is: what a torn slot says is "empty" or "over", never "refused".
+
+Limits on what is in flight have their counts in a table of their own (held.py), and here only their bans. A bucket of
+either table belongs to the same stripe.
 """
 
 import mmap
@@ -20,22 +23,24 @@ import time
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
-from headgate.limits.decision import Banned, Decision, decision
+from headgate.limits import concurrency
+from headgate.limits.decision import Banned, Decision, Holding, decision
 from headgate.limits.keys import limit_identity
 from headgate.limits.meter import BANNED, Meter
 from headgate.limits.sliding_window import MASK, SHIFT
 from headgate.limits.standing import Standing, standing
 from headgate.model.snapshot import LimitState
-from headgate.store import stripes, ways
+from headgate.store import held, stripes, ways
 from headgate.store.base import Check, Counter, Resume, settle, undecided
+from headgate.store.held import NOWHERE, Held
 from headgate.store.stripes import Stripe
 from headgate.store.ways import Slot, Step, Way
 
-_MAGIC = 0x4845414447415445  # "HEADGATE"
+_MAGIC = 0x4845414447415432  # "HEADGAT2"
 _HEADER = 4096  # magic, buckets, seed (4 cells); a page of its own
 _SEED = slice(16, 48)
 _STRIPES = 64
-_TABLE = _HEADER + (_STRIPES + 1) * stripes.SIZE
+_TABLE = _HEADER + (_STRIPES + 2) * stripes.SIZE
 _WAYS = 8
 _SLOT = 3  # cells: hash, ends, value
 _BUCKET = _WAYS * _SLOT
@@ -48,14 +53,17 @@ _Place = tuple[int, int, Callable[..., bool], Stripe]  # hash, the slot's cell w
 class _Entry:
     """A limit, ready for use. It holds the limit, so that its id() stays its own.
 
-    short: for the algorithms that have one, the short way of a request that passes.
+    short: for the algorithms that have one, the short way of a request that passes. held: where its places are, if it
+    is one on what is in flight.
     """
 
     __slots__ = (
+        "bans",
         "burst",
         "counts_refused",
         "decide",
         "hash_key",
+        "held",
         "is_plain_window",
         "limit",
         "meter",
@@ -65,8 +73,10 @@ class _Entry:
         "short",
     )
 
-    def __init__(self, limit: LimitState, seed: bytes) -> None:
+    def __init__(self, limit: LimitState, seed: bytes, held: Held | None) -> None:
         self.limit = limit
+        self.held = held
+        self.bans = limit.limit.ban is not None
         self.most = limit.limit.rate.limit
         self.meter = meter = Meter(limit.limit)
         self.decide = meter.decide
@@ -76,6 +86,8 @@ class _Entry:
         self.burst = meter.burst * meter.period
         is_plain = meter.is_plain and meter.unit == 1 and meter.most > 0
         self.short = _SHORT.get(limit.limit.algorithm) if is_plain else None
+        if held is not None and held.mine is not None and not self.bans:
+            self.short = _short_concurrency
         self.hash_key = blake2b(limit_identity(limit.limit).encode(), key=seed).digest()
         self.places: dict[bytes, _Place] = {}
 
@@ -106,6 +118,19 @@ def _short_sliding_window(entry: _Entry, cells: memoryview, at: int, now: int) -
     return Decision(True, entry.limit, room // period - 1, left)
 
 
+def _short_concurrency(entry: _Entry, cells: memoryview, at: int, now: int) -> Decision | None:
+    """The same of `concurrency.step`, for a limit without bans; `Held.add` without the call."""
+    places = entry.held
+    assert places is not None
+    assert places.mine is not None
+    held = cells[at + 1]
+    if held >= entry.most:
+        return None
+    cells[at + 1] = held = held + 1
+    places.mine[(at - places.first) // 2] += 1
+    return Holding(True, entry.limit, entry.most - held, 0)
+
+
 _SHORT = {"gcra": _short_gcra, "sliding_window": _short_sliding_window}
 
 
@@ -119,10 +144,22 @@ class SharedStore:
 
     spare_lock: one that the store does not use itself, for what else the same processes share. name: a random one of
     this memory, so of all the processes that share it. secret: the same, for what is to be seen by nobody else.
+    on_uncounted: called with each limit that `on_store_error` had to decide, because there was no room for one more key
+    that is held, or no way to a lock.
     """
 
-    def __init__(self, fd: int, clock: Callable[[], int] = monotonic_us) -> None:
-        """fd: of the memory that `create` made; it may be closed afterwards. clock: microseconds, one for all."""
+    def __init__(
+        self,
+        fd: int,
+        clock: Callable[[], int] = monotonic_us,
+        *,
+        owner: int = 0,
+        is_alive: Callable[[int], bool] = stripes.is_alive,
+    ) -> None:
+        """fd: of the memory that `create` made; it may be closed afterwards. clock: microseconds, one for all.
+
+        owner, is_alive: who holds the places that are taken here, this process if 0, and whether such a one lives.
+        """
         self._fd = os.dup(fd)
         self._map = mmap.mmap(fd, 0)
         self._cells = memoryview(self._map).cast("Q")
@@ -132,10 +169,15 @@ class SharedStore:
         self._seed = self._map[_SEED]
         self.secret = self.secret_of(fd)
         self.name = blake2b(b"name", key=self._seed, digest_size=8).hexdigest().encode()
-        *self._stripes, self.spare_lock = stripes.attach(self._map, _HEADER, _STRIPES + 1, self._fd)
+        *self._stripes, self.spare_lock, self._owners_lock = stripes.attach(self._map, _HEADER, _STRIPES + 2, self._fd)
         self._me = self._stripes[0].me
         self._clock = clock
         self._nanoseconds = time.monotonic_ns if clock is monotonic_us else lambda: clock() * 1000
+        self._owner = owner or self._me
+        self._is_alive = is_alive
+        self._held: Held | None = None  # made when it is needed
+        self._late: list[tuple[Callable[[Check], bool], Check]] = []  # what a stuck lock has kept from being done
+        self.on_uncounted: Callable[[LimitState], None] = lambda limit: None
         self._entries: dict[int, _Entry] = {}
 
     @staticmethod
@@ -143,12 +185,12 @@ class SharedStore:
         """A descriptor of a fresh table for about so many keys, close-on-exec. Pages cost nothing until written."""
         buckets = 1 << max(0, (room // _WAYS - 1).bit_length())
         fd = os.memfd_create("headgate-limits")
-        os.ftruncate(fd, _TABLE + buckets * _BUCKET * 8)
+        os.ftruncate(fd, _TABLE + buckets * _BUCKET * 8 + held.size(min(buckets, held.BUCKETS)))
         mapping = mmap.mmap(fd, 0)
         mapping[:8] = _MAGIC.to_bytes(8, "little")
         mapping[8:16] = buckets.to_bytes(8, "little")
         mapping[_SEED] = os.urandom(32)
-        stripes.create(mapping, _HEADER, _STRIPES + 1)
+        stripes.create(mapping, _HEADER, _STRIPES + 2)
         return fd
 
     @staticmethod
@@ -203,16 +245,16 @@ class SharedStore:
         """Takes without asking, or gives back; nothing where another process keeps the lock for too long."""
         for limit, key, cost in checks:
             entry = self._entries.get(id(limit)) or self._enter(limit)
-            hash_, at, _, stripe = entry.places.get(key) or self._place(entry, key)
+            hash_, _, _, stripe = entry.places.get(key) or self._place(entry, key)
             if stripe.enter():
                 try:
-                    self._charge(entry.meter, hash_, at, cost)
+                    self._charge(entry.meter, hash_, cost)
                 finally:
                     stripe.leave()
 
-    def _charge(self, meter: Meter, hash_: int, at: int, cost: int) -> None:
+    def _charge(self, meter: Meter, hash_: int, cost: int) -> None:
         now, cells = self._clock(), self._cells
-        at = self._find(hash_, at, now)
+        at = self._find(hash_, now)
         is_known = cells[at] == hash_
         if is_known or cost > 0:  # nobody loses his slot for what is nothing
             value, ends = (cells[at + 2], cells[at + 1]) if is_known else (0, 0)
@@ -221,11 +263,11 @@ class SharedStore:
     def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
         """Refuses the key from now on, for so long."""
         entry = self._entries.get(id(limit)) or self._enter(limit)
-        hash_, at, _, stripe = entry.places.get(key) or self._place(entry, key)
+        hash_, _, _, stripe = entry.places.get(key) or self._place(entry, key)
         if stripe.enter():
             try:
                 now = self._clock()
-                self._write(self._find(hash_, at, now), hash_, BANNED, now + round(seconds * 1_000_000))
+                self._write(self._find(hash_, now), hash_, BANNED, now + round(seconds * 1_000_000))
             finally:
                 stripe.leave()
 
@@ -244,12 +286,14 @@ class SharedStore:
     def look(self, limit: LimitState, key: bytes) -> Standing | None:
         """How the key stands; None when a process that does not go on keeps the lock."""
         entry = self._entries.get(id(limit)) or self._enter(limit)
-        hash_, at, _, stripe = entry.places.get(key) or self._place(entry, key)
+        hash_, _, _, stripe = entry.places.get(key) or self._place(entry, key)
         if not stripe.enter():
             return None
         try:
             now = self._clock()
-            value, ends = self._read(self._find(hash_, at, now), hash_)
+            value, ends = self._read(self._find(hash_, now), hash_)
+            if entry.held is not None and (value != BANNED or now >= ends):
+                value, ends = entry.held.living(hash_, now), 0
         finally:
             stripe.leave()
         return standing(entry.meter, value, ends, now, limit.limit.cost)
@@ -260,12 +304,12 @@ class SharedStore:
         None when a process that does not go on keeps the lock.
         """
         entry = self._entries.get(id(limit)) or self._enter(limit)
-        hash_, at, _, stripe = entry.places.get(key) or self._place(entry, key)
+        hash_, _, _, stripe = entry.places.get(key) or self._place(entry, key)
         if not stripe.enter():
             return None
         try:
             now = self._clock()
-            at = self._find(hash_, at, now)
+            at = self._find(hash_, now)
             value, ends = self._read(at, hash_)
             if ends <= now or (ban_only and value != BANNED):
                 return False
@@ -282,11 +326,13 @@ class SharedStore:
 
     def _hit_in_full(self, entry: _Entry, key: bytes, now: int, cost: int) -> Decision:
         """The decision for a key, wherever its slot is and whatever its state."""
+        if entry.held is not None:
+            return self._hold_one(entry, entry.held, key, now, cost)
         hash_, at, acquire, stripe = entry.places[key]
         cells = self._cells
         value = ends = 0
         if cells[at] != hash_:  # not in the slot where it was last seen, or never was anywhere
-            at = self._find(hash_, at, now)
+            at = self._find(hash_, now)
             entry.places[key] = hash_, at, acquire, stripe
         if cells[at] == hash_:
             value, ends = cells[at + 2], cells[at + 1]
@@ -298,8 +344,18 @@ class SharedStore:
     def _enter(self, limit: LimitState) -> _Entry:
         if len(self._entries) >= _ENTRIES:
             self._entries.clear()
-        entry = self._entries[id(limit)] = _Entry(limit, self._seed)
+        places = self._places() if limit.limit.algorithm == concurrency.NAME else None
+        entry = self._entries[id(limit)] = _Entry(limit, self._seed, places)
         return entry
+
+    def _places(self) -> Held:
+        if self._held is None:
+            offset = _TABLE + self._buckets * _BUCKET * 8
+            buckets = min(self._buckets, held.BUCKETS)
+            self._held = Held(
+                self._map, offset, buckets, me=self._owner, lock=self._owners_lock, is_alive=self._is_alive
+            )
+        return self._held
 
     def _place(self, entry: _Entry, key: bytes) -> _Place:
         """Where the key may be, remembered for the next time."""
@@ -309,12 +365,13 @@ class SharedStore:
         hash_ = int.from_bytes(digest, "little") or 1  # 0 means an empty slot
         bucket = hash_ % self._buckets
         stripe = self._stripes[bucket % _STRIPES]
-        place = entry.places[key] = hash_, _TABLE // 8 + bucket * _BUCKET, stripe.acquire, stripe
+        at = _TABLE // 8 + bucket * _BUCKET if entry.held is None else entry.held.bucket(hash_)
+        place = entry.places[key] = hash_, at, stripe.acquire, stripe
         return place
 
-    def _find(self, hash_: int, at: int, now: int, claimed: Sequence[int] = ()) -> int:
-        """The slot of the hash in the bucket of `at`, or the one that it may take: empty, over, or ending soonest."""
-        base = at - (at - _TABLE // 8) % _BUCKET
+    def _find(self, hash_: int, now: int, claimed: Sequence[int] = ()) -> int:
+        """The slot of the hash in its bucket, or the one that it may take: empty, over, or ending soonest."""
+        base = _TABLE // 8 + hash_ % self._buckets * _BUCKET
         cells = self._cells[base : base + _BUCKET].tolist()
         hashes = cells[::_SLOT]
         if hash_ in hashes:
@@ -366,13 +423,19 @@ class SharedStore:
         kept: list[int] = []  # of them those that count although the request is refused
         claimed: list[int] = []
         decisions = []
+        held: dict[int, tuple[int, int]] = {}  # hash -> slot, cost
         for entry, place, (_, key, cost) in zip(entries, places, checks, strict=True):
             hash_, at, acquire, stripe = place
+            if entry.held is not None:
+                decisions.append(self._look(entry, entry.held, hash_, at, now, cost, held))
+                if hash_ in held:
+                    entry.places[key] = hash_, held[hash_][0], acquire, stripe
+                continue
             if hash_ in taken:  # the same limit and key twice in one decision counts twice
                 at, value, ends = taken[hash_]
             else:
                 if cells[at] != hash_:
-                    at = self._find(hash_, at, now, claimed)
+                    at = self._find(hash_, now, claimed)
                     entry.places[key] = hash_, at, acquire, stripe
                 value, ends = (cells[at + 2], cells[at + 1]) if cells[at] == hash_ else (0, 0)
                 claimed.append(at)
@@ -381,7 +444,100 @@ class SharedStore:
             if entry.counts_refused:
                 kept.append(hash_)
             decisions.append(decision(after, entry.limit, value == BANNED))
-        for hash_ in taken if settle(decisions, checks) else kept:
+        passes = settle(decisions, checks)
+        for hash_ in taken if passes else kept:
             at, value, ends = taken[hash_]
             self._write(at, hash_, value, ends)
+        if passes and held:
+            for hash_, (at, cost) in held.items():
+                self._places().add(at, hash_, cost)
         return decisions
+
+    # Limits on what is in flight.
+
+    def _hold_one(self, entry: _Entry, places: Held, key: bytes, now: int, cost: int) -> Decision:
+        hash_, at, acquire, stripe = entry.places[key]
+        taken: dict[int, tuple[int, int]] = {}
+        said = self._look(entry, places, hash_, at, now, cost, taken)
+        if said.allowed and taken:
+            at, _ = taken[hash_]
+            places.add(at, hash_, cost)
+            entry.places[key] = hash_, at, acquire, stripe
+        return said
+
+    def _look(
+        self, entry: _Entry, places: Held, hash_: int, at: int, now: int, cost: int, taken: dict[int, tuple[int, int]]
+    ) -> Decision:
+        """What the limit says, and in `taken` what is to be taken if all others allow it too: hash -> slot, cost."""
+        if entry.bans:
+            ban = self._find(hash_, now)
+            if self._cells[ban] == hash_ and self._cells[ban + 2] == BANNED and now < self._cells[ban + 1]:
+                return Banned(False, entry.limit, 0, self._cells[ban + 1] - now)
+        before = 0
+        if hash_ in taken:  # the same limit and key twice in one decision counts twice
+            at, before = taken[hash_]
+        elif self._cells[at] != hash_:
+            at = places.find(hash_, now, [slot for slot, _ in taken.values()])
+        if at == NOWHERE or places.mine is None:
+            self.on_uncounted(entry.limit)
+            return undecided(entry.limit)
+        after = entry.decide(places.total(at, hash_) + before, 0, now, cost)
+        if not after.allowed:
+            places.recount(at, now)
+            after = entry.decide(places.total(at, hash_) + before, 0, now, cost)
+        if after.allowed:
+            taken[hash_] = at, before + cost
+        return decision(after, entry.limit, False, holds=True)
+
+    def release(self, checks: Sequence[Check]) -> None:
+        """Gives places back."""
+        if self._late:
+            self._catch_up()
+        for check in checks:
+            if not self._give_back(check):
+                self._late.append((self._give_back, check))
+
+    def hold(self, checks: Sequence[Check]) -> None:
+        """Takes places without asking."""
+        for check in checks:
+            if not self._take(check):
+                self._late.append((self._take, check))
+
+    def _catch_up(self) -> None:
+        """Does what a stuck lock has kept from being done."""
+        late, self._late = self._late, []
+        self._late += [(move, check) for move, check in late if not move(check)]
+
+    def _give_back(self, check: Check) -> bool:
+        """Gives places back; False when the lock is stuck. As quick as taking them, for it is done as often."""
+        limit, key, cost = check
+        entry = self._entries.get(id(limit)) or self._enter(limit)
+        hash_, at, acquire, stripe = entry.places.get(key) or self._place(entry, key)
+        if not acquire(False) and not stripe.wait():
+            return False
+        places, cells, owner = entry.held, self._cells, stripe.owner
+        cells[owner] = self._me
+        try:
+            if places is not None and (cells[at] == hash_ or (at := places.where(hash_)) != NOWHERE):
+                places.give_back(at, cost)
+        finally:
+            cells[owner] = 0
+            stripe.release()
+        return True
+
+    def _take(self, check: Check) -> bool:
+        limit, key, cost = check
+        entry = self._entries.get(id(limit)) or self._enter(limit)
+        hash_, _, _, stripe = entry.places.get(key) or self._place(entry, key)
+        if not stripe.enter():
+            return False
+        try:
+            places = self._places()
+            at = places.find(hash_, self._clock())
+            if at == NOWHERE or places.mine is None:
+                self.on_uncounted(limit)
+            else:
+                places.add(at, hash_, cost)
+        finally:
+            stripe.leave()
+        return True

@@ -105,7 +105,7 @@ class Stripe:
         while not self.acquire(True, _LOOK_EVERY):
             owner = self._cells[self.owner]
             blank = 0 if owner else blank + 1
-            orphaned = not _is_alive(owner) if owner else blank >= _BLANK_LOOKS
+            orphaned = not is_alive(owner) if owner else blank >= _BLANK_LOOKS
             if orphaned and self._succeed(owner):
                 return True
             if time.monotonic() - begin > self.patience:
@@ -130,7 +130,8 @@ class Stripe:
             fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, self.index)
 
 
-def _is_alive(owner: int) -> bool:
+def is_alive(owner: int) -> bool:
+    """Whether the process of an `identity` lives."""
     return identity(owner & (1 << _PID_BITS) - 1) == owner
 
 

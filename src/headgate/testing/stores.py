@@ -10,14 +10,16 @@
         check(Subject(store.hit, clock.advance, charge=store.charge))
 
 A store that decides later is wrapped into a `hit` that waits for its `resume`. Each check begins with keys of its own,
-so they can all run against one store. A check that fails raises AssertionError.
+so they can all run against one store. A check that fails raises AssertionError. `PLACES` are the checks of limits on
+what is in flight.
 """
 
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from headgate.limits.decision import Decision
+from headgate.limits import concurrency
+from headgate.limits.decision import Decision, Holding
 from headgate.limits.meter import ALGORITHMS
 from headgate.model.config import Limit, Rate
 from headgate.model.snapshot import LimitState
@@ -42,12 +44,14 @@ class Subject:
     ask: its `hit`, or a function of the same form that waits until the decisions are there.
     advance: lets so many seconds pass for the store, by moving its clock or by waiting.
     period: the period of the limits in seconds; short for a store whose time is real. charge: the store's.
+    release: its `release`, or a function that waits until it is done; only `PLACES` need it.
     """
 
     ask: Callable[[Sequence[Check], Resume], Sequence[Decision] | None]
     advance: Callable[[float], None]
     period: float = 60.0
     charge: Callable[[Sequence[Check]], object] = _missing
+    release: Callable[[Sequence[Check]], None] = lambda checks: None
     _prefix: str = field(default_factory=lambda: f"check{next(_names)}")
 
     def limit(
@@ -61,6 +65,10 @@ class Subject:
         """A limit that no other check uses."""
         rate = Rate(most, self.period if period is None else period)
         return LimitState(Limit(f"{self._prefix}_{name}", rate, algorithm=algorithm, settle=settle), slot=0)
+
+    def places(self, most: int) -> LimitState:
+        """A limit on what is in flight that no other check uses."""
+        return self.limit(most, "places", 0.0, concurrency.NAME)
 
     def hit(self, *checks: Check) -> Sequence[Decision]:
         """The decisions on one request."""
@@ -235,6 +243,55 @@ def nothing_is_given_back_of_what_has_ended(subject: Subject) -> None:
         assert [subject.passes((limit, key, 1)) for _ in range(2)] == [True, False]
 
 
+def as_many_pass_as_places_are_free(subject: Subject) -> None:
+    """So many pass at once, each that ends makes room for one, and time does not."""
+    limit = subject.places(3)
+    one = (limit, b"k", 1)
+    decisions = [subject.hit(one)[0] for _ in range(4)]
+    assert [decision.allowed for decision in decisions] == [True, True, True, False]
+    assert [decision.remaining for decision in decisions] == [2, 1, 0, 0]
+    assert [isinstance(decision, Holding) for decision in decisions] == [True, True, True, False]
+    assert not any(decision.reset_after for decision in decisions)
+    subject.advance(subject.period)
+    assert not subject.passes(one)
+    subject.release([one])
+    assert [subject.passes(one) for _ in range(2)] == [True, False]
+    assert subject.passes((limit, b"other", 1))
+    subject.release([one] * 3)
+    assert [subject.passes(one) for _ in range(4)] == [True, True, True, False]
+
+
+def places_and_rates_are_taken_together_or_not(subject: Subject) -> None:
+    """A request that a rate refuses takes no place, and one that finds no place counts under no rate."""
+    places, rate = subject.places(2), subject.limit(3, "rate")
+    both = (places, b"k", 1), (rate, b"k", 1)
+    assert [subject.passes(*both) for _ in range(4)] == [True, True, False, False]
+    subject.release([both[0]])
+    assert [subject.passes(*both[::-1]) for _ in range(2)] == [True, False]
+    subject.release([both[0]] * 2)
+    assert not any(subject.passes(*both) for _ in range(3))
+    assert [subject.passes(both[0]) for _ in range(3)] == [True, True, False]
+
+
+def a_request_may_take_several_places(subject: Subject) -> None:
+    """By its cost, or because a decision names the limit twice; all are given back."""
+    limit = subject.places(3)
+    one, two = (limit, b"k", 1), (limit, b"k", 2)
+    assert subject.passes(two)
+    assert not subject.passes(two)
+    assert subject.hit((limit, b"k", 0))[0].remaining == 1
+    subject.release([two])
+    assert subject.passes(one, one)
+    assert not subject.passes(one, one)
+    subject.release([one, one])
+    assert subject.hit((limit, b"k", 0))[0].remaining == 3
+
+
+PLACES: tuple[Callable[[Subject], None], ...] = (
+    as_many_pass_as_places_are_free,
+    places_and_rates_are_taken_together_or_not,
+    a_request_may_take_several_places,
+)
 CONTRACT: tuple[Callable[[Subject], None], ...] = (
     exactly_the_limit_passes,
     remaining_counts_down,

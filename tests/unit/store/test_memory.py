@@ -2,17 +2,18 @@ from collections.abc import Callable
 
 import pytest
 
+from headgate.limits.decision import Banned
 from headgate.store.memory import MemoryStore
 from headgate.testing.clock import ManualClock
-from headgate.testing.stores import CONTRACT, Subject, never
+from headgate.testing.stores import CONTRACT, PLACES, Subject, never
 from tests.unit.store.limits import limit
 
 
-@pytest.mark.parametrize("check", CONTRACT)
+@pytest.mark.parametrize("check", [*CONTRACT, *PLACES])
 def test_the_contract_is_kept(check: Callable[[Subject], None]) -> None:
     clock = ManualClock()
     store = MemoryStore(clock)
-    check(Subject(store.hit, clock.advance, charge=store.charge))
+    check(Subject(store.hit, clock.advance, charge=store.charge, release=store.release))
 
 
 def keys(count: int, first: int = 0) -> list[bytes]:
@@ -48,3 +49,22 @@ def test_a_closed_store_has_forgotten_everything() -> None:
     store.hit([(limit(1), b"k", 1)], never)
     store.close()
     assert store.hit([(limit(1), b"k", 1)], never)[0].allowed
+
+
+def test_what_is_held_is_kept_over_a_lack_of_room_and_a_ban() -> None:
+    clock = ManualClock()
+    store = MemoryStore(clock, room=8)
+    one = limit(2, period=0.0, algorithm="concurrency")
+    check = (one, b"k", 1)
+    assert store.hit([check], never)[0].allowed
+    for key in keys(20):
+        store.hit([(limit(1, "other"), key, 1)], never)
+    store.ban(one, b"k", 1.0)
+    refusal = store.hit([check], never)[0]
+    assert isinstance(refusal, Banned)
+    assert refusal.reset_after == 1_000_000
+    clock.advance(1.0)
+    assert [store.hit([check], never)[0].remaining for _ in range(2)] == [0, 0]
+    store.hold([check])
+    store.release([check] * 3)
+    assert store.hit([check], never)[0].remaining == 1

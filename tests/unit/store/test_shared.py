@@ -12,7 +12,7 @@ from headgate.store.base import Check, LocalStore, Resume
 from headgate.store.memory import MemoryStore
 from headgate.store.shared import SharedStore, monotonic_us
 from headgate.testing.clock import ManualClock
-from headgate.testing.stores import CONTRACT, Subject, never
+from headgate.testing.stores import CONTRACT, PLACES, Subject, never
 from tests.hammer import together
 from tests.unit.store.limits import limit
 
@@ -28,11 +28,11 @@ def shared(clock: ManualClock, room: int = 1024) -> Iterator[SharedStore]:
         store.close()
 
 
-@pytest.mark.parametrize("check", CONTRACT)
+@pytest.mark.parametrize("check", [*CONTRACT, *PLACES])
 def test_the_contract_is_kept(check: Callable[[Subject], None]) -> None:
     clock = ManualClock()
     with shared(clock) as store:
-        check(Subject(store.hit, clock.advance, charge=store.charge))
+        check(Subject(store.hit, clock.advance, charge=store.charge, release=store.release))
 
 
 @pytest.mark.parametrize("check", CONTRACT)

@@ -11,7 +11,7 @@ from headgate.store.base import Check, Resume
 from headgate.store.memory import MemoryStore
 from headgate.testing import stores
 from headgate.testing.clock import ManualClock
-from headgate.testing.stores import CONTRACT, Subject, never
+from headgate.testing.stores import CONTRACT, PLACES, Subject, never
 
 
 def ignored(checks: Sequence[Check]) -> None:
@@ -86,6 +86,10 @@ Broken = AllowsAll | RefusesAll | OneByOne | CountsRefused | GivesBackTooLate
         (OneByOne, stores.what_is_given_back_passes_again),
         (OneByOne, stores.what_is_charged_is_gone),
         (GivesBackTooLate, stores.nothing_is_given_back_of_what_has_ended),
+        (AllowsAll, stores.as_many_pass_as_places_are_free),
+        (OneByOne, stores.as_many_pass_as_places_are_free),  # nothing is given back
+        (OneByOne, stores.places_and_rates_are_taken_together_or_not),
+        (OneByOne, stores.a_request_may_take_several_places),
     ],
 )
 def test_a_store_that_breaks_the_contract_fails(make: Callable[..., Broken], check: Callable[[Subject], None]) -> None:
@@ -97,7 +101,7 @@ def test_a_store_that_breaks_the_contract_fails(make: Callable[..., Broken], che
 
 def test_every_check_is_in_the_contract() -> None:
     functions = [value for value in vars(stores).values() if isfunction(value)]
-    assert set(CONTRACT) == {function for function in functions if Subject in function.__annotations__.values()}
+    assert {*CONTRACT, *PLACES} == {function for function in functions if Subject in function.__annotations__.values()}
 
 
 def test_a_store_that_was_not_told_how_to_charge_fails() -> None:
