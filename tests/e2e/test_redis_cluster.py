@@ -30,6 +30,7 @@ from tests.e2e.kit.waiting import wait_for
 from tests.hammer import together
 from tests.redis_server import RedisServer
 from tests.unit.store.limits import limit
+from tests.unit.store.test_held import in_flight
 
 K = b"192.0.2.1"
 KEYS = [b"192.0.2.%d" % number for number in range(60)]
@@ -138,6 +139,7 @@ from headgate.store.build import elsewhere
 from headgate.store.memory import MemoryStore
 from headgate.testing.clock import ManualClock
 from tests.unit.store.limits import limit
+from tests.unit.store.test_held import in_flight
 
 async def main():
     loop = asyncio.get_running_loop()
@@ -371,3 +373,29 @@ def test_headgates_on_one_cluster_have_the_limits_of_a_route_in_one_slot(
     assert passed == 25, "of one network"
     for headgate in headgates:
         assert headgate.metric("headgate_store_errors_total") == 0
+
+
+def test_what_is_in_flight_is_counted_and_given_back_at_each_master(bench: Bench, cluster: Cluster) -> None:
+    one = in_flight(2)
+    for key in KEYS:
+        assert [bench.allows(one, key) for _ in range(3)] == [True, True, False]
+    bench.any.release([(one, key, 1) for key in KEYS])
+    assert all(bench.hit([(one, key, 0)])[0].remaining == 1 for key in KEYS)
+    bench.any.release([(one, key, 1) for key in KEYS])
+    assert all(bench.hit([(one, key, 0)])[0].remaining == 2 for key in KEYS)
+    assert sum(int(str(cluster.call(number, "DBSIZE"))) for number in range(3)) <= 4  # a sign of life and three probes
+    assert not bench.errors
+
+
+def test_what_is_in_flight_in_a_slot_that_moved_is_given_back(bench: Bench, cluster: Cluster) -> None:
+    one = in_flight(2)
+    assert bench.allows(one)
+    number = slot_of(one)
+    source = cluster.server_of(number)
+    target = (source + 1) % 3
+    cluster.move(number, source, target)
+    assert [bench.allows(one) for _ in range(2)] == [True, False]
+    bench.any.release([(one, K, 1)] * 2)
+    bench.run(asyncio.sleep(0.1))
+    assert bench.hit([(one, K, 0)])[0].remaining == 2
+    cluster.move(number, target, source)

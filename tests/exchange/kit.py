@@ -235,6 +235,7 @@ class SlowStore:
         self.asked: deque[tuple[Sequence[Check], Resume]] = deque()
         self.banned: list[tuple[str, bytes, float]] = []
         self.charged: list[tuple[str, bytes, int]] = []
+        self.released: list[Check] = []
 
     def hit(self, checks: Sequence[Check], resume: Resume) -> None:
         """Nothing yet."""
@@ -253,6 +254,10 @@ class SlowStore:
     def charge(self, checks: Sequence[Check]) -> None:
         """Remembers it."""
         self.charged += [(limit.limit.name, key, cost) for limit, key, cost in checks]
+
+    def release(self, checks: Sequence[Check]) -> None:
+        """Remembers them."""
+        self.released += checks
 
     def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> None:
         """It must be asked each time."""

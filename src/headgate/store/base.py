@@ -49,6 +49,12 @@ class Store(Protocol):
         counters: for each check, of the requests that went it: `cells[place]`.
         """
 
+    def release(self, checks: Sequence[Check]) -> None:
+        """Gives back the places that requests took which passed with these decisions: all that were `Holding`.
+
+        It is done as soon as it can be; nobody waits for it. A request that was refused has nothing to give back.
+        """
+
     def close(self) -> None:
         """Gives back what the store holds. Requests that still wait are decided at once by `on_store_error`."""
 
@@ -84,13 +90,8 @@ class LocalStore(Store, Protocol):
     def reset(self, limit: LimitState, key: bytes, *, ban_only: bool = False) -> bool | None:
         """Forgets the key's count and its ban, or what there is only if it is a ban.
 
-        Returns whether there was something to forget; None when the store cannot do it.
-        """
-
-    def release(self, checks: Sequence[Check]) -> None:
-        """Gives back the places that requests took which passed with these decisions: all that were `Holding`.
-
-        It is done as soon as it can be; nobody waits for it. A request that was refused has nothing to give back.
+        Returns whether there was something to forget; None when the store cannot do it. What is in flight is never
+        forgotten.
         """
 
     def hold(self, checks: Sequence[Check]) -> None:

@@ -102,6 +102,14 @@ class ClusterStore:
         """Refuses the key from now on, for so long; on this machine alone while its master cannot be asked."""
         self._node([(limit, key, 0)]).ban(limit, key, seconds)
 
+    def release(self, checks: Sequence[Check]) -> None:
+        """Gives places back, each to the store that gave it: its slot may have moved since."""
+        for check in checks:
+            node = self._node([check])
+            if not node.has(check):
+                node = next((one for one in (*self._nodes.values(), *self._leaving) if one.has(check)), node)
+            node.release([check])
+
     def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> None:
         """There is no shorter way than to ask."""
 

@@ -5,9 +5,10 @@ double holds exactly up to 2**53. The fixed window is as in script.py, with whic
 their state as three numbers, `ends` and two that are the algorithm's, in a key that expires when it has ended. All
 limits of a request are checked, then all are taken, or none; but where refused requests count (mode `r`) each counts.
 In that mode a cost is also taken without asking, or given back when it is below 0.
-A banned key has the word `ban` for its value, whatever its algorithm. The answer is one line, `verdict remaining
-reset_after` for each limit: 0 is refused, 1 allowed, 3 banned; 2 is allowed after a delay, which stands in the
-place of what remains (nothing does then).
+A banned key has the word `ban` for its value, whatever its algorithm. What is in flight is kept as holders.py says;
+in such a limit's arguments the period is the term in milliseconds, and the burst is who asks.
+The answer is one line, `verdict remaining reset_after` for each limit: 0 is refused, 1 allowed, 3 banned, 4 allowed and
+held; 2 is allowed after a delay, which stands in the place of what remains (nothing does then).
 """
 
 SOURCE = b"""\
@@ -80,20 +81,46 @@ local function sliding_window(state, r)
   return 1, max(0, rest - cost), reset
 end
 
-local steps = {f = fixed_window, g = gcra, s = sliding_window}
+local function concurrency(state, r)
+  local rest = r.limit - state.held
+  if r.cost > rest and r.cost > 0 then return 0, max(0, rest), 0 end
+  state.held, state.taken = state.held + r.cost, state.taken + r.cost
+  return 4, max(0, rest - r.cost), 0
+end
+
+local function read_holders(key, state, now, holder)
+  local fields = call('HGETALL', key)
+  state.held, state.mine, state.taken, state.over, state.last = 0, 0, 0, {}, 0
+  for f = 1, #fields, 2 do
+    local name, count, ends = fields[f], string.match(fields[f + 1], '^(%d+) (%d+)$')
+    if not ends then return false end
+    if ends + 0 <= now then table.insert(state.over, name)
+    else
+      if name == 'ban' then state.banned = (ends - now) * 1000 end
+      if name == holder then state.mine = count + 0 end
+      state.held, state.last = state.held + count, max(state.last, ends + 0)
+    end
+  end
+  return true
+end
+
+local steps = {f = fixed_window, g = gcra, s = sliding_window, c = concurrency}
 local states, reply, passes = {}, {}, true
 for i, key in ipairs(KEYS) do
   local a = 8 * (i - 1)
   local kind, unit = ARGV[a + 1], ARGV[a + 5] + 0
-  local r = {limit = ARGV[a + 2] + 0, period = ARGV[a + 3] + 0, burst = ARGV[a + 4] + 0, delay = ARGV[a + 6] + 0,
+  local r = {limit = ARGV[a + 2] + 0, period = ARGV[a + 3] + 0, burst = tonumber(ARGV[a + 4]), delay = ARGV[a + 6] + 0,
     counts = ARGV[a + 7] == 'r', cost = ARGV[a + 8] + 0, now = floor(microseconds / unit)}
   local since, state = microseconds % unit, states[key]
   if kind == 'f' then since = 0 end
   if not state then
     state = {kind = kind, now = r.now, unit = unit, counts = r.counts}
     states[key] = state
-    local text = call('GET', key)
-    if text == 'ban' then
+    local text = kind ~= 'c' and call('GET', key)
+    if kind == 'c' then
+      state.holder, state.term = ARGV[a + 4], r.period
+      if not read_holders(key, state, floor(microseconds / 1000), state.holder) then return no_count end
+    elseif text == 'ban' then
       state.banned = max(1, call('PTTL', key)) * 1000
     elseif kind == 'f' then
       state.count, state.left, state.taken = tonumber(text or 0), call('PTTL', key), 0
@@ -115,11 +142,19 @@ for i, key in ipairs(KEYS) do
   end
 end
 for key, state in pairs(states) do
+  for _, name in ipairs(state.over or {}) do call('HDEL', key, name) end
   if not state.banned and (passes or state.counts) then
     if state.kind == 'f' then
       if state.taken ~= 0 then
         call('INCRBY', key, state.taken)
         if state.fresh then call('PEXPIRE', key, state.left) end
+      end
+    elseif state.kind == 'c' then
+      if state.taken > 0 then
+        local now = floor(microseconds / 1000)
+        local count = string.format('%.0f %.0f', state.mine + state.taken, now + state.term)
+        call('HSET', key, state.holder, count)
+        call('PEXPIRE', key, string.format('%.0f', max(state.term, state.last - now)))
       end
     elseif state.ends > state.now then
       local text = string.format('%.0f %.0f %.0f', state.ends, state.one, state.two)
@@ -132,4 +167,4 @@ for key, state in pairs(states) do
 end
 return redis.status_reply(table.concat(reply, ' '))
 """
-KINDS = {"fixed_window": b"f", "gcra": b"g", "sliding_window": b"s"}
+KINDS = {"fixed_window": b"f", "gcra": b"g", "sliding_window": b"s", "concurrency": b"c"}

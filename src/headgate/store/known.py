@@ -23,8 +23,8 @@ def remember(rules: Sequence[Rule], checks: Sequence[Check], decisions: Sequence
         is_ban = isinstance(decision, Banned)
         if not is_ban and not rule.is_window and (decision.allowed or cost > 1):
             continue  # the next one, or a smaller one, may pass long before what was said
-        if not is_ban and (rule.counts_refused or rule.settles):
-            continue  # Redis must know of each, or another worker may give something back
+        if not is_ban and (rule.counts_refused or rule.settles or rule.holds):
+            continue  # Redis must know of each, or something may be given back at any moment
         # From the moment of asking, not of the answer, and without the millisecond that has begun: never refused
         # for longer than Redis itself would.
         note(rule, key, asked + decision.reset_after / 1_000_000 - TICK, asked, is_ban=is_ban)

@@ -81,6 +81,13 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def finish(self) -> None:
+        """Closes the connection when all that was written is on its way; nothing is reported any more."""
+        self._over = True
+        self.opened.cancel()
+        if self._transport is not None:
+            self._transport.close()
+
     def _opening_reply(self, reply: Reply) -> None:
         asked = self._opening.pop(0)
         if isinstance(reply, ErrorReply):

@@ -17,6 +17,7 @@ from headgate.model.snapshot import LimitState
 from headgate.store import script, topology
 from headgate.store.base import Check, LocalStore, Resume
 from headgate.store.breaker import State
+from headgate.store.holders import Asked
 from headgate.store.link import Link, open_link
 from headgate.store.redis import RedisStore
 from headgate.store.resp import Reply
@@ -163,6 +164,8 @@ class Node(RedisStore):
         if asking:
             self._send(script.ASKING)
             form |= script.WITH_TEXT  # a second question, for the script, would have to be announced as well
+        if isinstance(again.resume, Asked):
+            again.resume = again.resume.moved_to(self._holders)
         self._put(checks, again, self._loop.time(), form)
 
     def turn_away(self, waiting: Waiting) -> None:
@@ -177,6 +180,10 @@ class Node(RedisStore):
     def count(self, answer: bytes) -> None:
         """How many Headgates live."""
         self._peers.heard(answer)
+
+    def has(self, check: Check) -> bool:
+        """Whether a request that this store let pass holds a place of the key."""
+        return self._holders.has(check[0], check[1])
 
     def settle(self) -> list[Check]:
         """What it is owed, which it forgets."""

@@ -21,13 +21,14 @@ from functools import partial
 from math import ceil
 from typing import cast
 
-from headgate.limits.decision import Decision
+from headgate.limits.decision import Decision, Holding
 from headgate.limits.refusals import REFUSALS
 from headgate.model import config
 from headgate.model.snapshot import LimitState
 from headgate.store import known, script
 from headgate.store.base import Check, Counter, LocalStore, Resume, decide_without
 from headgate.store.breaker import Breaker, Event, State
+from headgate.store.holders import TERM, Here, Holders
 from headgate.store.lease import Leases
 from headgate.store.link import Link, LinkFailed, brief
 from headgate.store.peers import Charges, Peers
@@ -70,6 +71,7 @@ class RedisStore:
         chance: Callable[[], float] = random.random,
         name: bytes = b"",
         place: Place | None = None,
+        term: float = TERM,
     ) -> None:
         """local: decides while Redis cannot, for limits that say so.
 
@@ -77,7 +79,8 @@ class RedisStore:
         `on_store_error` decides, once for each request. on_time: called with how long Redis took, for some of the
         questions (`stopwatch.py`). chance: from 0 to 1, spreads the attempts to reconnect.
         name: of this Headgate among those on the same Redis, the same in all of its workers; a random one if empty.
-        place: where Redis is; by default as the URL says. Raises ValueError when the URL is none.
+        place: where Redis is; by default as the URL says. term: seconds for which what this worker holds still counts
+        when it is not heard of any more. Raises ValueError when the URL is none.
         """
         self._place = place or find(store.url, store.prefix)
         self._prefix = store.prefix
@@ -89,6 +92,9 @@ class RedisStore:
         self._chance = chance
         self._peers = Peers(store.prefix, name or os.urandom(8).hex().encode(), lambda: int(loop.time() * 1_000_000))
         self._stopwatch = Stopwatch(on_time)
+        self._holders = Holders(local, self._peers.share, self._rule_of, self._say, term)
+        self._renew_every = term / 3
+        self._renewing: asyncio.TimerHandle | None = None
         self._breaker = Breaker()
         self._accepts = True  # the breaker's, kept here for the way of each request
         self.reason = ""
@@ -117,6 +123,8 @@ class RedisStore:
             if rule.leases is not None and cost == 1:
                 return self._hit_leased(rule, rule.leases, checks, resume)
             command = (rule.asked.get(key) or rule.ask(key)) if cost == 1 else script.ask([rule], checks)
+            if rule.holds:
+                resume = self._holders.asks(checks, resume)
         else:
             kept = self._kept.get(id(checks))
             _, rules, command = kept or self._keep(checks)
@@ -124,6 +132,8 @@ class RedisStore:
                 refusals := known.refusals(rules, checks, self._loop.time())
             ):
                 return refusals
+            if True in [rule.holds for rule in rules]:
+                resume = self._holders.asks(checks, resume)
         if not self._flushing:
             self._begin()
         self._waiting.append((checks, resume, self._now, script.BY_HASH))
@@ -201,10 +211,19 @@ class RedisStore:
         else:
             self._loop.call_soon(told, ())
 
+    def release(self, checks: Sequence[Check]) -> None:
+        """Gives places back, wherever they are counted."""
+        self._holders.release(checks)
+
     def close(self) -> None:
         """Gives up the connection. What waits, and whatever still comes, is decided by `on_store_error`."""
         if self._breaker.state is State.CLOSED:
             return
+        if self._link is not None:
+            self._holders.leave()
+            self._flush()
+            self._link.finish()
+            self._link = None
         self._breaker.note(Event.CLOSE, self._loop.time())
         self._task.cancel()
         self._give_up()
@@ -314,16 +333,18 @@ class RedisStore:
             self._on_error(limit)
         decisions = decide_without(checks, self._local, self._peers.share)
         if all(decision.allowed for decision in decisions):
-            for check in checks:
-                if check[0].limit.on_store_error == "local":
+            self._holders.took_here(checks, decisions)
+            for check, decision in zip(checks, decisions, strict=True):
+                if check[0].limit.on_store_error == "local" and not isinstance(decision, Holding):
                     self._peers.passed(check)
-        return decisions
+        return Here(decisions)
 
     def _enter(self, limit: LimitState) -> Rule:
         if len(self._rules) >= _RULES:
             self._rules.clear()
             self._kept.clear()
         rule = self._rules[id(limit)] = self._rule(limit, self._prefix)
+        rule.held_by(self._holders.id, self._holders.term)
         return rule
 
     def _keep(self, checks: Sequence[Check]) -> _Kept:
@@ -335,6 +356,18 @@ class RedisStore:
                 self._kept.clear()
             self._kept[id(checks)] = kept
         return kept
+
+    def _rule_of(self, limit: LimitState) -> Rule:
+        return self._rules.get(id(limit)) or self._enter(limit)
+
+    def _say(self, limit: LimitState, key: bytes, command: bytes, told: Callable[[Reply], object]) -> None:
+        """Tells Redis what is held of a key."""
+        self._send(script.TOLD, (limit, key, 0), resume=Told(command, told))
+
+    def _renew(self) -> None:
+        """Tells Redis of all that is held, now and again and again."""
+        self._renewing = self._loop.call_later(self._renew_every, self._renew)
+        self._holders.renew()
 
     def _rules_of(self, checks: Sequence[Check]) -> list[Rule]:
         return [self._rules.get(id(limit)) or self._enter(limit) for limit, _, _ in checks]
@@ -383,10 +416,12 @@ class RedisStore:
         self.reason = ""
         self._lost.clear()
         self._link = link
+        self._holders.back()
         link.on_replies = self._replied
         link.on_lost = self._fail
         self._flush()
         self._charges.begin()
+        self._renew()
         if was_down:
             logger.info("limit store %s is back", self._place)
             self._on_change(False)
@@ -406,6 +441,10 @@ class RedisStore:
     def _give_up(self) -> None:
         self._accepts = False
         self._stopwatch.reset()
+        self._holders.lost()
+        self._kept.clear()
+        for rule in self._rules.values():
+            rule.held_by(self._holders.id, self._holders.term)
         if self._link is not None:
             self._link.abort()
             self._link = None
@@ -414,6 +453,8 @@ class RedisStore:
             self._timer = None
         self._out.clear()
         self._charges.stop()
+        if self._renewing is not None:
+            self._renewing.cancel()
         waiting, self._waiting = self._waiting, deque()
         for one in waiting:
             self._leave(one)

@@ -18,12 +18,12 @@ from collections.abc import Sequence
 from hashlib import sha1
 from math import ceil
 
-from headgate.limits.decision import Banned, Decision, Delayed, Leased
+from headgate.limits.decision import Banned, Decision, Delayed, Holding, Leased
 from headgate.limits.keys import limit_identity
 from headgate.limits.meter import Meter
 from headgate.model.config import Rate
 from headgate.model.snapshot import LimitState
-from headgate.store import general, single
+from headgate.store import general, holding, single
 from headgate.store.base import Check, settle
 from headgate.store.lease import Leases
 from headgate.store.resp import command
@@ -88,6 +88,7 @@ def _forms(source: bytes) -> tuple[bytes, bytes]:
 
 
 _WINDOWS, _GENERAL = _forms(SOURCE), _forms(general.SOURCE)
+_BAN_HOLDERS = _forms(holding.BAN)[1] + b"$1\r\n1\r\n"
 _SINGLE = {algorithm: _forms(source) for algorithm, source in single.SOURCES.items()}
 _LEASE = _forms(single.LEASE)
 _DIGITS = 10**13  # what the scripts in single.py tell at the most
@@ -117,8 +118,9 @@ class Rule:
     is_window: whether it is a fixed window. short: which of the short scripts decides it, None if none does.
     arguments, in_general: what that script and the general one are told of it. asked: the commands of `ask`, by key.
     leases: the places that the worker holds, None for a limit without `lease`.
-    settles: whether what was taken may be given back. over: keys known to be at their limit (`known.py`): until when,
-    how long to believe it, and whether they are banned.
+    settles: whether what was taken may be given back. holds: whether it is a limit on what is in flight; `held_by` then
+    says by whom. over: keys known to be at their limit (`known.py`): until when, how long to believe it, and whether
+    they are banned.
     """
 
     __slots__ = (
@@ -126,6 +128,7 @@ class Rule:
         "arguments",
         "asked",
         "counts_refused",
+        "holds",
         "in_general",
         "is_window",
         "leases",
@@ -151,12 +154,21 @@ class Rule:
             "fixed_window": _arguments(rate.limit, period),
             "sliding_window": _arguments(rate.limit, period),
             "gcra": _arguments(rate.limit, period, ahead, ahead + rate.limit * period),
+            "concurrency": _arguments(),
         }[limit.limit.algorithm]
         kind = general.KINDS[limit.limit.algorithm]
         self.in_general = command(kind, rate.limit, period, meter.burst, unit, meter.delay)[4:]
         self.counts_refused = meter.counts_refused
         leases = limit.limit.lease > 1 and self.short is _WINDOWS
         self.leases = Leases(limit.limit.lease) if leases else None
+        self.holds = meter.holds
+
+    def held_by(self, holder: bytes, term: bytes) -> None:
+        """From now on this one asks, for so many milliseconds at a time."""
+        self.asked.clear()
+        if self.holds:
+            kind = general.KINDS[self.limit.limit.algorithm]
+            self.in_general = command(kind, self.limit.limit.rate.limit, term, holder, 1, 0)[4:]
 
     def ask(self, key: bytes) -> bytes:
         """The command that decides this one limit. It is kept, for a client that asks once mostly asks again."""
@@ -168,6 +180,8 @@ class Rule:
     def ban(self, key: bytes, milliseconds: int) -> bytes:
         """The command that bans a key: a word in the place of its count, which the script for windows fails at."""
         left = b"%d" % milliseconds
+        if self.holds:
+            return b"*5\r\n%b%b$%d\r\n%b\r\n" % (_BAN_HOLDERS, self.key(key), len(left), left)
         return b"*5\r\n$3\r\nSET\r\n%b$3\r\nban\r\n$2\r\nPX\r\n$%d\r\n%b\r\n" % (self.key(key), len(left), left)
 
     def key(self, key: bytes) -> bytes:
@@ -193,8 +207,7 @@ def short(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH) -
     """The short script that decides these checks, in its two forms; None where it takes the general one."""
     if form & LEASED:
         return _LEASE
-    forms = rules[0].short
-    if form >= IN_GENERAL or forms is None or checks[0][2] != 1:
+    if form >= IN_GENERAL or (forms := rules[0].short) is None or checks[0][2] != 1:
         return None
     if len(rules) == 1:
         return forms
@@ -298,6 +311,8 @@ def _verdict(limit: LimitState, verdict: bytes, remaining: bytes, left: bytes) -
         return Delayed(limit, 0, time, number)
     if verdict == b"3":
         return Banned(False, limit, number, time)
+    if verdict == b"4":
+        return Holding(True, limit, number, time)
     raise ValueError("not a verdict")
 
 

@@ -80,7 +80,7 @@ ACTIONS = st.lists(
 )
 
 
-def holding(checks: list[Check]) -> list[Check]:
+def places_of(checks: list[Check]) -> list[Check]:
     return [check for check in checks if check[0].limit.algorithm == "concurrency"]
 
 
@@ -99,8 +99,8 @@ def test_every_decision_is_that_of_the_reference_whoever_dies(trace: list[tuple[
                     expected, decisions = reference.hit(what, never), stores[place].hit(what)
                     assert [one.allowed for one in decisions] == [one.allowed for one in expected]
                     assert deaths or [repr(one) for one in decisions] == [repr(one) for one in expected]
-                    if all(one.allowed for one in decisions) and holding(what):
-                        running[place].append(holding(what))
+                    if all(one.allowed for one in decisions) and places_of(what):
+                        running[place].append(places_of(what))
                 elif action == "end" and running[place]:
                     checks = running[place].pop(what % len(running[place]))
                     reference.release(checks)

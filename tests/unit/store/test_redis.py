@@ -284,7 +284,7 @@ def test_one_timer_stands_for_all(play: Callable[..., None]) -> None:
         await answers[1]
         timers = [handle for handle in stage.loop._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
         assert sum("_look" in repr(handle) for handle in timers) == 1
-        assert len(timers) <= 2  # the other is for the next sign of life
+        assert len(timers) <= 3  # the others are for the next sign of life, and for what is held
         await answers[3]
         assert 0.07 <= stage.loop.time() - begin < 0.073  # the third was due
         assert len(stage.errors) == 2

@@ -37,7 +37,7 @@ def test_the_two_forms_of_one_question_are_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"1", b"1 2 3 4", b"4 1 1", b"1 -1 1", b"1 1 -1", b"1 x 1", b"1 1 9999999999999999999"]
+    "line", [b"1", b"1 2 3 4", b"5 1 1", b"1 -1 1", b"1 1 -1", b"1 x 1", b"1 1 9999999999999999999"]
 )
 def test_what_is_no_verdict_on_one_limit_is_an_error(line: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
@@ -74,7 +74,7 @@ def test_the_answer_on_several_limits() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"", b"OK", b"1", b"1 x", b"4 2 3", b"1 2 3 x", b"1 0", b"1 -5", b"1 %b" % (b"9" * 400), b"%b 60" % (b"9" * 400)],
+    [b"", b"OK", b"1", b"1 x", b"5 2 3", b"1 2 3 x", b"1 0", b"1 -5", b"1 %b" % (b"9" * 400), b"%b 60" % (b"9" * 400)],
 )
 @pytest.mark.parametrize("count", [1, 2])
 def test_what_is_no_answer_is_refused(line: bytes, count: int) -> None:

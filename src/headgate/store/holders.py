@@ -1,0 +1,228 @@
+"""Who holds how many places in Redis: limits on what is in flight, exact over machines that may die.
+
+A holder is one connection of one worker. What it holds of a key counts for half a minute after it was last heard of, on
+the clock of Redis; workers speak of all that they hold every ten seconds. So what a machine held that is gone is free
+again, and nobody has to notice.
+
+Each worker knows what it holds (`Holders`), wherever it is counted, and each command but a question says it: so many at
+least, and as many more as questions are on their way whose answers are not known yet. Whatever got lost, by an emptied
+Redis or a failover, is so put right with the next one.
+
+A new connection is a new holder. What was sent on an old one may still arrive: it then counts for a holder that nobody
+renews, and can take nothing from what the new one says. Its last words to a key are removed as the new one names it.
+While Redis is down, what is held is counted on this machine, with what passes there; when it is back, Redis is told.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from math import ceil
+
+from headgate.limits.decision import Decision, Holding
+from headgate.model.snapshot import LimitState
+from headgate.store import holding
+from headgate.store.base import Check, LocalStore, Resume
+from headgate.store.resp import Reply, command
+from headgate.store.script import Rule
+
+Told = Callable[[Reply], object]
+
+TERM = 30.0  # seconds
+_PIECE = 100  # keys that are renewed at one go
+
+
+def _ignore(reply: Reply) -> None:
+    """What is said with the next word to Redis, too, needs no answer."""
+
+
+class Held:
+    """What this worker holds of a key: in all, how much of it is counted on this machine, and what it has asked for.
+
+    share: the part of the limit that stands for it on this machine. old: the holder that has it still from before.
+    """
+
+    __slots__ = ("asked", "count", "here", "key", "limit", "old", "share")
+
+    def __init__(self, limit: LimitState, key: bytes) -> None:
+        self.limit = limit
+        self.key = key
+        self.count = 0
+        self.here = 0
+        self.asked = 0
+        self.share = limit
+        self.old = b""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is nothing more to say of it."""
+        return not self.count and not self.asked and not self.old
+
+
+class Asked:
+    """A `resume` that notes what Redis said before it passes it on."""
+
+    __slots__ = ("_checks", "_holders", "_resume")
+
+    def __init__(self, holders: "Holders", checks: Sequence[Check], resume: Resume) -> None:
+        self._holders = holders
+        self._checks = checks
+        self._resume = resume
+
+    def __call__(self, decisions: Sequence[Decision]) -> None:
+        self._holders.answered(self._checks, () if isinstance(decisions, Here) else decisions)
+        self._resume(decisions)
+
+    def moved_to(self, holders: "Holders") -> Resume:
+        """Who waits, where another master of a Cluster is asked instead: what that one gives is held of it."""
+        self._holders.answered(self._checks, ())
+        return holders.asks(self._checks, self._resume)
+
+
+class Here(list[Decision]):
+    """Decisions that were made on this machine, where what they gave is noted already."""
+
+
+class Holders:
+    """What one worker holds. id: the present holder, which rules write into their questions.
+
+    As long as `is_here`, because Redis is down, this machine counts.
+    """
+
+    def __init__(
+        self,
+        local: LocalStore,
+        share: Callable[[LimitState], LimitState],
+        rule_of: Callable[[LimitState], Rule],
+        send: Callable[[LimitState, bytes, bytes, Told], None],
+        term: float,
+    ) -> None:
+        """share: the part of a limit for this machine. rule_of: how Redis is told of one.
+
+        send: a command about a key, and who is to have the reply, None when there will be none. term: in seconds.
+        """
+        self._local = local
+        self._share = share
+        self._rule_of = rule_of
+        self._send = send
+        self._held: dict[bytes, Held] = {}
+        self._rest: list[Held] = []  # what is still to be renewed
+        self._on_their_way = 0
+        self.is_here = False
+        self.term = b"%d" % ceil(term * 1000)
+        self.id = _name()
+
+    def asks(self, checks: Sequence[Check], resume: Resume) -> Resume:
+        """Redis is about to be asked for places; who is to have its answer."""
+        for limit, key, cost in checks:
+            if (rule := self._rule_of(limit)).holds:
+                self._of(rule, limit, key).asked += cost
+        return Asked(self, checks, resume)
+
+    def answered(self, checks: Sequence[Check], decisions: Sequence[Decision]) -> None:
+        """Redis answered, or will not (no decisions)."""
+        passes = bool(decisions) and all(decision.allowed for decision in decisions)
+        for limit, key, cost in checks:
+            if (rule := self._rule_of(limit)).holds:
+                held = self._of(rule, limit, key)
+                held.asked -= cost
+                if passes:
+                    held.count += cost
+                self._tidy(rule, held)
+
+    def took_here(self, checks: Sequence[Check], decisions: Sequence[Decision]) -> None:
+        """A request passed on this machine: its places are counted here."""
+        for (limit, key, cost), decision in zip(checks, decisions, strict=True):
+            if isinstance(decision, Holding):
+                held = self._of(self._rule_of(limit), limit, key)
+                held.count += cost
+                held.here += cost
+                held.share = decision.limit
+
+    def has(self, limit: LimitState, key: bytes) -> bool:
+        """Whether something is held of the key."""
+        held = self._held.get(self._rule_of(limit).key(key))
+        return held is not None and held.count > 0
+
+    def release(self, checks: Sequence[Check]) -> None:
+        """Gives places back, wherever they are counted."""
+        for limit, key, cost in checks:
+            rule = self._rule_of(limit)
+            held = self._of(rule, limit, key)
+            back = min(cost, held.count)
+            held.count -= back
+            if held.here:
+                self._local.release([(held.share, key, min(cost, held.here))])
+                held.here -= min(cost, held.here)
+            if not self.is_here:
+                self._say(held, back)
+            self._tidy(rule, held)
+
+    def lost(self) -> None:
+        """The connection is gone: this machine counts what is held, until Redis is back."""
+        old, self.id, self.is_here = self.id, _name(), True
+        self._rest, self._on_their_way = [], 0
+        for held in self._held.values():
+            held.old = held.old or old
+            if held.limit.limit.on_store_error == "local":
+                if not held.here:
+                    held.share = self._share(held.limit)
+                self._local.hold([(held.share, held.key, held.count - held.here)])
+                held.here = held.count
+
+    def back(self) -> None:
+        """There is a connection again: Redis counts from here on, and `renew` is to follow."""
+        self.is_here = False
+
+    def renew(self) -> None:
+        """Tells Redis of all that is held: a part, and the next one when that is answered.
+
+        All at once would hold up what else is asked for longer than its deadline.
+        """
+        self._rest = list(self._held.values())
+        if not self._on_their_way:
+            self._renew_some()
+
+    def _renew_some(self) -> None:
+        some, self._rest = self._rest[:_PIECE], self._rest[_PIECE:]
+        self._on_their_way += len(some)
+        for held in some:
+            rule = self._rule_of(held.limit)
+            if held.here:
+                self._local.release([(held.share, held.key, held.here)])
+                held.here = 0
+            self._say(held, told=self._renewed)
+            self._tidy(rule, held)
+
+    def _renewed(self, reply: Reply) -> None:
+        self._on_their_way = max(0, self._on_their_way - 1)
+        if self._rest and not self._on_their_way and not self.is_here:
+            self._renew_some()
+
+    def leave(self) -> None:
+        """Gives back all that is held in Redis; it is still held, but nobody would say so any more."""
+        for held in self._held.values():
+            self._send(held.limit, held.key, self._command(held, 0, 0, 0), _ignore)
+
+    def _say(self, held: Held, back: int = 0, told: Told = _ignore) -> None:
+        self._send(held.limit, held.key, self._command(held, back, held.count, held.asked), told)
+        held.old = b""
+
+    def _command(self, held: Held, back: int, least: int, asked: int) -> bytes:
+        arguments = command(self.id, self.term, back, least, asked, held.old)[4:]
+        name = self._rule_of(held.limit).key(held.key)
+        return b"*10\r\n$4\r\nEVAL\r\n%b$1\r\n1\r\n%b%b" % (_TEXT, name, arguments)
+
+    def _of(self, rule: Rule, limit: LimitState, key: bytes) -> Held:
+        """By the key's name in Redis: a reload makes another object of the same limit."""
+        name = rule.key(key)
+        return self._held.get(name) or self._held.setdefault(name, Held(limit, key))
+
+    def _tidy(self, rule: Rule, held: Held) -> None:
+        if held.is_over:
+            self._held.pop(rule.key(held.key), None)
+
+
+_TEXT = b"$%d\r\n%b\r\n" % (len(holding.SAY), holding.SAY)
+
+
+def _name() -> bytes:
+    return os.urandom(8).hex().encode()

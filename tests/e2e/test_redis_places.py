@@ -1,0 +1,389 @@
+"""Limits on what is in flight in Redis: exact over machines, over their deaths, and over those of Redis."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+import uvloop
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headgate.limits.decision import Banned
+from headgate.limits.keys import limit_identity
+from headgate.model.config import Ban
+from headgate.model.config import Store as Settings
+from headgate.model.snapshot import LimitState
+from headgate.store import general, holders, holding, script
+from headgate.store.base import Check
+from headgate.store.memory import MemoryStore
+from headgate.store.redis import RedisStore
+from headgate.store.shared import SharedStore
+from headgate.testing.clock import ManualClock
+from headgate.testing.stores import PLACES, Subject, never
+from tests.e2e.kit.bench import LOOPS, Bench
+from tests.e2e.test_redis_store import name, number, told_of
+from tests.hammer import together
+from tests.redis_server import RedisServer
+from tests.unit.store.limits import limit
+from tests.unit.store.test_held import in_flight, places_of
+
+pytestmark = pytest.mark.e2e
+
+K = b"192.0.2.1"
+
+
+class Benches:
+    """Workers on one Redis, each with a loop of its own; they can be killed."""
+
+    def __init__(self, url: str, term: float = holders.TERM) -> None:
+        self._url, self._term = url, term
+        self.made: list[Bench] = []
+
+    def join(self) -> Bench:
+        bench = Bench(self._url, asyncio.new_event_loop)
+        bench.store._holders.term = b"%d" % (self._term * 1000)
+        bench.store._renew_every = self._term / 3
+        self.made.append(bench)
+        return bench
+
+    def kill(self, bench: Bench) -> None:
+        """Its connection breaks, and nobody hears of it again."""
+        self.made.remove(bench)
+        assert bench.store._link is not None
+        bench.store._link.abort()
+        bench.store._link = None
+        bench.close()
+
+    def close(self) -> None:
+        for bench in self.made:
+            bench.close()
+
+
+@pytest.fixture
+def benches(redis_server: RedisServer) -> Iterator[Benches]:
+    made = Benches(redis_server.url)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("loop_factory", LOOPS, ids=["asyncio", "uvloop"])
+@pytest.mark.parametrize("keeps", PLACES)
+def test_the_contract_is_kept(
+    redis_server: RedisServer,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop],
+    keeps: Callable[[Subject], None],
+) -> None:
+    bench = Bench(redis_server.url, loop_factory)
+    sleep = asyncio.sleep
+    keeps(Subject(bench.hit, lambda seconds: bench.run(sleep(seconds)), period=1.0, release=bench.store.release))
+    assert not bench.errors
+    bench.close()
+
+
+LIMITS = [
+    in_flight(2, "a"),
+    in_flight(3, "b"),
+    in_flight(10, "c"),
+    limit(3, "d", 365 * 86400.0),
+    limit(3, "e", 0.02, algorithm="gcra"),
+    limit(3, "f", 0.02, algorithm="sliding_window", count_refused=True),
+]
+CHECKS = st.lists(
+    st.tuples(st.integers(0, len(LIMITS) - 1), st.sampled_from([b"x", b"y"]), st.sampled_from([1, 1, 1, 0, 2])),
+    min_size=1,
+    max_size=4,
+)
+ACTIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("hit"), st.integers(0, 2), CHECKS),
+        st.tuples(st.just("end"), st.integers(0, 2), st.integers(0, 10)),
+        st.tuples(st.just("die"), st.integers(0, 2), st.none()),
+    ),
+    max_size=30,
+)
+_runs = iter(range(1_000_000))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(trace=st.lists(st.tuples(st.integers(0, 12_000), ACTIONS), max_size=3))
+def test_every_decision_is_that_of_the_reference_whoever_dies(
+    redis_server: RedisServer,
+    trace: list[tuple[int, list[tuple]]],  # type: ignore[type-arg]
+) -> None:
+    run = next(_runs)
+    limits = [LimitState(replace(one.limit, name=f"{one.limit.name}{run}"), 0) for one in LIMITS]
+    clock = ManualClock()
+    clock.now = 10**15 + 123_457
+
+    def tell_time() -> None:
+        seconds, microseconds = divmod(clock.now, 1_000_000)
+        redis_server.command("HSET", "now", "s", str(seconds), "us", str(microseconds))
+
+    with pytest.MonkeyPatch.context() as patch:
+        own, ours = b"call('TIME')", b"{call('HGET', 'now', 's'), call('HGET', 'now', 'us')}"
+        patch.setattr(script, "_GENERAL", script._forms(general.SOURCE.replace(own, ours)))
+        patch.setattr(script, "_SINGLE", dict.fromkeys(script._SINGLE))  # all by the general one
+        source = holding.SAY.replace(own, ours)
+        patch.setattr(holders, "_TEXT", b"$%d\r\n%b\r\n" % (len(source), source))
+        tell_time()
+        reference = MemoryStore(clock)
+        benches = Benches(redis_server.url)
+        workers = [benches.join() for _ in range(3)]
+        running: list[list[list[Check]]] = [[], [], []]
+        for gap, actions in trace:
+            clock.now += gap
+            tell_time()
+            for action, place, what in actions:
+                if action == "hit":
+                    checks = [(limits[which], key, cost) for which, key, cost in what]
+                    for rule in workers[place].store._rules.values():
+                        rule.over.clear()
+                    expected, decisions = reference.hit(checks, never), workers[place].hit(checks)
+                    assert [told_of(one) for one in decisions] == [told_of(one) for one in expected], checks
+                    if all(one.allowed for one in decisions) and places_of(checks):
+                        running[place].append(places_of(checks))
+                elif action == "end" and running[place]:
+                    checks = running[place].pop(what % len(running[place]))
+                    reference.release(checks)
+                    workers[place].store.release(checks)
+                    workers[place].hit([(limit(9, "sync"), K, 0)])
+                elif action == "die":
+                    workers[place].hit([(limit(9, "sync"), K, 0)])
+                    benches.kill(workers[place])
+                    for checks in running[place]:
+                        reference.release(checks)
+                    workers[place], running[place] = benches.join(), []
+                    for _ in range(2):  # for the others time passes, too
+                        clock.now += 16_000_000
+                        tell_time()
+                        for worker in workers:
+                            worker.store._holders.renew()
+                            worker.hit([(limit(9, "sync"), K, 0)])
+        benches.close()
+
+
+def test_what_a_dead_worker_held_is_free_when_its_term_is_over(redis_server: RedisServer) -> None:
+    benches = Benches(redis_server.url, term=0.6)
+    one, other = benches.join(), benches.join()
+    flying = in_flight(3)
+    assert [one.allows(flying), other.allows(flying), other.allows(flying), one.allows(flying)] == [True] * 3 + [False]
+    benches.kill(other)
+    assert not one.allows(flying)
+    one.run(asyncio.sleep(1.0))  # longer than the term of what the living one holds, which it renews
+    assert [one.allows(flying) for _ in range(3)] == [True, True, False]
+    benches.close()
+
+
+VICTIM = """
+import asyncio, sys
+from headgate.model.config import Store as Settings
+from headgate.store.memory import MemoryStore
+from headgate.store.redis import RedisStore
+from headgate.testing.clock import ManualClock
+from tests.unit.store.test_held import in_flight
+
+async def main():
+    loop = asyncio.get_running_loop()
+    store = RedisStore(Settings(url=sys.argv[1], deadline=30.0), MemoryStore(ManualClock()), loop, term=1.0)
+    answer = loop.create_future()
+    store.hit([(in_flight(2), b"192.0.2.1", 2)], answer.set_result)
+    print((await answer)[0].allowed, flush=True)
+    await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+def test_a_killed_process_gives_back_what_it_held(redis_server: RedisServer) -> None:
+    bench = Bench(redis_server.url, uvloop.new_event_loop)
+    with subprocess.Popen([sys.executable, "-c", VICTIM, redis_server.url], stdout=subprocess.PIPE) as victim:
+        assert victim.stdout is not None
+        assert victim.stdout.readline() == b"True\n"
+        bench.run(asyncio.sleep(1.5))
+        assert not bench.allows(in_flight(2)), "it lives, and says so"
+        victim.send_signal(signal.SIGKILL)
+    bench.run(asyncio.sleep(1.1))
+    assert [bench.allows(in_flight(2)) for _ in range(3)] == [True, True, False]
+    bench.close()
+
+
+HAMMER = """
+import asyncio, mmap, sys
+from headgate.model.config import Store as Settings
+from headgate.store.memory import MemoryStore
+from headgate.store.redis import RedisStore
+from headgate.store.shared import SharedStore
+from headgate.testing.clock import ManualClock
+from tests.unit.store.limits import limit
+from tests.unit.store.test_held import in_flight
+
+counter = SharedStore(int(sys.argv[2])).spare_lock
+seen = memoryview(mmap.mmap(int(sys.argv[3]), 4096)).cast("q")
+
+def count(by):
+    while not counter.enter():
+        pass
+    seen[0] += by
+    seen[1] = max(seen[0], seen[1])
+    counter.leave()
+
+async def main():
+    loop = asyncio.get_running_loop()
+    store = RedisStore(Settings(url=sys.argv[1], deadline=30.0), MemoryStore(ManualClock()), loop)
+    flying, rate = in_flight(3), limit(1_000_000, "rate", 3600.0)
+    async def ask(*checks):
+        answer = loop.create_future()
+        decisions = store.hit(checks, answer.set_result)
+        return all(one.allowed for one in (decisions if decisions is not None else await answer))
+    await ask((rate, b"first", 1))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    passed = 0
+    async def worker():
+        nonlocal passed
+        for turn in range(100):
+            if await ask((flying, b"k", 1), *[(rate, b"k", 1)][turn % 2:]):
+                count(1)
+                passed += 1
+                await asyncio.sleep(0)
+                count(-1)
+                store.release([(flying, b"k", 1)])
+    await asyncio.gather(*[worker() for _ in range(10)])
+    print(passed)
+    store.close()
+
+asyncio.run(main())
+"""
+
+
+def test_three_processes_never_hold_more_than_the_limit_and_nothing_in_the_end(redis_server: RedisServer) -> None:
+    fd, seen = SharedStore.create(), os.memfd_create("seen")
+    os.ftruncate(seen, 4096)
+    counts = together(HAMMER, 3, redis_server.url, str(fd), str(seen), fds=[fd, seen])
+    now, most = (int.from_bytes(os.pread(seen, 8, 8 * cell), "little") for cell in range(2))
+    assert sum(passed for (passed,) in counts) > 100
+    assert (now, 0 < most <= 3) == (0, True)
+    assert number(redis_server.command("EXISTS", name(in_flight(3), b"k"))) == 0
+    os.close(fd)
+    os.close(seen)
+
+
+def test_what_is_held_when_redis_goes_is_counted_here_and_in_redis_again_when_it_is_back(
+    redis_server: RedisServer, benches: Benches
+) -> None:
+    flying = in_flight(3)
+    one = benches.join()
+    assert [one.allows(flying) for _ in range(2)] == [True, True]
+    redis_server.kill()
+    one.await_change(down=True)
+    assert [one.allows(flying) for _ in range(2)] == [True, False]
+    one.store.release([(flying, K, 1)])
+    assert [one.allows(flying) for _ in range(2)] == [True, False]
+    redis_server.start()
+    one.await_change(down=False)
+    one.allows(limit(9, "sync"))
+    other = benches.join()
+    assert not other.allows(flying)
+    one.store.release([(flying, K, 1)] * 2)
+    one.allows(limit(9, "sync"))
+    assert [other.allows(flying) for _ in range(3)] == [True, True, False]
+    one.store.release([(flying, K, 1)])
+    one.allows(limit(9, "sync"))
+    assert other.hit([(flying, K, 0)])[0].remaining == 1
+    assert one.store._local.hit([(flying, K, 0)], never)[0].remaining == 3
+    assert not one.store._holders._held
+
+
+def test_a_new_connection_takes_over_what_the_old_one_held(redis_server: RedisServer, benches: Benches) -> None:
+    flying = in_flight(3)
+    one = benches.join()
+    assert [one.allows(flying) for _ in range(2)] == [True, True]
+    for ended in (0, 1):
+        redis_server.command("CLIENT", "KILL", "TYPE", "normal")
+        one.await_change(down=True)
+        one.store.release([(flying, K, ended)])
+        one.await_change(down=False)
+        one.allows(limit(9, "sync"))
+        assert number(redis_server.command("HLEN", name(flying))) == 1
+        assert one.hit([(flying, K, 0)])[0].remaining == 1 + ended
+
+
+def test_what_an_emptied_redis_forgot_it_is_told_again(redis_server: RedisServer) -> None:
+    benches = Benches(redis_server.url, term=0.3)
+    flying = in_flight(3)
+    one = benches.join()
+    assert [one.allows(flying) for _ in range(2)] == [True, True]
+    redis_server.command("FLUSHALL")
+    one.run(asyncio.sleep(0.3))
+    assert one.hit([(flying, K, 0)])[0].remaining == 1
+    redis_server.command("FLUSHALL")
+    one.store.release([(flying, K, 1)])
+    assert one.hit([(flying, K, 0)])[0].remaining == 2
+    benches.close()
+
+
+def test_a_store_that_is_closed_gives_back_what_it_held_at_once(benches: Benches) -> None:
+    flying = in_flight(2)
+    one, other = benches.join(), benches.join()
+    assert [one.allows(flying) for _ in range(2)] == [True, True]
+    benches.made.remove(one)
+    one.close()
+    one.store.release([(flying, K, 1)])
+    assert other.hit([(flying, K, 0)])[0].remaining == 2
+
+
+def test_a_ban_leaves_what_is_held_as_it_is(redis_server: RedisServer, benches: Benches) -> None:
+    flying = in_flight(2)
+    flying = LimitState(replace(flying.limit, ban=Ban(1, 1.0, 1.0)), 0)
+    one, other = benches.join(), benches.join()
+    assert one.allows(flying)
+    one.store.ban(flying, K, 0.5)
+    assert isinstance(one.hit([(flying, K, 1)])[0], Banned)
+    one.allows(limit(9, "sync"))
+    (refusal,) = other.hit([(flying, K, 1)])
+    assert isinstance(refusal, Banned)
+    assert 0 < refusal.reset_after <= 500_000
+    assert number(redis_server.command("PTTL", name(flying))) > 29_000
+    other.run(asyncio.sleep(0.5))
+    assert [other.allows(flying) for _ in range(2)] == [True, False]
+
+
+@pytest.mark.parametrize("command", [("SET", "7"), ("HSET", "h", "x")], ids=" ".join)
+def test_a_value_that_is_none_of_ours_is_the_trouble_of_that_client_alone(
+    redis_server: RedisServer, benches: Benches, command: tuple[str, ...]
+) -> None:
+    one, flying = benches.join(), in_flight(1)
+    redis_server.command(command[0], name(flying), *command[1:])
+    for _ in range(2):
+        assert [one.allows(flying) for _ in range(2)] == [True, False]  # counted on this machine
+        one.store.release([(flying, K, 1)])
+    assert one.allows(flying, b"other")
+    assert not one.changes
+
+
+def test_keys_go_with_the_last_who_holds(redis_server: RedisServer, benches: Benches) -> None:
+    one, flying = benches.join(), in_flight(1)
+    assert one.allows(flying)
+    assert 29_000 < number(redis_server.command("PTTL", name(flying))) <= 30_000
+    one.store.release([(flying, K, 1)])
+    one.allows(limit(9, "sync"))
+    assert number(redis_server.command("EXISTS", name(flying))) == 0
+    assert limit_identity(flying.limit) == "flying:client_ip:concurrency:1/1"
+
+
+def test_a_worker_can_be_given_another_term(redis_server: RedisServer) -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        store = RedisStore(Settings(url=redis_server.url), MemoryStore(ManualClock()), loop, term=2.0)
+        answer = loop.create_future()
+        store.hit([(in_flight(1), K, 1)], answer.set_result)
+        assert (await answer)[0].allowed
+        assert number(redis_server.command("PTTL", name(in_flight(1)))) <= 2000
+        store.close()
+
+    asyncio.run(main())

@@ -1,0 +1,227 @@
+"""What a worker says to Redis of what it holds: so many at least, and as many more as may have been taken by now."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from headgate.limits.decision import Decision, Holding
+from headgate.limits.memo import PerLimit
+from headgate.model.snapshot import LimitState
+from headgate.store import holders, holding
+from headgate.store.base import Check
+from headgate.store.holders import Asked, Here, Holders
+from headgate.store.memory import MemoryStore
+from headgate.store.resp import Reader, Reply
+from headgate.store.script import Rule
+from headgate.testing.clock import ManualClock
+from headgate.testing.stores import never
+from tests.unit.store.limits import limit
+from tests.unit.store.test_held import in_flight
+
+K = b"192.0.2.1"
+FLYING = in_flight(5)
+CHECK = (FLYING, K, 1)
+
+
+class Desk:
+    """A worker's holders with what they said: (back, least, asked, old) of each command."""
+
+    def __init__(self) -> None:
+        self.commands: list[list[bytes]] = []
+        self.waiting: list[Callable[[Reply], object]] = []
+        self.told: list[Sequence[Decision]] = []
+        self.local = MemoryStore(ManualClock())
+        rules = PerLimit(lambda one: Rule(one, "p"))
+        self.holders = Holders(self.local, lambda limit: limit, rules.of, self._hear, 30.0)
+
+    def _hear(self, limit: LimitState, key: bytes, command: bytes, told: Callable[[Reply], object]) -> None:
+        assert b"concurrency" in command
+        assert key in command
+        self.commands += Reader().feed(command)  # type: ignore[arg-type]
+        self.waiting.append(told)
+
+    def answer(self) -> None:
+        """Redis answers what it was told so far."""
+        waiting, self.waiting = self.waiting, []
+        for told in waiting:
+            told(b"OK")
+
+    def said(self) -> list[tuple[int, int, int, bytes]]:
+        """What was said since this was last asked, and is answered now."""
+        self.answer()
+        commands, self.commands = self.commands, []
+        for command in commands:
+            assert command[0] == b"EVAL"
+            assert command[2:6] == [b"1", b"p:flying:client_ip:concurrency:5/1:" + K, self.holders.id, b"30000"]
+        return [(int(c[6]), int(c[7]), int(c[8]), c[9]) for c in commands]
+
+    def takes(self, *checks: Check) -> None:
+        """Asks for places and gets them."""
+        self.holders.asks(checks, self.told.append)([Holding(True, one, 0, 0) for one, _, _ in checks])
+
+    def in_local(self) -> int:
+        return 5 - self.local.hit([(FLYING, K, 0)], never)[0].remaining
+
+
+def test_what_is_given_back_is_said_with_what_is_held_still() -> None:
+    desk = Desk()
+    desk.takes(CHECK, (limit(3), K, 1), (FLYING, K, 2))
+    assert len(desk.told) == 1
+    desk.holders.release([(FLYING, K, 2), CHECK])
+    assert desk.said() == [(2, 1, 0, b""), (1, 0, 0, b"")]
+    assert not desk.holders._held
+
+
+def test_what_is_asked_meanwhile_may_be_held_or_not() -> None:
+    desk = Desk()
+    desk.takes(CHECK)
+    answer = desk.holders.asks([CHECK], desk.told.append)
+    refusal = desk.holders.asks([CHECK, (limit(3), K, 1)], desk.told.append)
+    desk.holders.release([CHECK])
+    assert desk.said() == [(1, 0, 2, b"")]
+    answer([Holding(True, FLYING, 0, 0)])
+    refusal([Holding(True, FLYING, 0, 0), Decision(False, limit(3), 0, 5)])
+    desk.holders.renew()
+    assert desk.said() == [(0, 1, 0, b"")]
+
+
+def test_more_than_is_held_cannot_be_given_back() -> None:
+    desk = Desk()
+    desk.takes(CHECK)
+    desk.holders.release([(FLYING, K, 3)])
+    assert desk.said() == [(1, 0, 0, b"")]
+
+
+def test_a_reloaded_limit_is_the_same_limit() -> None:
+    desk = Desk()
+    again = in_flight(5)
+    desk.takes(CHECK)
+    desk.takes((again, K, 1))
+    desk.holders.release([(again, K, 1)])
+    assert desk.said() == [(1, 1, 0, b"")]
+
+
+def test_a_question_that_was_answered_here_took_nothing_in_redis() -> None:
+    desk = Desk()
+    decisions = Here([Holding(True, FLYING, 0, 0)])
+    desk.holders.asks([CHECK], desk.told.append)(decisions)
+    assert desk.told == [decisions]
+    assert not desk.holders.has(FLYING, K)
+    desk.takes(CHECK)
+    assert desk.holders.has(FLYING, K)
+    assert not desk.holders.has(FLYING, b"other")
+
+
+def test_a_question_that_another_master_answers_is_held_of_that_one() -> None:
+    desk, other = Desk(), Desk()
+    asked = desk.holders.asks([CHECK], desk.told.append)
+    assert isinstance(asked, Asked)
+    asked.moved_to(other.holders)([Holding(True, FLYING, 0, 0)])
+    assert len(desk.told) == 1
+    assert not desk.holders._held
+    assert other.holders.has(FLYING, K)
+
+
+def test_without_redis_this_machine_counts_and_the_next_connection_takes_over() -> None:
+    desk = Desk()
+    desk.takes((FLYING, K, 3))
+    before = desk.holders.id
+    desk.holders.lost()
+    assert desk.holders.id != before
+    assert desk.in_local() == 3
+    checks = [CHECK, (in_flight(9, "free", "allow"), K, 1)]
+    desk.holders.took_here(checks, [desk.local.hit([CHECK], never)[0], Decision(True, checks[1][0], 9, 0)])
+    desk.holders.release([(FLYING, K, 2)])
+    assert desk.in_local() == 2
+    assert desk.said() == []
+    desk.holders.lost()  # once more, before it was back
+    desk.holders.back()
+    desk.holders.renew()
+    assert desk.said() == [(0, 2, 0, before)]
+    assert desk.in_local() == 0
+    desk.holders.renew()
+    assert desk.said() == [(0, 2, 0, b"")]
+    desk.holders.release([(FLYING, K, 2)])
+    assert desk.said() == [(2, 0, 0, b"")]
+    assert not desk.holders._held
+
+
+def test_what_ended_without_redis_is_taken_from_the_old_holder() -> None:
+    desk = Desk()
+    desk.takes(CHECK)
+    before = desk.holders.id
+    desk.holders.lost()
+    desk.holders.release([CHECK])
+    assert desk.in_local() == 0
+    desk.holders.back()
+    desk.holders.renew()
+    assert desk.said() == [(0, 0, 0, before)]
+    assert not desk.holders._held
+
+
+def test_what_passed_here_and_ends_before_redis_was_told_is_taken_from_both() -> None:
+    desk = Desk()
+    desk.holders.lost()
+    desk.holders.took_here([CHECK], desk.local.hit([CHECK], never))
+    desk.holders.back()
+    desk.takes(CHECK)
+    desk.holders.release([CHECK])
+    assert desk.in_local() == 0
+    assert desk.said() == [(1, 1, 0, b"")]
+
+
+@pytest.mark.parametrize("on_store_error", ["allow", "deny"])
+def test_a_limit_that_does_not_count_here_is_not_counted_here(on_store_error: str) -> None:
+    desk = Desk()
+    one = in_flight(5, on_store_error=on_store_error)
+    desk.takes((one, K, 2))
+    desk.holders.lost()
+    assert desk.in_local() == 0
+    desk.holders.release([(one, K, 1)])
+    desk.holders.back()
+    desk.holders.renew()
+    assert [told[:3] for told in desk.said()] == [(0, 1, 0)]
+
+
+def test_who_leaves_holds_nothing() -> None:
+    desk = Desk()
+    desk.takes(CHECK)
+    desk.holders.asks([CHECK], desk.told.append)
+    desk.holders.leave()
+    assert desk.said() == [(0, 0, 0, b"")]
+
+
+def test_much_is_told_in_parts_each_when_the_one_before_is_answered() -> None:
+    desk = Desk()
+    for number in range(250):
+        desk.takes((FLYING, b"%d" % number, 1))
+    desk.holders.renew()
+    desk.holders.renew()  # while it is at it, it begins anew with what is left to say
+    told = []
+    for _ in range(4):
+        told.append(len(desk.commands))
+        desk.answer()
+    assert told == [100, 200, 300, 350]
+    assert not desk.waiting
+
+
+def test_what_was_to_be_told_is_told_anew_with_the_next_connection() -> None:
+    desk = Desk()
+    for number in range(150):
+        desk.takes((FLYING, b"%d" % number, 1))
+    desk.holders.renew()
+    desk.holders.lost()
+    desk.answer()  # late, or never
+    assert len(desk.commands) == 100
+    desk.holders.back()
+    desk.holders.renew()
+    desk.answer()
+    assert len(desk.commands) == 250
+
+
+def test_the_script_is_sent_with_its_text() -> None:
+    assert b"$%d\r\n%b\r\n" % (len(holding.SAY), holding.SAY) == holders._TEXT
+
+
+def test_holders_are_told_apart_from_a_ban() -> None:
+    assert len(Desk().holders.id) == 16
