@@ -61,6 +61,8 @@ SPECIAL: dict[tuple[str, str], tuple[str, str]] = {
     ("jwt", "key_files"): ("none", "public keys or certificates (PEM), and JSON Web Key Sets"),
     ("upstreams", "servers"): ("`[]`", "may be empty: servers can be added at run time"),
     ("limits", "overrides"): ("none", "keys that have a tier or a rate of their own, or no limit; see below"),
+    ("limits", "rate"): ("required", "so many requests in a period; `concurrency` has `in_flight` instead"),
+    ("limits", "in_flight"): ("none", "with `concurrency`: so many requests at once, each until its very end"),
     ("routes", "on_client_gone"): (
         '`"cancel"`',
         "what becomes of a request whose client goes away: cancelled, finished all the same, or finished within a time",

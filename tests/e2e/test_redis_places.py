@@ -20,6 +20,7 @@ from headgate.model.config import Store as Settings
 from headgate.model.snapshot import LimitState
 from headgate.store import general, holders, holding, script
 from headgate.store.base import Check
+from headgate.store.counts import RedisCounts
 from headgate.store.memory import MemoryStore
 from headgate.store.redis import RedisStore
 from headgate.store.shared import SharedStore
@@ -351,6 +352,25 @@ def test_a_ban_leaves_what_is_held_as_it_is(redis_server: RedisServer, benches: 
     assert number(redis_server.command("PTTL", name(flying))) > 29_000
     other.run(asyncio.sleep(0.5))
     assert [other.allows(flying) for _ in range(2)] == [True, False]
+
+
+def test_operators_see_what_is_in_flight_and_can_ban_but_not_forget(benches: Benches) -> None:
+    one, flying = benches.join(), in_flight(3)
+    counts = RedisCounts(one.store)
+    assert one.run(counts.look(flying, K)) == (3, 0, 0, False)
+    assert one.allows(flying)
+    assert one.run(counts.look(flying, K)) == (2, 0, 0, False)
+    assert not one.run(counts.reset(flying, K))
+    for forget in (counts.reset, counts.unban):
+        one.run(counts.ban(flying, K, 100.0))
+        standing = one.run(counts.look(flying, K))
+        assert standing.is_banned
+        assert 99_000_000 < standing.retry_after <= 100_000_000
+        assert isinstance(one.hit([(flying, K, 1)])[0], Banned)
+        assert one.run(forget(flying, K))
+        one.store._rules.clear()
+        assert one.run(counts.look(flying, K)) == (2, 0, 0, False)
+    assert not one.run(counts.unban(flying, K))
 
 
 @pytest.mark.parametrize("command", [("SET", "7"), ("HSET", "h", "x")], ids=" ".join)

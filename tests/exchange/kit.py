@@ -437,6 +437,8 @@ class World:
             client.transport.break_off()
         self.loop.run()
         assert self.in_flight() == 0, "requests are in flight for ever"
+        places = sum(self.cells.limit(0, limit.slot)[LimitCell.IN_FLIGHT] for limit in self.snapshot.limits)
+        assert places == 0, "a place is held for ever"
         assert not self.worker._clients
         assert all(attempt._exchange is None for attempt in self.attempts), "a connection is made for nobody"
         idle = {id(connection) for server in self.worker.plan.servers.values() for connection in server.idle}

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from headgate.model.config import Limit, Rate
+from headgate.model.snapshot import LimitState
 from headgate.worker.account import Account
 from headgate.worker.exchange import Exchange
 from headgate.worker.plan import Group
@@ -51,6 +53,17 @@ def test_before_a_server_is_asked_it_is_500(
         client.sends(get())
         world.accepted().sends(ok())
         client.sees(ok())
+
+
+def test_what_a_request_held_is_given_back(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    flying = LimitState(Limit("flying", Rate(1, 0.0), algorithm="concurrency"), 0)
+    world = make(limits=[flying])
+    with monkeypatch.context() as patch:
+        patch.setattr(Group, "enter", bug)
+        client = world.client()
+        client.sends(get())
+    client.sees_answer(500)
+    assert world.worker._local.hit([(flying, b"192.0.2.1", 0)])[0].remaining == 1
 
 
 def test_in_a_response_that_did_not_begin_it_is_500_and_the_servers_connection_closes(

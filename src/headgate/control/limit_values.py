@@ -1,4 +1,4 @@
-"""The kinds of values that only limits have: what a limit counts by, and what a request under it cost.
+"""The kinds of values that only limits have: what a limit counts by, how many it lets pass, and what a request cost.
 
 Everything is brought into the one form that `limits/keys.py` and `worker/keys.py` read, so that two ways to write a key
 are one limit in a store.
@@ -7,11 +7,11 @@ are one limit in a store.
 import re
 
 from headgate.control import values
-from headgate.control.report import Place, quoted
+from headgate.control.report import Place, Said, quoted
 from headgate.control.values import Kind, parsed
-from headgate.limits import settle
+from headgate.limits import concurrency, settle
 from headgate.limits.keys import PARTS, PREFIXES
-from headgate.model.config import PYTHON, Python
+from headgate.model.config import PYTHON, Python, Rate
 
 _KEYS = ("client_ip", "api_key", "host", "path", "method", "route", "constant")
 _NAMED_KEYS = ("header", "cookie", "query", "api_key")
@@ -108,3 +108,32 @@ def _settle(text: str) -> str:
 
 
 SETTLE = or_function(parsed("`response_header:NAME`, `response_bytes`, `free:STATUSES`", "a cost", _settle))
+IN_FLIGHT = values.number(1, 1_000_000)
+
+
+def take_rate(place: Place, given: dict[str, object]) -> None:
+    """Leaves one rate in what a table says: so many in flight are so many in no time.
+
+    Raises Said, with the problems reported, when it has none, or what does not go with it.
+    """
+    said = place.report.count
+    is_in_flight = given.get("algorithm") == concurrency.NAME
+    if is_in_flight and "rate" in given:
+        (place / "rate").say('not with algorithm = "concurrency", which has no period (expected in_flight = 10)')
+    elif is_in_flight and "in_flight" not in given:
+        place.say(f'"in_flight" is missing (expected {IN_FLIGHT.form}, because algorithm is "concurrency")')
+    elif not is_in_flight and "in_flight" in given:
+        (place / "in_flight").say('only with algorithm = "concurrency" (expected rate = "100/minute")')
+    elif not is_in_flight and "rate" not in given:
+        place.say('"rate" is missing (expected rate)')
+    for key, why_not in (
+        ("count_refused", "what is refused is not in flight"),
+        ("settle", "it holds until it is over"),
+        ("limit", "a function says rates"),
+    ):
+        if is_in_flight and given.get(key):
+            (place / key).say(f'not with algorithm = "concurrency": {why_not}')
+    if place.report.count > said:
+        raise Said
+    if isinstance(most := given.pop("in_flight", None), int):
+        given["rate"] = Rate(most, 0.0)

@@ -14,6 +14,7 @@ from headgate.control.fleet import Member
 from headgate.control.plane import Plane
 from headgate.control.views import ejected_for
 from headgate.health.available import is_available
+from headgate.limits import concurrency
 from headgate.model.server import Mode, Probe
 from headgate.wire.cells import FLAGS, LATENCY_BUCKETS, LATENCY_SHIFT, LimitCell, ServerCell, WorkerCell
 
@@ -199,6 +200,17 @@ def _limits(plane: Plane) -> Iterator[str]:
     ):
         samples = [(_labels(limit=state.limit.name), plane.cells.limit_total(state.slot, cell)) for state in limits]
         yield from _family(f"headgate_limit_{name}_total", "counter", meaning, samples)
+
+    yield from _family(
+        "headgate_limit_in_flight",
+        "gauge",
+        "Places that requests of this Headgate hold, of a limit on what is in flight.",
+        [
+            (_labels(limit=state.limit.name), plane.cells.limit_total(state.slot, LimitCell.IN_FLIGHT))
+            for state in limits
+            if state.limit.algorithm == concurrency.NAME
+        ],
+    )
 
 
 def _itself(plane: Plane) -> Iterator[str]:

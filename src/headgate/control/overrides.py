@@ -1,22 +1,29 @@
 """Tiers and overrides of limits, as the configuration, the admin API and the state file write them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from headgate.control import tuning, values
+from headgate.control import limit_values, tuning, values
 from headgate.control.report import Place, Report, Said, unknown
 from headgate.control.values import Kind, Kinds
 from headgate.limits.keys import is_hashed
 from headgate.limits.meter import LONGEST
 from headgate.model.config import UNLIMITED, Limit, Override, Rate, Tier
 
+_IN_FLIGHT = re.compile(r"(\d{1,7}) in flight", re.ASCII)
+
 
 def _rate(place: Place, value: object) -> Rate | None:
-    return None if value == UNLIMITED else values.RATE.read(place, value)
+    if value == UNLIMITED:
+        return None
+    if isinstance(value, str) and (match := _IN_FLIGHT.fullmatch(value.strip())):
+        return Rate(limit_values.IN_FLIGHT.read(place, int(match[1])), 0.0)
+    return values.RATE.read(place, value)
 
 
 BURST = values.number(0, 1_000_000_000)
-TIER: Kinds = {"rate": Kind(f'rate or `"{UNLIMITED}"`', _rate), "burst": BURST}
+TIER: Kinds = {"rate": Kind(f'rate, `"20 in flight"` or `"{UNLIMITED}"`', _rate), "burst": BURST}
 
 
 def rate_of(text: str) -> Rate | None:
@@ -61,7 +68,7 @@ def read_tier(place: Place, value: object, name: str = "") -> Tier:
 
 def override_of(text: str) -> Override:
     """The override that one word says: a rate, no limit, or a tier's name. Raises ValueError when it is none."""
-    if text == UNLIMITED or "/" in text:
+    if text == UNLIMITED or "/" in text or _IN_FLIGHT.fullmatch(text.strip()):
         return Tier(rate_of(text))
     return tier_name(text)
 

@@ -11,6 +11,7 @@ from typing import TypeVar
 from headgate.control import limit_values, overrides, values
 from headgate.control.report import Place, quoted
 from headgate.control.values import Kind, Kinds, table
+from headgate.limits import concurrency
 from headgate.limits.meter import ALGORITHMS
 from headgate.model import config
 
@@ -78,9 +79,10 @@ PYTHON: Kinds = {
 }
 LIMIT: Kinds = {
     "rate": values.RATE,
+    "in_flight": limit_values.IN_FLIGHT,
     "key": limit_values.or_function(limit_values.KEY),
     "limit": limit_values.FUNCTION,
-    "algorithm": values.choice("an algorithm", *ALGORITHMS),
+    "algorithm": values.choice("an algorithm", *ALGORITHMS, concurrency.NAME),
     "burst": overrides.BURST,
     "on_store_error": values.choice("an answer to a store's failure", "allow", "deny", "local"),
     "exempt": limit_values.EXEMPT,
@@ -194,7 +196,8 @@ def read_upstream(place: Place, value: object, name: str, base: config.Timeouts,
 def read_limit(place: Place, value: object, name: str) -> config.Limit:
     """The limit that a table says; its overrides are read later (`with_overrides`)."""
     values.name(name, "a limit")
-    found = table(place, value, LIMIT, "a setting of a limit", ["rate"])
+    found = table(place, value, LIMIT, "a setting of a limit")
+    limit_values.take_rate(place, found)
     limit = config.Limit(name, **limit_values.by_function(found))  # type: ignore[arg-type]
     _check_functions(place, limit)
     if limit.burst and limit.algorithm != "gcra":

@@ -50,8 +50,10 @@ def overrides(limit: Limit, tuning: Tuning) -> dict[str, Override]:
 
 
 def resolve(config: Config, tuning: Tuning) -> dict[str, Overrides]:
-    """What the workers are told, by limit. Keys whose tier is not there, or that are none of the limit's, are left out:
-    they come under the limit as all others do.
+    """What the workers are told, by limit.
+
+    Keys whose tier is not there or not for such a limit, or that are none of the limit's, are left out: they come under
+    the limit as all others do.
     """
     known = tiers(config, tuning)
     found: dict[str, Overrides] = {}
@@ -61,7 +63,7 @@ def resolve(config: Config, tuning: Tuning) -> dict[str, Overrides]:
         for text, what in overrides(limit, tuning).items():
             tier = known.get(what) if isinstance(what, str) else what
             key = _key(text, limit.key, limit.private)
-            if tier is not None and key is not None:
+            if tier is not None and key is not None and not is_of_another_kind(limit, tier):
                 keys[key] = places.setdefault(fitted(limit, tier), len(places))
         if keys:
             found[limit.name] = Overrides(tuple(places), keys)
@@ -191,11 +193,21 @@ def key_text(text: str, limit: Limit, secret: str) -> str:
 
 
 def unfit(limit: Limit, tier: Tier) -> str | None:
-    """Why no request of a tier could ever pass a limit; None when some can."""
+    """Why a tier cannot stand for a limit, or no request of it could ever pass; None when some can."""
+    if is_of_another_kind(limit, tier):
+        wanted = "100/minute" if limit.rate.period else "20 in flight"
+        return (
+            f'limit {limit.name} is "{limit.rate}", and {tier.rate} cannot stand for it (expected one like "{wanted}")'
+        )
     most = None if tier.rate is None else fitted(limit, tier).burst or tier.rate.limit
     if most is None or limit.cost <= most:
         return None
     return f"no request would ever pass limit {limit.name}: its cost is {limit.cost} (here at most {most} pass at once)"
+
+
+def is_of_another_kind(limit: Limit, tier: Tier) -> bool:
+    """Whether one is about what is in flight and the other about a time."""
+    return tier.rate is not None and (tier.rate.period > 0) is not (limit.rate.period > 0)
 
 
 def fitted(limit: Limit, tier: Tier) -> Tier:

@@ -141,6 +141,7 @@ def _limits(plane: Plane) -> list[Json]:
             "near": plane.cells.limit_total(state.slot, LimitCell.NEAR),
             "delayed": plane.cells.limit_total(state.slot, LimitCell.DELAYED),
             "banned": plane.cells.limit_total(state.slot, LimitCell.BANNED),
+            "in_flight": plane.cells.limit_total(state.slot, LimitCell.IN_FLIGHT),
         }
         for state in plane.fleet.snapshot.limits
     ]

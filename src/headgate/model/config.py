@@ -161,7 +161,7 @@ class Limit:
     """So many requests per key and period, or at once."""
 
     name: str
-    rate: Rate  # so many requests in a period; not with `concurrency`
+    rate: Rate  # so many requests in a period; with `concurrency` so many at once, in a period of 0
     key: str = "client_ip"  # what is counted by, several with commas; see docs/limits.md
     algorithm: str = "fixed_window"  # how requests are counted; see docs/limits.md
     burst: int = 0  # with `gcra`: requests that pass at once, before the steady rate; 0: as many as the rate's

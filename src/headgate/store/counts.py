@@ -12,11 +12,13 @@ from math import ceil
 from typing import Protocol, TypeVar, cast
 
 from headgate.errors import StoreDown
+from headgate.limits import concurrency
 from headgate.limits.meter import BANNED, Meter
 from headgate.limits.refusals import refusals
 from headgate.limits.sliding_window import SHIFT
 from headgate.limits.standing import Standing, standing
 from headgate.model.snapshot import LimitState
+from headgate.store import holding
 from headgate.store.base import LocalStore
 from headgate.store.cluster import ClusterStore
 from headgate.store.link import brief
@@ -93,7 +95,7 @@ class RedisCounts:
 
     async def look(self, limit: LimitState, key: bytes) -> Standing:
         """How the key stands."""
-        reply = await self._run(_LOOK, limit, key)
+        reply = await self._run(holding.LOOK if _holds(limit) else _LOOK, limit, key)
         try:
             seconds, microseconds, left, text = cast("list[bytes]", reply)
             now = int(seconds) * 1_000_000 + int(microseconds)
@@ -107,6 +109,8 @@ class RedisCounts:
     async def reset(self, limit: LimitState, key: bytes) -> bool:
         """Forgets the key's count and its ban."""
         await self._forget_refusals(limit, key)
+        if _holds(limit):  # what is in flight is not forgotten
+            return await self._run(holding.UNBAN, limit, key) == 1
         return await self._delete(limit, key)
 
     async def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
@@ -116,7 +120,7 @@ class RedisCounts:
 
     async def unban(self, limit: LimitState, key: bytes) -> bool:
         """Lifts the ban."""
-        had = await self._run(_UNBAN, limit, key) == 1
+        had = await self._run(holding.UNBAN if _holds(limit) else _UNBAN, limit, key) == 1
         if had:
             await self._forget_refusals(limit, key)
         return had
@@ -149,6 +153,10 @@ class RedisCounts:
         return reply
 
 
+def _holds(limit: LimitState) -> bool:
+    return limit.limit.algorithm == concurrency.NAME
+
+
 def _known(value: T | None) -> T:
     if value is None:
         raise StoreDown("a process that does not go on keeps a lock of the limits' memory")
@@ -161,6 +169,8 @@ def _state(limit: LimitState, text: bytes | None, left: int, now: int) -> tuple[
         return 0, 0
     if text == b"ban":
         return BANNED, now + max(1, left) * 1000
+    if _holds(limit):
+        return int(text), 0
     if limit.limit.algorithm == "fixed_window":
         period = period_ms(limit.limit.rate)
         return int(text), now + (left + 1 if 0 <= left < period else period) * 1000

@@ -1,6 +1,6 @@
 """Who holds how many places, in memory that the processes of a machine share: exact, and healed when one dies.
 
-    owners (one cell for each process) | buckets of 16 slots, slot = hash, total | a column of counts for each process
+    end of the last ban | owners | buckets of 16 slots, slot = hash, total | a column of counts for each owner
 
 A slot is a key under a limit on what is in flight. Its total is what decides, under the stripe that guards its bucket;
 beside it every process writes into its own column how much of it is its own. So what a killed process held is known,
@@ -23,6 +23,7 @@ from headgate.store.stripes import Stripe
 
 BUCKETS = 4096  # at the most: 65,536 keys that are held at the same time
 NOWHERE = -1
+_HEADER = 8  # cells, of which one is used
 _WAYS = 16
 _OWNERS = 512  # processes at once: two Headgates with as many workers as may be, while one takes over from the other
 _TRUST = 10_000  # microseconds for which a process that lives is believed to go on
@@ -31,13 +32,14 @@ _LOOKED = 4096  # slots of which a process remembers when it added them up
 
 def size(buckets: int) -> int:
     """Bytes that it takes."""
-    return _OWNERS * 8 + buckets * _WAYS * (2 * 8 + _OWNERS * 4)
+    return (_HEADER + _OWNERS) * 8 + buckets * _WAYS * (2 * 8 + _OWNERS * 4)
 
 
 class Held:
     """The places as one process sees them. Slots are named by the index of their first cell.
 
     first: the first of all slots. mine: the column of this process, by slot; None when there is none to be had.
+    bans: the cell that says until when any key under such a limit may be banned, so that nobody looks for bans usually.
     Whoever calls anything but `__init__` has the stripe of the hash, and `now` is in microseconds.
     """
 
@@ -56,18 +58,21 @@ class Held:
         self._cells = whole.cast("Q")
         self._buckets = buckets
         self._slots = slots = buckets * _WAYS
-        self._owners = self._cells[offset // 8 :][:_OWNERS]
-        self.first = offset // 8 + _OWNERS
-        columns = offset + _OWNERS * 8 + slots * 16
+        self.bans = offset // 8
+        self._owners = self._cells[self.bans + _HEADER :][:_OWNERS]
+        self.first = self.bans + _HEADER + _OWNERS
+        columns = self.first * 8 + slots * 16
         self._columns = whole[columns : columns + _OWNERS * slots * 4].cast("I")
         self._me = me
         self._is_alive = is_alive
         self._alive: dict[int, int] = {}  # owners, and until when they are believed to live
         self._looked: dict[int, int] = {}
-        self.mine = self._claim(lock)
+        self._lock = lock
+        self.mine = self._claim()
 
-    def _claim(self, lock: Stripe) -> memoryview | None:
+    def _claim(self) -> memoryview | None:
         """The column of this process: its own, a fresh one, or one of a dead process."""
+        lock = self._lock
         if not lock.enter():
             return None
         try:
@@ -87,6 +92,13 @@ class Held:
 
     def _column(self, place: int) -> memoryview:
         return self._columns[place * self._slots : (place + 1) * self._slots]
+
+    def banned(self, until: int) -> None:
+        """A key is about to be banned until then."""
+        is_alone = self._lock.enter()  # else two may write at once, and a ban be overlooked; better than none at all
+        self._cells[self.bans] = max(self._cells[self.bans], until)
+        if is_alone:
+            self._lock.leave()
 
     def bucket(self, hash_: int) -> int:
         """The first slot of the hash's bucket."""

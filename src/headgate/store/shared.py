@@ -58,7 +58,6 @@ class _Entry:
     """
 
     __slots__ = (
-        "bans",
         "burst",
         "counts_refused",
         "decide",
@@ -76,7 +75,6 @@ class _Entry:
     def __init__(self, limit: LimitState, seed: bytes, held: Held | None) -> None:
         self.limit = limit
         self.held = held
-        self.bans = limit.limit.ban is not None
         self.most = limit.limit.rate.limit
         self.meter = meter = Meter(limit.limit)
         self.decide = meter.decide
@@ -86,7 +84,7 @@ class _Entry:
         self.burst = meter.burst * meter.period
         is_plain = meter.is_plain and meter.unit == 1 and meter.most > 0
         self.short = _SHORT.get(limit.limit.algorithm) if is_plain else None
-        if held is not None and held.mine is not None and not self.bans:
+        if held is not None and held.mine is not None:
             self.short = _short_concurrency
         self.hash_key = blake2b(limit_identity(limit.limit).encode(), key=seed).digest()
         self.places: dict[bytes, _Place] = {}
@@ -119,12 +117,12 @@ def _short_sliding_window(entry: _Entry, cells: memoryview, at: int, now: int) -
 
 
 def _short_concurrency(entry: _Entry, cells: memoryview, at: int, now: int) -> Decision | None:
-    """The same of `concurrency.step`, for a limit without bans; `Held.add` without the call."""
+    """The same of `concurrency.step`, while nobody is banned; `Held.add` without the call."""
     places = entry.held
     assert places is not None
     assert places.mine is not None
     held = cells[at + 1]
-    if held >= entry.most:
+    if held >= entry.most or cells[places.bans] > now:
         return None
     cells[at + 1] = held = held + 1
     places.mine[(at - places.first) // 2] += 1
@@ -267,7 +265,10 @@ class SharedStore:
         if stripe.enter():
             try:
                 now = self._clock()
-                self._write(self._find(hash_, now), hash_, BANNED, now + round(seconds * 1_000_000))
+                until = now + round(seconds * 1_000_000)
+                if entry.held is not None:
+                    entry.held.banned(until)
+                self._write(self._find(hash_, now), hash_, BANNED, until)
             finally:
                 stripe.leave()
 
@@ -469,7 +470,7 @@ class SharedStore:
         self, entry: _Entry, places: Held, hash_: int, at: int, now: int, cost: int, taken: dict[int, tuple[int, int]]
     ) -> Decision:
         """What the limit says, and in `taken` what is to be taken if all others allow it too: hash -> slot, cost."""
-        if entry.bans:
+        if self._cells[places.bans] > now:
             ban = self._find(hash_, now)
             if self._cells[ban] == hash_ and self._cells[ban + 2] == BANNED and now < self._cells[ban + 1]:
                 return Banned(False, entry.limit, 0, self._cells[ban + 1] - now)

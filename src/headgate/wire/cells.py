@@ -71,6 +71,7 @@ class LimitCell(_Counting):
     DELAYED = auto()  # allowed, and held back
     BANNED = auto()  # refused because of a ban
     FUNCTION_ERRORS = auto()  # calls of users' functions in whose place `on_error` was used
+    IN_FLIGHT = auto()  # places held, of a limit on what is in flight (gauge)
 
 
 class ServerCell(_Counting):
@@ -173,6 +174,8 @@ class Cells:
         worker = self.worker(index)
         for gauge in _WORKER_GAUGES:
             worker[gauge] = 0
+        for limit in range(LIMITS):
+            self.limit(index, limit)[LimitCell.IN_FLIGHT] = 0
         for slot in slots:
             cells = self.server(index, slot)
             for cell in _GAUGES:

@@ -8,6 +8,7 @@ from headgate.errors import ExchangeError
 from headgate.limits.decision import Banned, Decision
 from headgate.model.config import AccessLog
 from headgate.model.snapshot import LimitState
+from headgate.store.base import Check
 from headgate.wire.cells import FLAGS, LATENCY_BUCKETS, LATENCY_SHIFT, Cells, LimitCell, ServerCell, WorkerCell
 from headgate.worker.access_log import Fields, LogWriter, json_line, text_line, visible
 from headgate.worker.server import Server
@@ -150,6 +151,13 @@ class Account:
     def delayed(self, limit: LimitState) -> None:
         """A limit holds a request back."""
         self._limit(limit)[LimitCell.DELAYED] += 1
+
+    def holds(self, checks: Sequence[Check], sign: int) -> None:
+        """A request took places (1) or gave them back (-1)."""
+        for limit, _, cost in checks:
+            cells = self._limit(limit)
+            # The slot of a limit that is configured no more may be another's by the time the request ends.
+            cells[LimitCell.IN_FLIGHT] = max(0, cells[LimitCell.IN_FLIGHT] + sign * cost)
 
     def store_failed(self, limit: LimitState) -> None:
         """The store could not be asked: the limit's `on_store_error` decides."""

@@ -85,7 +85,7 @@ _KIND = b"\r\nContent-Type: application/problem+json\r\nContent-Length: "
 
 
 def _pieces(state: LimitState) -> _Pieces | None:
-    if state.limit.legacy_headers:
+    if state.limit.legacy_headers or not state.limit.rate.period:
         return None
     words = _WORDS.of(state)
     left = b"RateLimit-Policy: %b\r\nRateLimit: %b;r=" % (words.policy, words.name)
@@ -118,9 +118,7 @@ def limit_fields(decisions: Sequence[Decision]) -> bytes:
         return b""
     words = [_WORDS.of(one.limit) for one in told]
     policies = b", ".join([each.policy for each in words])
-    states = b", ".join(
-        [b"%b;r=%d;t=%d" % (each.name, one.remaining, _seconds(one)) for each, one in zip(words, told, strict=True)]
-    )
+    states = b", ".join([_state(each.name, one) for each, one in zip(words, told, strict=True)])
     fields = b"RateLimit-Policy: %b\r\nRateLimit: %b\r\n" % (policies, states)
     if legacy := [one for one in told if one.limit.limit.legacy_headers]:
         # Made for one limit: of several the one that is nearest to its end.
@@ -129,6 +127,12 @@ def limit_fields(decisions: Sequence[Decision]) -> bytes:
             *(one.limit.limit.rate.limit, one.remaining, _seconds(one)),
         )
     return fields
+
+
+def _state(name: bytes, decision: Decision) -> bytes:
+    if not decision.reset_after and not decision.limit.limit.rate.period:  # nobody knows when the next one ends
+        return b"%b;r=%d" % (name, decision.remaining)
+    return b"%b;r=%d;t=%d" % (name, decision.remaining, _seconds(decision))
 
 
 def _is_told(decision: Decision) -> bool:
@@ -148,9 +152,11 @@ def _words(state: LimitState) -> _Words:
     limit = state.limit
     # Names are letters, digits and a few signs: nothing that a string of RFC 9651 or of JSON would escape.
     name = b'"%b"' % limit.name.encode()
-    return _Words(
-        name, b"%b;q=%d;w=%d" % (name, limit.rate.limit, max(1, ceil(limit.rate.period))), str(limit.rate).encode()
-    )
+    rate = limit.rate
+    policy = b'%b;q=%d;qu="concurrent-requests"' % (name, rate.limit)
+    if rate.period:
+        policy = b"%b;q=%d;w=%d" % (name, rate.limit, max(1, ceil(rate.period)))
+    return _Words(name, policy, str(rate).encode())
 
 
 _WORDS = PerLimit(_words)

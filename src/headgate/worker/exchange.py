@@ -44,6 +44,7 @@ from headgate.worker.absent import Absent
 from headgate.worker.answers import limit_fields, longest_refusal
 from headgate.worker.attempts import Attempts
 from headgate.worker.functions import ask
+from headgate.worker.places import Places
 from headgate.worker.plan import Group, LiveRoute
 from headgate.worker.server import Server
 from headgate.worker.settle import Settling
@@ -107,6 +108,7 @@ class Exchange:
         "_framing",
         "_holds",
         "_phase",
+        "_places",
         "_route",
         "_story",
         "_tunnel",
@@ -154,6 +156,7 @@ class Exchange:
         self._until = _NEVER  # when all attempts together must be over
         self._asked = b""  # what the server is asked to upgrade to
         self._tunnel: Tunnel | None = None
+        self._places: Places | None = None  # under limits on what is in flight
 
     @property
     def now(self) -> float:
@@ -215,7 +218,7 @@ class Exchange:
             if route.limits and (
                 asked := (yield from self._ask(route)) if route.asks else client.checks(route, self.client_ip, head)
             ):
-                decisions = worker.store.hit(asked, self.resume)
+                decisions = (self._counted() if route.holds else worker.store).hit(asked, self.resume)
                 if decisions is None:
                     client.deadline = self._until  # the store keeps its own
                     yield
@@ -276,6 +279,8 @@ class Exchange:
 
     def _account(self) -> None:
         """The end of every story."""
+        if self._places is not None:
+            self._places.leave()
         self._worker.account.ended(self)
         if self.client.exchange is self:
             self.client.ended(not self.head.close)
@@ -339,13 +344,19 @@ class Exchange:
 
     def _try(self, route: LiveRoute) -> None:
         """Counts the request under the limits that are only tried, each for itself; nobody waits for them."""
-        tried = self._worker.tried
+        tried = self._counted().tried if route.holds else self._worker.tried
         if not route.asks:
             tried(route.checks(route.tried, self.client_ip, self.head))
         elif isinstance(asked := self._worker.ask(ask(route.tried, self.client_ip, self.head, route.name)), Task):
             asked.add_done_callback(lambda task: None if task.cancelled() else tried(task.result()))
         else:
             tried(asked)
+
+    def _counted(self) -> Places:
+        """The places of this request, which is to hold some until it ends."""
+        if self._places is None:
+            self._places = Places(self._worker.store, self._worker.account)
+        return self._places
 
     def _added_fields(self, client: "Downstream", route: LiveRoute) -> bytes:
         """The fields that the server is told beside the client's own, of a request that may upgrade."""

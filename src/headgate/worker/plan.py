@@ -14,7 +14,7 @@ from headgate.balance.choose import choose, usable
 from headgate.balance.policy import Policy
 from headgate.balance.round_robin import RoundRobin
 from headgate.http1.request import RequestHead
-from headgate.limits import settle
+from headgate.limits import concurrency, settle
 from headgate.limits.keys import client_ip
 from headgate.limits.overrides import Tuned, tuned
 from headgate.model.address import Address
@@ -111,10 +111,10 @@ class LiveRoute:
 
     name: its host and path. limits: those that decide, of its listener and its upstream too; tried: those that are only
     tried. asks: whether any of them asks functions of users. bans, delays: whether any that decides bans clients or
-    holds requests back. by_address: whether all that decide count a client's requests on the route by one key, and none
-    is settled. checks: what they have to decide on a request; see `checks`. tells: whether every response says what is
-    left of them. costs: what tells, by the limit's slot, what a request really cost. unwanted: the statuses with which
-    a request goes to another server.
+    holds requests back. holds: whether any of either is on what is in flight. by_address: whether all that decide count
+    a client's requests on the route by one key, and none is settled. checks: what they have to decide on a request; see
+    `checks`. tells: whether every response says what is left of them. costs: what tells, by the limit's slot, what a
+    request really cost. unwanted: the statuses with which a request goes to another server.
     """
 
     __slots__ = (
@@ -125,6 +125,7 @@ class LiveRoute:
         "costs",
         "delays",
         "group",
+        "holds",
         "limits",
         "name",
         "on_client_gone",
@@ -150,6 +151,7 @@ class LiveRoute:
         self.by_address = all(limit.key.is_address for limit in self.limits) and not self.costs
         self.bans = any(limit.state.limit.ban is not None for limit in self.limits)
         self.delays = any(limit.state.limit.delay for limit in self.limits)
+        self.holds = any(limit.state.limit.algorithm == concurrency.NAME for limit in live)
         self.tells = any(limit.state.limit.headers == "always" for limit in self.limits)
         self.timeouts: Timeouts = route.timeouts
         self.retry: Retry = route.retry

@@ -92,6 +92,7 @@ class Worker:
         self.number = 0
         self.id_prefix = os.urandom(8).hex().encode()
         self.account = Account(self._cells, launch.index)
+        self._local.on_uncounted = self.account.store_failed
         self._library = Library(self.account.function_failed)
         lock, secret = self._local.spare_lock, self._local.secret
         self._shared = Shared(self._cells, launch.index, lock, loop.call_later, secret, send, self._library)

@@ -85,6 +85,7 @@ def test_the_status_has_everything() -> None:
                 "near": 0,
                 "delayed": 0,
                 "banned": 0,
+                "in_flight": 0,
             }
         ]
         workers = cast("list[dict[str, object]]", status["workers"])

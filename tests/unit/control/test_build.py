@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from headgate.control.build import TABLES, TOP, build
 from headgate.control.report import Report
 from headgate.errors import ConfigError
-from headgate.model.config import Config
+from headgate.model.config import Config, Limit, Rate
 from tests.unit.control.loading import WEB, problems, read
 
 REFUSED = {
@@ -203,6 +203,78 @@ REFUSED = {
         "limits.a.ban.refusals",
         "0 is out of range",
     ),
+    "rate beside concurrency": (
+        f'{WEB}[limits.a]\nrate = "9/s"\nalgorithm = "concurrency"\nin_flight = 3\n[[routes]]\nupstream = "web"',
+        "limits.a.rate",
+        'not with algorithm = "concurrency", which has no period',
+    ),
+    "concurrency without in_flight": (
+        f'[limits.a]\nalgorithm = "concurrency"\n{WEB}[[routes]]\nupstream = "web"',
+        "limits.a",
+        '"in_flight" is missing (expected 1 to 1000000, because algorithm is "concurrency")',
+    ),
+    "in_flight beside a rate": (
+        f'{WEB}[limits.a]\nrate = "9/s"\nin_flight = 3\n[[routes]]\nupstream = "web"',
+        "limits.a.in_flight",
+        'only with algorithm = "concurrency" (expected rate = "100/minute")',
+    ),
+    "in_flight 0": (
+        f'{WEB}[limits.a]\nalgorithm = "concurrency"\nin_flight = 0\n[[routes]]\nupstream = "web"',
+        "limits.a.in_flight",
+        "is out of range",
+    ),
+    "burst of concurrency": (
+        f'{WEB}[limits.a]\nin_flight = 3\nalgorithm = "concurrency"\nburst = 3\n[[routes]]\nupstream = "web"',
+        "limits.a.burst",
+        'only with algorithm = "gcra"',
+    ),
+    "delay of concurrency": (
+        f'{WEB}[limits.a]\nin_flight = 3\nalgorithm = "concurrency"\ndelay = "1s"\n[[routes]]\nupstream = "web"',
+        "limits.a.delay",
+        'only with algorithm = "gcra"',
+    ),
+    "lease of concurrency": (
+        f'{WEB}[limits.a]\nin_flight = 30\nalgorithm = "concurrency"\nlease = 2\n[[routes]]\nupstream = "web"',
+        "limits.a.lease",
+        'only with algorithm = "fixed_window"',
+    ),
+    "count_refused of concurrency": (
+        f'{WEB}[limits.a]\nin_flight = 3\nalgorithm = "concurrency"\ncount_refused = true\n[[routes]]\nupstream="web"',
+        "limits.a.count_refused",
+        "what is refused is not in flight",
+    ),
+    "settle of concurrency": (
+        f'{WEB}[limits.a]\nin_flight = 3\nalgorithm = "concurrency"\nsettle = "free:5xx"\n[[routes]]\nupstream = "web"',
+        "limits.a.settle",
+        "it holds until it is over",
+    ),
+    "rate of concurrency by a function": (
+        f'{WEB}[limits.a]\nin_flight = 3\nalgorithm = "concurrency"\nlimit = "python:a:b"\n[[routes]]\nupstream="web"',
+        "limits.a.limit",
+        "a function says rates",
+    ),
+    "rate of a key of concurrency": (
+        f'{WEB}[limits.a]\nin_flight = 3\nalgorithm = "concurrency"\noverrides = {{ "192.0.2.7" = "9/s" }}\n'
+        "[[routes]]\nupstream = 'web'",
+        'limits.a.overrides."192.0.2.7"',
+        '9/second cannot stand for it (expected one like "20 in flight")',
+    ),
+    "places of a key of a rate": (
+        f'{WEB}[limits.a]\nrate = "9/s"\noverrides = {{ "192.0.2.7" = "20 in flight" }}\n[[routes]]\nupstream = "web"',
+        'limits.a.overrides."192.0.2.7"',
+        '20 in flight cannot stand for it (expected one like "100/minute")',
+    ),
+    "no places of a key": (
+        f'{WEB}[limits.a]\nin_flight = 3\nalgorithm = "concurrency"\noverrides = {{ "192.0.2.7" = "0 in flight" }}\n'
+        "[[routes]]\nupstream = 'web'",
+        'limits.a.overrides."192.0.2.7"',
+        "0 is out of range",
+    ),
+    "concurrency that nothing passes": (
+        f'{WEB}[limits.a]\nin_flight = 3\nalgorithm = "concurrency"\ncost = 4\n[[routes]]\nupstream = "web"',
+        "limits.a.cost",
+        "no request would ever pass",
+    ),
     "limit twice in a route": (
         f'{WEB}[limits.a]\nrate = "1/s"\n[[routes]]\nupstream = "web"\nlimits = ["a", "a"]',
         "routes[0].limits[1]",
@@ -316,6 +388,13 @@ def test_a_mistake_is_reported_once_with_its_path(tmp_path: Path, text: str, pat
     place, _, said = found.partition(f" {path}: ")
     assert re.fullmatch(r"headgate\.toml:(\d+:)?", place), found
     assert message in said
+
+
+def test_so_many_in_flight_are_so_many_in_no_time(tmp_path: Path) -> None:
+    text = f'{WEB}[limits.a]\nalgorithm = "concurrency"\nin_flight = 3\n[[routes]]\nupstream = "web"\nlimits = ["a"]'
+    (limit,) = read(tmp_path, text).limits
+    assert limit == Limit("a", Rate(3, 0.0), algorithm="concurrency")
+    assert str(limit.rate) == "3 in flight"
 
 
 def test_a_control_character_of_the_file_does_not_reach_the_terminal(tmp_path: Path) -> None:

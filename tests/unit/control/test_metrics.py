@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from headgate.control import metrics
 from headgate.control.plane import Plane
 from headgate.model.address import Address
-from headgate.model.config import Config, Store
+from headgate.model.config import Config, Limit, Rate, Store
 from headgate.wire.cells import FLAGS, LATENCY_BUCKETS, LimitCell, ServerCell, WorkerCell
 from tests.unit.control.configs import A, B, config, upstream
 from tests.unit.control.planes import plane
@@ -175,6 +175,18 @@ def test_limits_are_counted_by_decision() -> None:
     assert value(found, "headgate_limit_near_total", limit="per_ip") == 11
     assert value(found, "headgate_limit_delayed_total", limit="per_ip") == 12
     assert value(found, "headgate_limit_banned_total", limit="per_ip") == 13
+
+
+def test_what_is_in_flight_under_a_limit_is_the_sum_of_what_the_workers_hold() -> None:
+    def prepare(the: Plane) -> None:
+        flying, _ = the.fleet.snapshot.limits
+        the.cells.limit(0, flying.slot)[LimitCell.IN_FLIGHT] = 2
+        the.cells.limit(1, flying.slot)[LimitCell.IN_FLIGHT] = 3
+
+    limits = (Limit("flying", Rate(9, 0.0), algorithm="concurrency"), Limit("rate", Rate(9, 1.0)))
+    found = change(replace(config(limits=("flying",)), limits=limits), prepare)
+    assert value(found, "headgate_limit_in_flight", limit="flying") == 5
+    assert ("headgate_limit_in_flight", frozenset({("limit", "rate")})) not in found
 
 
 def test_what_is_known_of_a_server_is_shown() -> None:

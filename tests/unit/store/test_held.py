@@ -227,6 +227,22 @@ def test_another_process_may_have_moved_the_key() -> None:
         assert here.hit([check, check])[0].allowed
 
 
+def test_a_key_that_an_operator_bans_is_banned_and_the_others_are_not() -> None:
+    with crew() as made:
+        one, other = made.join(), made.join()
+        check = (in_flight(2), b"k", 1)
+        assert one.hit([check])[0].allowed
+        other.ban(check[0], b"k", 1.0)
+        other.ban(check[0], b"l", 0.5)
+        assert isinstance(one.hit([check])[0], Banned)
+        assert one.hit([(check[0], b"m", 1)])[0].allowed
+        made.clock.advance(0.5)
+        assert one.hit([(check[0], b"l", 1)])[0].allowed
+        assert isinstance(one.hit([check])[0], Banned)
+        assert one.reset(check[0], b"k", ban_only=True)
+        assert one.hit([check])[0].remaining == 0
+
+
 @pytest.mark.parametrize("together", [False, True])
 def test_a_ban_leaves_what_is_held_as_it_is(together: bool) -> None:
     one = in_flight(2)

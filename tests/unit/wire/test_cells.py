@@ -105,7 +105,10 @@ def test_a_dead_workers_gauges_are_zeroed_and_its_counters_stay(cells: Cells) ->
         server = cells.server(index, 8)
         server[ServerCell.IN_FLIGHT] = server[ServerCell.IDLE] = server[ServerCell.EJECTED_UNTIL] = 2
         server[ServerCell.CONNECTS] = 6
+        cells.limit(index, 4)[LimitCell.IN_FLIGHT] = cells.limit(index, 4)[LimitCell.ALLOWED] = 5
     cells.worker_died(0, [8])
+    assert cells.limit_total(4, LimitCell.IN_FLIGHT) == 5
+    assert cells.limit_total(4, LimitCell.ALLOWED) == 10
     dead, alive = cells.worker(0), cells.worker(1)
     assert dead[WorkerCell.CONNECTIONS] == dead[WorkerCell.IN_FLIGHT] == dead[WorkerCell.STORE_DOWN] == 0
     assert dead[WorkerCell.ACCEPTED] == alive[WorkerCell.ACCEPTED] == 9
