@@ -166,6 +166,9 @@ class RedisStore:
 
         What is on its way to Redis when the connection breaks may be lost.
         """
+        checks = [check for check in checks if check[2]]  # nothing is nothing, where the script would begin a window
+        if not checks:
+            return
         if self._accepts:
             self._send(script.CHARGE, *checks)
             return
