@@ -5,17 +5,13 @@ limit in Redis costs little more than none. A client that is known to be over it
 (`store/known.py`).
 
 Redis can be slow, gone, full or read-only, and no request may fail or hang for it: a check waits for the store's
-`deadline` at most. When one is overdue, or Redis refuses to count, or the connection breaks, the breaker opens: what
-waits and what comes is decided at once by `on_store_error`, and a task tries to get a new connection, with growing
-pauses. The connection that failed is given up, so its late answers reach nobody.
-One timer stands for the oldest waiting check; there is none per request.
+`deadline` at most, and when Redis fails (`pipeline.py`) what waits and what comes is decided at once by
+`on_store_error`.
 """
 
 import asyncio
-import logging
 import os
 import random
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import ceil
@@ -27,22 +23,17 @@ from headgate.model import config
 from headgate.model.snapshot import LimitState
 from headgate.store import known, script
 from headgate.store.base import Check, Counter, LocalStore, Resume, decide_without
-from headgate.store.breaker import Breaker, Event, State
+from headgate.store.breaker import State
 from headgate.store.holders import TERM, Here, Holders
 from headgate.store.lease import Leases
-from headgate.store.link import Link, LinkFailed, brief
+from headgate.store.link import brief
 from headgate.store.peers import Charges, Peers
-from headgate.store.place import Place, down, find
+from headgate.store.pipeline import Pipeline
+from headgate.store.place import Place, find
 from headgate.store.resp import ErrorReply, Reply
 from headgate.store.script import Rule
-from headgate.store.stopwatch import Stopwatch
-from headgate.store.vigil import vigil
 from headgate.store.waiting import Told, Waiting, command, done
 
-logger = logging.getLogger("headgate.store")
-
-_CONNECT = 2.0  # seconds for a connection with its opening
-_SECOND_LOOK = 0.001
 _NO_COUNT = ("WRONGTYPE", "not an integer", "would overflow")  # what Redis and the script say of such a value
 _RULES = 1024  # limits that are remembered
 _KEPT = 4096  # questions of several limits that are remembered, half a kilobyte each
@@ -51,11 +42,8 @@ _Kept = tuple[Sequence[Check], Sequence[Rule], bytes]
 _NO_CHECK = script.SIGN  # forms from here on: no request waits for them
 
 
-class RedisStore:
-    """A store in Redis. It belongs to one event loop and begins to connect as soon as that runs.
-
-    reason: why Redis cannot be asked, "" while it can.
-    """
+class RedisStore(Pipeline):
+    """A store in Redis. It belongs to one event loop and begins to connect as soon as that runs."""
 
     _rule: type[Rule] = Rule
 
@@ -82,34 +70,18 @@ class RedisStore:
         place: where Redis is; by default as the URL says. term: seconds for which what this worker holds still counts
         when it is not heard of any more. Raises ValueError when the URL is none.
         """
-        self._place = place or find(store.url, store.prefix)
+        found = place or find(store.url, store.prefix)
+        super().__init__(found, store.deadline, loop, on_change=on_change, on_time=on_time, chance=chance)
         self._prefix = store.prefix
-        self._deadline = store.deadline
         self._local = local
-        self._loop = loop
-        self._on_change = on_change
         self._on_error = on_error
-        self._chance = chance
         self._peers = Peers(store.prefix, name or os.urandom(8).hex().encode(), lambda: int(loop.time() * 1_000_000))
-        self._stopwatch = Stopwatch(on_time)
         self._holders = Holders(local, self._peers.share, self._rule_of, self._say, term)
         self._renew_every = term / 3
         self._renewing: asyncio.TimerHandle | None = None
-        self._breaker = Breaker()
-        self._accepts = True  # the breaker's, kept here for the way of each request
-        self.reason = ""
-        self._link: Link | None = None
-        self._waiting: deque[Waiting] = deque()
-        self._out: list[bytes] = []
-        self._flushing = False
-        self._now = 0.0
-        self._timer: asyncio.TimerHandle | None = None
-        self._overdue = -1.0  # when the check was asked that was found overdue last
         self._rules: dict[int, Rule] = {}
         self._kept: dict[int, _Kept] = {}
         self._charges = Charges(self._peers, self._send)
-        self._lost = asyncio.Event()
-        self._task = loop.create_task(self._keep_open())
 
     def hit(self, checks: Sequence[Check], resume: Resume) -> Sequence[Decision] | None:
         """None, and `resume` is called with the decisions; or the decisions, when Redis need not or cannot be asked."""
@@ -224,34 +196,9 @@ class RedisStore:
             return
         if self._link is not None:
             self._holders.leave()
-            self._flush()
-            self._link.finish()
-            self._link = None
-        self._breaker.note(Event.CLOSE, self._loop.time())
-        self._task.cancel()
-        self._give_up()
+        self._end()
 
     # The way of a check.
-
-    def _begin(self) -> None:
-        """Sees to the checks of this turn of the loop, in which its clock stands still."""
-        self._now = self._loop.time()
-        if self._link is not None:
-            self._flushing = True
-            self._loop.call_soon(self._flush)
-        self._await(self._now)
-
-    def _await(self, asked: float) -> None:
-        """Sees to it that somebody looks when a check that was asked then is overdue."""
-        if self._timer is None:
-            self._timer = self._loop.call_at(asked + self._deadline, self._look)
-
-    def _flush(self) -> None:
-        self._flushing = False
-        if self._out and self._link is not None:
-            self._stopwatch.sent(len(self._waiting))
-            self._link.write(b"".join(self._out))
-            self._out.clear()
 
     def _replied(self, replies: list[Reply]) -> None:
         self._stopwatch.answered(len(replies))
@@ -375,92 +322,24 @@ class RedisStore:
     def _rules_of(self, checks: Sequence[Check]) -> list[Rule]:
         return [self._rules.get(id(limit)) or self._enter(limit) for limit, _, _ in checks]
 
-    # The connection and its failures.
-
-    def _look(self) -> None:
-        """Looks whether the oldest waiting check is overdue."""
-        self._timer = None
-        oldest = min((asked for _, _, asked, form in self._waiting if form != script.SIGN), default=None)
-        if oldest is None:
-            return
-        if self._loop.time() < oldest + self._deadline:
-            self._timer = self._loop.call_at(oldest + self._deadline, self._look)
-        elif oldest > self._overdue:
-            # The answer may lie in the socket, unread because this process itself was late: uvloop runs timers before
-            # it reads. After one more turn it has been read.
-            self._overdue = oldest
-            self._timer = self._loop.call_later(_SECOND_LOOK, self._look)
-        else:
-            self._fail(f"no answer within {self._deadline * 1000:g} ms")
-
-    async def _keep_open(self) -> None:
-        """Holds a connection as long as the store is open."""
-        while True:
-            try:
-                async with asyncio.timeout(_CONNECT):
-                    link = await self._place.open(self._loop)
-            except LinkFailed as failure:
-                self._fail(failure.reason)
-            except TimeoutError:
-                self._fail(f"no answer within {_CONNECT:g} s")
-            else:
-                self._opened(link)
-                moved = partial(self._fail, "the master is another one now")
-                await vigil(self._place, self._lost, self._loop, sign=self._sign, moved=moved)
-            await asyncio.sleep(self._breaker.delay(self._chance()))
+    # What the pipeline tells.
 
     def _sign(self) -> None:
         self._send(script.SIGN)
 
-    def _opened(self, link: Link) -> None:
-        was_down = self._breaker.state is State.DOWN
-        self._breaker.note(Event.OPENED, self._loop.time())
-        self._accepts = True
-        self.reason = ""
-        self._lost.clear()
-        self._link = link
+    def _came(self) -> None:
         self._holders.back()
-        link.on_replies = self._replied
-        link.on_lost = self._fail
-        self._flush()
         self._charges.begin()
         self._renew()
-        if was_down:
-            logger.info("limit store %s is back", self._place)
-            self._on_change(False)
 
-    def _fail(self, reason: str) -> None:
-        """Opens the breaker and decides what waits."""
-        was_down = self._breaker.state is State.DOWN
-        self._breaker.note(Event.FAILED, self._loop.time())
-        if reason != self.reason:
-            self.reason = reason
-            logger.warning("%s", down(self._place, reason))
-        self._give_up()
-        self._lost.set()
-        if not was_down:
-            self._on_change(True)
-
-    def _give_up(self) -> None:
-        self._accepts = False
-        self._stopwatch.reset()
+    def _went(self) -> None:
         self._holders.lost()
         self._kept.clear()
         for rule in self._rules.values():
             rule.held_by(self._holders.id, self._holders.term)
-        if self._link is not None:
-            self._link.abort()
-            self._link = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._out.clear()
         self._charges.stop()
         if self._renewing is not None:
             self._renewing.cancel()
-        waiting, self._waiting = self._waiting, deque()
-        for one in waiting:
-            self._leave(one)
 
     def _leave(self, waiting: Waiting) -> None:
         """Decides what Redis does not."""
