@@ -155,9 +155,10 @@ class Account:
     def holds(self, checks: Sequence[Check], sign: int) -> None:
         """A request took places (1) or gave them back (-1)."""
         for limit, _, cost in checks:
-            cells = self._limit(limit)
+            cells = self._limits.get(limit.slot) or self._limit(limit)
             # The slot of a limit that is configured no more may be another's by the time the request ends.
-            cells[LimitCell.IN_FLIGHT] = max(0, cells[LimitCell.IN_FLIGHT] + sign * cost)
+            held = cells[_IN_FLIGHT] + sign * cost
+            cells[_IN_FLIGHT] = held if held > 0 else 0  # noqa: FURB136 (max is slower)
 
     def store_failed(self, limit: LimitState) -> None:
         """The store could not be asked: the limit's `on_store_error` decides."""
@@ -195,3 +196,4 @@ class Account:
 _ALLOWED = int(LimitCell.ALLOWED)
 _REFUSED = int(LimitCell.REFUSED)
 _NEAR = int(LimitCell.NEAR)
+_IN_FLIGHT = int(LimitCell.IN_FLIGHT)

@@ -21,7 +21,7 @@ class Places:
     def __init__(self, store: Store, account: Account) -> None:
         self._store = store
         self._account = account
-        self._taken: list[Check] = []
+        self._taken: Sequence[Check] = ()
         self._is_over = False
 
     def hit(self, checks: Sequence[Check], resume: Resume) -> Sequence[Decision] | None:
@@ -43,13 +43,18 @@ class Places:
         resume(decisions)
 
     def _note(self, checks: Sequence[Check], decisions: Sequence[Decision]) -> None:
-        if not all(decision.allowed for decision in decisions):
-            return
-        taken = [check for check, said in zip(checks, decisions, strict=True) if isinstance(said, Holding)]
+        if len(decisions) == 1:  # mostly
+            if type(decisions[0]) is not Holding:
+                return
+            taken = checks
+        else:
+            if not all([decision.allowed for decision in decisions]):  # noqa: C419 (a generator costs more)
+                return
+            taken = [check for check, said in zip(checks, decisions, strict=True) if isinstance(said, Holding)]
         if self._is_over:
             self._store.release(taken)
             return
-        self._taken += taken
+        self._taken = taken if not self._taken else [*self._taken, *taken]
         self._account.holds(taken, 1)
 
     def leave(self) -> None:
