@@ -90,8 +90,7 @@ _HEADGATE_LIMIT = """\
 [limits.{name}]
 key = "client_ip"
 algorithm = "{algorithm}"
-rate = "{rate}"
-lease = {lease}"""
+{most}"""
 
 
 def _nginx_defaults(stage: Stage, case: Case) -> list[str]:
@@ -122,7 +121,11 @@ def _headgate(stage: Stage, case: Case, name: str = "headgate", *, limited: bool
         store=f'[store]\nurl = "redis://127.0.0.1:{case.redis}/0"' if case.scenario.limit == "redis" else "",
         limit="\n".join(
             _HEADGATE_LIMIT.format(
-                name=each, algorithm=scenario.algorithm, rate=f"{quota}/{period}", lease=scenario.lease
+                name=each,
+                algorithm=scenario.algorithm,
+                most=f"in_flight = {min(quota, 1_000_000)}"
+                if scenario.algorithm == "concurrency"
+                else f'rate = "{quota}/{period}"\nlease = {scenario.lease}',
             )
             for each, quota in zip(names, quotas, strict=True)
         ),

@@ -23,7 +23,7 @@ class Scenario:
     limit: Literal["none", "local", "redis"] = "none"
     connections: int = 64
     group: Literal["main", "limits"] = "main"
-    algorithm: Literal["fixed_window", "sliding_window", "gcra"] = "fixed_window"
+    algorithm: Literal["fixed_window", "sliding_window", "gcra", "concurrency"] = "fixed_window"
     limits: int = 1
     refused: bool = False
     lease: int = 1
@@ -69,6 +69,7 @@ SCENARIOS = (
     Scenario("here-fixed", "fixed window, here", limit="local", group="limits"),
     Scenario("here-sliding", "sliding window, here", limit="local", group="limits", algorithm="sliding_window"),
     Scenario("here-gcra", "GCRA, here", limit="local", group="limits", algorithm="gcra"),
+    Scenario("here-concurrency", "concurrency, here", limit="local", group="limits", algorithm="concurrency"),
     Scenario("redis-fixed", "fixed window, Redis", limit="redis", group="limits"),
     Scenario("redis-sliding", "sliding window, Redis", limit="redis", group="limits", algorithm="sliding_window"),
     Scenario("redis-gcra", "GCRA, Redis", limit="redis", group="limits", algorithm="gcra"),
