@@ -23,9 +23,9 @@ def step(
             return Step(taken, reset_at, False, limit, period)
         return Step(cost, now + period, True, limit - cost, period)
     reset_at = min(reset_at, now + period)
-    if taken + cost > limit:
+    if taken + cost > limit and cost:
         return Step(taken, reset_at, False, max(0, limit - taken), reset_at - now)
-    return Step(taken + cost, reset_at, True, limit - taken - cost, reset_at - now)
+    return Step(taken + cost, reset_at, True, max(0, limit - taken - cost), reset_at - now)
 
 
 def charge(

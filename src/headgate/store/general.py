@@ -24,9 +24,9 @@ local function fixed_window(state, r)
     state.count, state.taken = state.count + back, state.taken + back
     return 1, max(0, rest - back), left
   end
-  local passes = r.cost <= rest
+  local passes = r.cost == 0 or r.cost <= rest
   if passes or r.counts then state.count, state.taken = state.count + r.cost, state.taken + r.cost end
-  if passes then return 1, rest - r.cost, left end
+  if passes then return 1, max(0, rest - r.cost), left end
   return 0, max(0, rest), left
 end
 

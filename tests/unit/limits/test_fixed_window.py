@@ -29,6 +29,11 @@ def test_a_cost_above_the_limit_never_passes() -> None:
     assert step(0, 0, 5, limit=3, period=100, cost=4) == Step(0, 0, False, 3, 100)
 
 
+def test_a_cost_of_nothing_passes_whatever_is_owed() -> None:
+    assert step(5, 105, 6, limit=3, period=100, cost=0) == Step(5, 105, True, 0, 99)
+    assert not step(5, 105, 6, limit=3, period=100).allowed
+
+
 def test_a_cost_that_does_not_fit_leaves_room_for_a_smaller_one() -> None:
     assert step(2, 105, 6, limit=3, period=100, cost=2) == Step(2, 105, False, 1, 99)
     assert step(2, 105, 6, limit=3, period=100, cost=1).allowed
