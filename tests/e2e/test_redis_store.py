@@ -44,7 +44,7 @@ def bench(redis_server: RedisServer, request: pytest.FixtureRequest) -> Iterator
 
 @pytest.mark.parametrize("keeps", CONTRACT)
 def test_the_contract_is_kept(bench: Bench, keeps: Callable[[Subject], None]) -> None:
-    subject = Subject(bench.hit, lambda seconds: bench.run(asyncio.sleep(seconds)), period=1.0, charge=bench.charge)
+    subject = Subject(bench.hit, bench.advance, period=1.0, charge=bench.charge)
     keeps(subject)
     assert not bench.errors
 
@@ -56,7 +56,7 @@ def test_operators_see_and_change_what_is_counted(bench: Bench, keeps: Callable[
             rule.over.clear()
 
     counts = RedisCounts(bench.store)
-    subject = Subject(bench.hit, lambda seconds: bench.run(asyncio.sleep(seconds)), period=0.25)
+    subject = Subject(bench.hit, bench.advance, period=0.25)
     keeps(subject, Operator(counts, bench.run, let_forget))
     assert not bench.errors
 

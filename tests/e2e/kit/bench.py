@@ -60,6 +60,10 @@ class Bench:
     def run(self, main: Coroutine[object, None, T]) -> T:
         return self._runner.run(main)
 
+    def advance(self, seconds: float) -> None:
+        """Lets the time pass, on the clock of Redis: those of loops tick in milliseconds, so a sleep may end early."""
+        self.run(asyncio.sleep(seconds + 0.002))
+
     def hit(self, checks: Sequence[Check], resume: Resume = never) -> Sequence[Decision]:
         """The decisions, waited for."""
         return self.run(self.ask(*checks))
