@@ -104,7 +104,7 @@ class Holders:
         self._rule_of = rule_of
         self._send = send
         self._held: dict[bytes, Held] = {}
-        self._rest: list[Held] = []  # what is still to be renewed
+        self._rest: list[bytes] = []  # the names of what is still to be renewed: it may end, and begin anew, meanwhile
         self._on_their_way = 0
         self.is_here = False
         self.term = b"%d" % ceil(term * 1000)
@@ -177,24 +177,27 @@ class Holders:
 
         All at once would hold up what else is asked for longer than its deadline.
         """
-        self._rest = list(self._held.values())
-        if not self._on_their_way:
-            self._renew_some()
+        self._rest = list(self._held)
+        self._renew_some()
 
     def _renew_some(self) -> None:
-        some, self._rest = self._rest[:_PIECE], self._rest[_PIECE:]
-        self._on_their_way += len(some)
-        for held in some:
-            rule = self._rule_of(held.limit)
-            if held.here:
-                self._local.release([(held.share, held.key, held.here)])
-                held.here = 0
-            self._say(held, told=self._renewed)
-            self._tidy(rule, held)
+        while self._rest and not self._on_their_way:
+            some, self._rest = self._rest[:_PIECE], self._rest[_PIECE:]
+            held = [self._held[name] for name in some if name in self._held]
+            self._on_their_way += len(held)
+            for one in held:
+                self._renew_one(one)
+
+    def _renew_one(self, held: Held) -> None:
+        if held.here:
+            self._local.release([(held.share, held.key, held.here)])
+            held.here = 0
+        self._say(held, told=self._renewed)
+        self._tidy(self._rule_of(held.limit), held)
 
     def _renewed(self, reply: Reply) -> None:
         self._on_their_way = max(0, self._on_their_way - 1)
-        if self._rest and not self._on_their_way and not self.is_here:
+        if not self.is_here:
             self._renew_some()
 
     def leave(self) -> None:

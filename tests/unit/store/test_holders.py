@@ -205,6 +205,21 @@ def test_much_is_told_in_parts_each_when_the_one_before_is_answered() -> None:
     assert not desk.waiting
 
 
+def test_what_ends_and_begins_anew_while_much_is_told_is_still_held() -> None:
+    desk = Desk()
+    checks = [(FLYING, b"%d" % number, 1) for number in range(250)]
+    for check in checks:
+        desk.takes(check)
+    desk.holders.renew()
+    desk.holders.release(checks[100:])
+    desk.takes(checks[-1])
+    desk.commands.clear()
+    desk.answer()
+    desk.answer()
+    assert [(int(c[6]), int(c[7]), int(c[8])) for c in desk.commands] == [(0, 1, 0)]
+    assert desk.holders.has(FLYING, b"249")
+
+
 def test_what_was_to_be_told_is_told_anew_with_the_next_connection() -> None:
     desk = Desk()
     for number in range(150):
