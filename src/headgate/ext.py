@@ -10,13 +10,14 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
+from headgate.http1.fields import reader_of
 from headgate.http1.request import RequestHead
 from headgate.http1.response import ResponseHead
 from headgate.routing.router import host_name, normal_path
 
 __all__ = ["Request", "Response"]
 
-_FIELD = re.compile(r"\n([^:\r]+):[ \t]*([^\r]*?)[ \t]*\r")
+_FIELD = re.compile(r"\n([^:\r]++):[ \t]*+([^\r]*+)")
 
 
 class Request:
@@ -125,14 +126,12 @@ class Response:
 
 
 def _fields(lines: bytes) -> tuple[tuple[str, str], ...]:
-    return tuple(_FIELD.findall(lines.decode("latin-1")))
+    return tuple([(name, value.rstrip(" \t")) for name, value in _FIELD.findall(lines.decode("latin-1"))])
 
 
 def _field(lines: bytes, name: str) -> str | None:
-    values = _pattern(name).findall(lines)
+    values = _reader_of(name)(lines)
     return b", ".join(values).decode("latin-1") if values else None
 
 
-@lru_cache(256)
-def _pattern(name: str) -> re.Pattern[bytes]:
-    return re.compile(rb"\n" + re.escape(name.encode("latin-1")) + rb":[ \t]*([^\r]*?)[ \t]*\r", re.IGNORECASE)
+_reader_of = lru_cache(256)(reader_of)

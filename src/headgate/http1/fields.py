@@ -1,5 +1,8 @@
 """Field lines on the general path, one by one: what requests and responses have in common."""
 
+import re
+from collections.abc import Callable
+
 from headgate.errors import ExchangeError
 from headgate.http1.grammar import FIELD_LINE
 
@@ -44,6 +47,14 @@ def by_name(fields: Fields) -> dict[bytes, list[bytes]]:
     for name, value in fields:
         found.setdefault(name.lower(), []).append(value)
     return found
+
+
+def reader_of(name: str) -> Callable[[bytes], list[bytes]]:
+    """What reads the values of all fields of a name, in any case, from the lines of a head."""
+    # White space at the end is cut off afterwards: a pattern that leaves it out looks at each run of blanks in a value
+    # from each of its bytes, half a second for 30 KB of them.
+    pattern = re.compile(rb"\n" + re.escape(name.encode("latin-1")) + rb":[ \t]*+([^\r]*+)", re.IGNORECASE)
+    return lambda lines: [value.rstrip(b" \t") for value in pattern.findall(lines)]
 
 
 def connection_options(values: list[bytes] | None) -> frozenset[bytes]:

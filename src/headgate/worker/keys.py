@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
+from headgate.http1.fields import reader_of
 from headgate.http1.request import RequestHead
 from headgate.limits.keys import PREFIXES, Seal, compose, is_secret, network_of, prefixes, said
 from headgate.model.config import Jwt, Limit
@@ -124,8 +125,8 @@ def _read(text: str, route: bytes) -> Read:
 
 
 def _header(name: str) -> Read:
-    pattern = re.compile(rb"\n" + re.escape(name.encode()) + rb":[ \t]*([^\r]*?)[ \t]*\r", re.IGNORECASE)
-    return lambda head: b", ".join(pattern.findall(head.lines))
+    values = reader_of(name)
+    return lambda head: b", ".join(values(head.lines))
 
 
 def _cookie(name: str) -> Read:

@@ -8,9 +8,11 @@ import contextlib
 import pytest
 
 from headgate.errors import BadRequest, BadResponse
+from headgate.ext import Response
 from headgate.http1.body import Chunked
+from headgate.http1.fields import reader_of
 from headgate.http1.request import read_request
-from headgate.http1.response import MAX_HEAD, read_response
+from headgate.http1.response import MAX_HEAD, ResponseHead, read_response
 from headgate.http1.upgrade import protocols
 from headgate.model.config import Heads
 from headgate.routing.router import normal_path
@@ -66,6 +68,16 @@ def test_no_chunk_takes_long(start: bytes, piece: bytes) -> None:
     for end in (b"", b"\r\n", b"\0\r\n"):
         with contextlib.suppress(BadRequest):
             Chunked(True, BadRequest).feed(start + piece * (SIZE // len(piece)) + end)
+
+
+@pytest.mark.parametrize("piece", [b" ", b"\t", b"a ", b":", b"x", b"\r\nx:", b"\r\nx: "], ids=repr)
+def test_no_value_takes_long_to_find(piece: bytes) -> None:
+    head = ResponseHead.__new__(ResponseHead)
+    head.lines = b"HTTP/1.1 200 OK\r\nx: a" + piece * (HEADS.max_size // len(piece)) + b"b\r\n"
+    found = reader_of("X")(head.lines)
+    seen = Response(200, 0, "-", head)
+    assert seen.header("x") == b", ".join(found).decode()
+    assert len(seen.headers) == len(found)
 
 
 @pytest.mark.parametrize("piece", [b"a,", b"a/b,", b"a ", b" ", b"a/", b","], ids=repr)
