@@ -106,7 +106,7 @@ class Held:
 
     def find(self, hash_: int, now: int, claimed: Collection[int] = ()) -> int:
         """The slot of the hash, else one that it may take, else NOWHERE. claimed: slots that are not to be had."""
-        if (at := self.where(hash_)) != NOWHERE:
+        if (at := self.where(hash_)) != NOWHERE and at not in claimed:
             return at
         base = self.bucket(hash_)
         slots = range(base, base + _WAYS * 2, 2)

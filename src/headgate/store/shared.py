@@ -375,8 +375,8 @@ class SharedStore:
         base = _TABLE // 8 + hash_ % self._buckets * _BUCKET
         cells = self._cells[base : base + _BUCKET].tolist()
         hashes = cells[::_SLOT]
-        if hash_ in hashes:
-            return base + hashes.index(hash_) * _SLOT
+        if hash_ in hashes and (at := base + hashes.index(hash_) * _SLOT) not in claimed:
+            return at
         ends = [end if held else 0 for held, end in zip(hashes, cells[1::_SLOT], strict=True)]
         for way in sorted(range(_WAYS), key=ends.__getitem__):
             if base + way * _SLOT not in claimed:
@@ -435,7 +435,7 @@ class SharedStore:
             if hash_ in taken:  # the same limit and key twice in one decision counts twice
                 at, value, ends = taken[hash_]
             else:
-                if cells[at] != hash_:
+                if cells[at] != hash_ or at in claimed:  # a new key of this decision may have taken it
                     at = self._find(hash_, now, claimed)
                     entry.places[key] = hash_, at, acquire, stripe
                 value, ends = (cells[at + 2], cells[at + 1]) if cells[at] == hash_ else (0, 0)
@@ -477,7 +477,7 @@ class SharedStore:
         before = 0
         if hash_ in taken:  # the same limit and key twice in one decision counts twice
             at, before = taken[hash_]
-        elif self._cells[at] != hash_:
+        elif self._cells[at] != hash_ or (taken and any(at == slot for slot, _ in taken.values())):
             at = places.find(hash_, now, [slot for slot, _ in taken.values()])
         if at == NOWHERE or places.mine is None:
             self.on_uncounted(entry.limit)

@@ -211,6 +211,18 @@ def test_new_keys_of_one_decision_take_different_slots() -> None:
         assert all(isinstance(decision, Holding) for decision in store.hit(checks))
 
 
+def test_a_new_key_takes_no_slot_that_another_of_the_same_decision_has() -> None:
+    with crew(room=8) as made:
+        store = made.join()
+        known, new = (in_flight(9, "all"), b"*", 1), (in_flight(9), b"new", 1)
+        store.hit([known])
+        store.release([known])  # its slot is free now, and still in its name
+        store.hit([new, known])
+        assert [store.hit([check])[0].remaining for check in (new, known)] == [7, 7]
+        store.release([new, known, new, known])
+        assert [store.hit([check])[0].remaining for check in (new, known)] == [8, 8]
+
+
 def test_another_process_may_have_moved_the_key() -> None:
     with crew(room=8) as made:
         here, there = made.join(), made.join()

@@ -160,6 +160,18 @@ def keys(count: int, first: int = 0) -> list[bytes]:
     return [str(number).encode() for number in range(first, first + count)]
 
 
+def test_a_new_key_takes_no_slot_that_another_of_the_same_decision_has() -> None:
+    clock = ManualClock()
+    with shared(clock, room=8) as store:
+        short, long = limit(9, "short", 1.0), limit(9, "long", 60.0)
+        store.hit([(short, b"k", 1)])
+        for key in keys(7):
+            store.hit([(long, key, 1)])
+        clock.advance(1.0)
+        store.hit([(long, b"new", 1), (short, b"k", 1)])
+        assert [store.hit([(each, key, 1)])[0].remaining for each, key in ((long, b"new"), (short, b"k"))] == [7, 7]
+
+
 def test_a_full_bucket_gives_a_new_key_the_slot_that_is_over() -> None:
     clock = ManualClock()
     with shared(clock, room=8) as store:
