@@ -47,6 +47,8 @@ def refusal(rule: Rule, key: bytes, now: float) -> Decision | None:
 
 
 def refusals(rules: Sequence[Rule], checks: Sequence[Check], now: float) -> list[Decision]:
-    """Those of several checks that are known to be refused."""
+    """Those of several checks that are known to be refused; none where Redis must know of each refused request."""
+    if any(rule.counts_refused for rule in rules):
+        return []
     known = [refusal(rule, key, now) for rule, (_, key, _) in zip(rules, checks, strict=True) if key in rule.over]
     return [one for one in known if one is not None]

@@ -183,6 +183,19 @@ def test_a_client_over_its_limit_is_refused_without_asking_for_a_second(play: Ca
     play(story)
 
 
+def test_a_limit_beside_it_that_counts_what_is_refused_is_told_of_each_request(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        stage.fake.answer = lambda command: REFUSED if command[2] == b"1" else b"+0 0 60000000 1 8 60000000\r\n"
+        one, counting = limit(), limit(9, "all", count_refused=True)
+        assert not (await stage.ask((one, K, 1)))[0].allowed
+        for _ in range(2):
+            told = await stage.ask((one, K, 1), (counting, K, 1))
+            assert [decision.allowed for decision in told] == [False, True]
+        assert len(stage.fake.commands) == 3
+
+    play(story)
+
+
 def test_what_is_known_of_a_client_ends_with_its_window(play: Callable[..., None]) -> None:
     async def story(stage: Stage) -> None:
         stage.fake.answer = lambda command: b"+6 100\r\n"
