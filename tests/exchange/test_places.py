@@ -9,6 +9,7 @@ import pytest
 from headgate.limits.decision import Decision, Holding
 from headgate.model.config import Ban, Limit, Rate
 from headgate.wire.cells import LimitCell
+from headgate.wire.messages import Tops
 from tests.exchange.kit import Client, Make, ServerPeer, SlowStore, World, get, ok, post
 from tests.exchange.test_limits import states
 from tests.exchange.test_upgrade import AGREED, ASKS, SEEN
@@ -205,6 +206,9 @@ def test_a_limit_that_is_only_tried_holds_places_and_refuses_nobody(make: Make) 
     assert held(world) == 1
     row = world.cells.limit(0, 0)
     assert [row[LimitCell.ALLOWED], row[LimitCell.DRY_REFUSED]] == [1, 2]
+    world.advance(2.5)
+    tops = [top for message in world.told if isinstance(message, Tops) for top in message.tops]
+    assert {top.limit: top.total for top in tops} == {"flying": 2}, "whom it would refuse is told"
     for client, server in pairs:
         server.sends(ok())
         client.sees(ok())

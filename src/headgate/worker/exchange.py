@@ -344,13 +344,13 @@ class Exchange:
 
     def _try(self, route: LiveRoute) -> None:
         """Counts the request under the limits that are only tried, each for itself; nobody waits for them."""
-        tried = self._counted().tried if route.holds else self._worker.tried
+        worker, places = self._worker, self._counted() if route.holds else None
         if not route.asks:
-            tried(route.checks(route.tried, self.client_ip, self.head))
-        elif isinstance(asked := self._worker.ask(ask(route.tried, self.client_ip, self.head, route.name)), Task):
-            asked.add_done_callback(lambda task: None if task.cancelled() else tried(task.result()))
+            worker.tried(route.checks(route.tried, self.client_ip, self.head), places)
+        elif isinstance(asked := worker.ask(ask(route.tried, self.client_ip, self.head, route.name)), Task):
+            asked.add_done_callback(lambda task: None if task.cancelled() else worker.tried(task.result(), places))
         else:
-            tried(asked)
+            worker.tried(asked, places)
 
     def _counted(self) -> Places:
         """The places of this request, which is to hold some until it ends."""

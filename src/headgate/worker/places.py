@@ -31,13 +31,6 @@ class Places:
             self._note(checks, decisions)
         return decisions
 
-    def tried(self, checks: Sequence[Check]) -> None:
-        """Counts the request under limits that are only tried, each for itself; nobody waits for them."""
-        for check in checks:
-            decisions = self.hit([check], self._account.decided)
-            if decisions is not None:
-                self._account.decided(decisions)
-
     def _decided(self, checks: Sequence[Check], resume: Resume, decisions: Sequence[Decision]) -> None:
         self._note(checks, decisions)
         resume(decisions)

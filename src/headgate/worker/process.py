@@ -38,6 +38,7 @@ from headgate.worker.functions import Library, Saying
 from headgate.worker.guard import Guard
 from headgate.worker.listening import Listening
 from headgate.worker.pace import Paces
+from headgate.worker.places import Places
 from headgate.worker.plan import Plan, Shared
 from headgate.worker.refused import Refused
 from headgate.worker.server import Server
@@ -327,11 +328,14 @@ class Worker:
         """What functions of users say; the task where one of them must be awaited."""
         return begin(saying, self._loop.create_task, self.later)
 
-    def tried(self, checks: Sequence[Check]) -> None:
-        """Counts a request under limits that are only tried, each for itself; nobody waits for them."""
+    def tried(self, checks: Sequence[Check], places: Places | None) -> None:
+        """Counts a request under limits that are only tried, each for itself; nobody waits for them.
+
+        places: of the request, where it may hold some.
+        """
         for check in checks:
             told = partial(self._tried, check)
-            decisions = self.store.hit([check], told)
+            decisions = (self.store if places is None else places).hit([check], told)
             if decisions is not None:
                 told(decisions)
 
