@@ -16,7 +16,6 @@ store cannot be asked the answer is 503, within two seconds. `tiers_api` has tho
 import logging
 import time
 from datetime import UTC, datetime
-from urllib.parse import unquote
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -26,6 +25,7 @@ from starlette.routing import Route
 
 from headgate.control import values
 from headgate.control.bodies import answer, read
+from headgate.control.keypath import key_in
 from headgate.control.plane import Plane
 from headgate.control.refusals import ROOM
 from headgate.control.tuning import tiers
@@ -44,6 +44,7 @@ logger = logging.getLogger("headgate.control")
 Json = dict[str, object]
 
 _FEW = 3  # of the most refused keys that are shown with a limit
+_SHORTEST = 0.001  # seconds that a ban lasts: a shorter one would be over before it is looked at
 _YEAR = 366 * 86_400.0
 _COUNTERS = {
     "allowed": LimitCell.ALLOWED,
@@ -94,15 +95,11 @@ class LimitsApi:
     async def key(self, request: Request) -> Response:
         """A key of a limit, or its ban."""
         state = self._state(request)
-        # Not from the decoded path, in which a slash of the key is one like those between the parts.
-        raw = request.scope["raw_path"].decode("ascii", "replace").partition("?")[0]
-        text, *rest = raw.split("/")[6:]
-        if rest not in ([], ["ban"]):
-            raise HTTPException(404, "there is nothing of that name (a slash in a key is written %2F)")
-        key = self._key(state, unquote(text, errors="surrogateescape"))
+        text, ending = key_in(request, "keys", "ban")
+        key = self._key(state, text)
         at = request.query_params.get("rate")
         state = self._deciding(state, key) if at is None else self._at(state, at)
-        if rest:
+        if ending:
             return await self._ban(request, state, key)
         if request.method == "PUT":
             raise HTTPException(405, headers={"Allow": "DELETE, GET"})
@@ -197,7 +194,8 @@ def _top(plane: Plane, state: LimitState, count: int) -> Json:
 
 def _count(request: Request) -> int:
     text = request.query_params.get("count", "20")
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= ROOM):
+    # By its length too: Python reads no number of thousands of digits.
+    if not (text.isascii() and text.isdigit() and len(text) < 19 and 1 <= int(text) <= ROOM):
         raise HTTPException(400, f"count={text}: expected a number from 1 to {ROOM}")
     return int(text)
 
@@ -237,6 +235,6 @@ def _period(state: LimitState, wanted: _Ban) -> float:
         seconds = values.seconds_of(wanted.period)
     except ValueError as error:
         raise HTTPException(400, f"for: {error}") from error
-    if not 0 < seconds <= _YEAR:
-        raise HTTPException(400, f"for: {wanted.period} is out of range (expected up to a year)")
+    if not _SHORTEST <= seconds <= _YEAR:
+        raise HTTPException(400, f"for: {wanted.period} is out of range (expected 1ms to a year)")
     return seconds

@@ -17,7 +17,6 @@ on the disk and all workers decide by it.
 import logging
 from functools import partial
 from typing import Annotated
-from urllib.parse import unquote
 
 import msgspec
 from starlette.exceptions import HTTPException
@@ -27,6 +26,7 @@ from starlette.routing import Route
 
 from headgate.control import tuning as tunings
 from headgate.control.bodies import answer, read
+from headgate.control.keypath import key_in
 from headgate.control.overrides import overdue, rate_of, rate_text, tier_name
 from headgate.control.plane import Plane
 from headgate.errors import Unknown
@@ -156,12 +156,8 @@ class TiersApi:
         return tunings.limit_of(self._plane.fleet.config, request.path_params["name"])
 
     def _key(self, request: Request, limit: Limit) -> str:
-        # Not from the decoded path, in which a slash of the key is one like those between the parts.
-        raw = request.scope["raw_path"].decode("ascii", "replace").partition("?")[0]
-        text, *rest = raw.split("/")[6:]
-        if rest:
-            raise HTTPException(404, "there is nothing of that name (a slash in a key is written %2F)")
-        return self._read(unquote(text, errors="surrogateescape"), limit)
+        text, _ = key_in(request, "overrides")
+        return self._read(text, limit)
 
     def _read(self, text: str, limit: Limit) -> str:
         try:

@@ -196,6 +196,7 @@ def test_a_tier_is_defined_changed_and_made_what_it_was() -> None:
         ("PUT", f"{IPS}/alice", {"tier": "gold"}, 400, 'key of limit per_ip: "alice" is not an address'),
         ("PUT", f"{KEYS}/", {"tier": "gold"}, 400, "key of limit per_key: nothing for header:x-api-key"),
         ("PUT", f"{KEYS}/a/b", {"tier": "gold"}, 404, "a slash in a key is written %2F"),
+        ("PUT", "/api/v1/limits/per_key/overrides%2Fa", {"tier": "gold"}, 404, "a slash in a key is written %2F"),
         ("PUT", "/api/v1/limits/secret/overrides/a", {"tier": "gold"}, 400, "overrides need one that stays"),
         (
             "PUT",
