@@ -18,12 +18,13 @@ _HEADS = ("LIMIT", "KEY", "TIER", "RATE", "BURST", "SOURCE")
 @click.option("--burst", type=click.IntRange(0), help="With gcra: requests that pass at once (as many as the rate's).")
 @with_admin
 def set_override(admin: Admin, names: tuple[str, ...], burst: int | None) -> None:
-    """Give a key a rate of its own, a tier, or no limit."""
+    """Give a key a rate of its own ("20/minute", "20 in flight"), a tier, or no limit."""
     *of, what = names
     if not of:
         raise click.UsageError(f"expected [LIMIT] KEY and a rate, a tier or {_UNLIMITED}, found {what}")
     name, key = named(admin, tuple(of))
-    body: Json = {"rate" if what == _UNLIMITED or "/" in what else "tier": what}
+    # The names of tiers have neither slashes nor blanks.
+    body: Json = {"rate" if what == _UNLIMITED or "/" in what or " " in what else "tier": what}
     if burst is not None:
         body["burst"] = burst
     found = read(admin.ask("PUT", path_of(name, key, "overrides"), body), OverrideShown)

@@ -20,6 +20,7 @@ ALICE: dict[str, object] = {
 }
 BOB = ALICE | {"key": "=bob", "tier": None, "rate": "5/second", "burst": 20, "source": "config"}
 FREE = ALICE | {"key": "=free\x1b", "tier": None, "rate": "unlimited"}
+HELD = ALICE | {"key": "=held", "tier": None, "rate": "20 in flight"}
 GONE = ALICE | {"key": "=gone", "tier": "gild", "rate": None}
 
 
@@ -29,8 +30,9 @@ GONE = ALICE | {"key": "=gone", "tier": "gild", "rate": None}
         (["gold"], {"tier": "gold"}, ALICE, "=alice has 1000/minute under per_key now (tier gold)"),
         (["5/s", "--burst", "20"], {"rate": "5/s", "burst": 20}, BOB, "=bob has 5/second under per_key now"),
         (["unlimited"], {"rate": "unlimited"}, FREE, "=free? has no limit under per_key now"),
+        (["20 in flight"], {"rate": "20 in flight"}, HELD, "=held has 20 in flight under per_key now"),
     ],
-    ids=["tier", "rate", "unlimited"],
+    ids=["tier", "rate", "unlimited", "in flight"],
 )
 def test_a_key_gets_what_it_is_given(
     headgate: Headgate, admin: FakeAdmin, words: list[str], body: object, answer: object, line: str
