@@ -36,25 +36,28 @@ def check(
     asked = {text: 2 if setting == "settle" else 1 for _, setting, text in named}
     try:
         done = subprocess.run(
-            [
-                *(command or child.command("headgate.worker.modules")),
-                json.dumps({"folders": [*folders], "functions": asked}),
-            ],
+            [*(command or child.command("headgate.worker.modules"))],
+            input=json.dumps({"folders": [*folders], "functions": asked}),  # an argument has a greatest length
             capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
+            encoding="utf-8",
+            errors="replace",  # it has what the modules say too
             timeout=patience,
             check=False,
         )
-        found = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         (place / "limits").say(f"the modules of its functions cannot be imported within {patience:g} s")
         return ()
-    except (ValueError, IndexError):
+    except OSError as error:
+        (place / "limits").say(f"the modules of its functions cannot be tried: {error.strerror or error}")
+        return ()
+    try:
+        found = json.loads(done.stdout.splitlines()[-1])
+        problems, versions = found["problems"], found["versions"]
+    except (ValueError, LookupError, TypeError):
         last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         (place / "limits").say(f"the modules of its functions cannot be imported: {last}")
         return ()
     for name, setting, text in named:
-        if text in found["problems"]:
-            (place / "limits" / name / setting).say(found["problems"][text])
-    return tuple(sorted(found["versions"].items()))
+        if text in problems:
+            (place / "limits" / name / setting).say(problems[text])
+    return tuple(sorted(versions.items()))

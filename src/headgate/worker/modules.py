@@ -144,12 +144,13 @@ def _words(error: BaseException) -> str:
 
 
 def main() -> None:
-    """Checks what its one argument says, in JSON, and prints what it found as the last line."""
-    asked = json.loads(sys.argv[1])
+    """Checks what the input says, in JSON, and prints what it found as the last line."""
+    asked = json.load(sys.stdin)
     with contextlib.redirect_stdout(sys.stderr):
         found = check(asked["folders"], asked["functions"])
-    print("\n" + json.dumps(found))
+    print("\n" + json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":
     main()
+    os._exit(0)  # threads that a module started would be waited for, and what it does at the end could print more

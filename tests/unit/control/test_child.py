@@ -13,7 +13,7 @@ def test_the_current_folder_takes_nothing_of_pythons_place(tmp_path: Path, monke
     (tmp_path / "json.py").write_text("1 / 0")
     monkeypatch.chdir(tmp_path)
     asked = '{"folders": [], "functions": {}}'
-    done = subprocess.run([*command("headgate.worker.modules"), asked], capture_output=True, text=True)
+    done = subprocess.run([*command("headgate.worker.modules")], input=asked, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -128,6 +128,8 @@ def place() -> tuple[Report, Place]:
         ("import os; os.abort()", "limits: the modules of its functions cannot be imported: exit status -6"),
         ("raise KeyError('x')", "limits: the modules of its functions cannot be imported: KeyError: 'x'"),
         ("print('no JSON')", "limits: the modules of its functions cannot be imported: exit status 0"),
+        ("print('[5]')", "limits: the modules of its functions cannot be imported: exit status 0"),
+        (r"import os; os.write(2, b'a \xff')", "limits: the modules of its functions cannot be imported: a \ufffd"),
     ],
 )
 def test_modules_that_hang_or_crash_are_told_of(program: str, problem: str) -> None:
@@ -138,3 +140,35 @@ def test_modules_that_hang_or_crash_are_told_of(program: str, problem: str) -> N
     with pytest.raises(Exception) as caught:
         report.check()
     assert caught.value.problems == [problem]  # type: ignore[attr-defined]
+
+
+def test_a_check_that_cannot_be_started_is_told_of() -> None:
+    report, at = place()
+    limits = {"a": Limit("a", Rate(1, 1.0), cost_of="python:hg_tiers:cost")}
+    assert functions.check(at, limits, [], command=("/nowhere/python",)) == ()
+    with pytest.raises(Exception) as caught:
+        report.check()
+    problem = "limits: the modules of its functions cannot be tried: No such file or directory"
+    assert caught.value.problems == [problem]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"import os; os.write(1, b'\xff\n'); os.write(2, b'\xff\n')",
+        "import atexit; atexit.register(print, 5)",
+        "import threading; threading.Thread(target=threading.Event().wait).start()",
+    ],
+    ids=["odd bytes", "prints at its end", "a thread that goes on"],
+)
+def test_what_a_module_prints_or_leaves_running_is_no_problem(tmp_path: Path, text: str) -> None:
+    (tmp_path / "hg_tiers.py").write_text(f"{text}\n{TIERS}")
+    assert [name for name, _ in read(tmp_path, limited('cost = "python:hg_tiers:cost"')).modules] == ["hg_tiers"]
+
+
+def test_as_many_long_names_as_there_may_be_are_tried(tmp_path: Path) -> None:
+    (tmp_path / "hg_tiers.py").write_text(TIERS)
+    limits = {str(i): Limit(str(i), Rate(1, 1.0), cost_of=f"python:hg_tiers:{'c' * 1000}{i}") for i in range(256)}
+    report, at = place()
+    assert len(functions.check(at, limits, [str(tmp_path)])) == 1
+    assert report.count == 256

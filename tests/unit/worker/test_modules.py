@@ -158,7 +158,7 @@ def test_the_check_is_a_process_of_its_own_whose_last_line_tells(tmp_path: Path)
     (tmp_path / "json.py").write_text("1 / 0")
     asked = json.dumps({"folders": [str(tmp_path)], "functions": {"hg_loud:cost": 1}})
     done = subprocess.run(
-        [sys.executable, "-m", "headgate.worker.modules", asked], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "headgate.worker.modules"], input=asked, capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout.splitlines()[-1])["problems"] == {}
     assert "hello" not in done.stdout
