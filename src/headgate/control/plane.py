@@ -126,9 +126,9 @@ class Plane:
         """The worker of this row is gone."""
         self.cells.worker_died(row, self.fleet.slots_in_use())
         self.refusals.died(row)
-        self._without_store.discard(row)
         if not self.crew.draining:
             self.events.add("worker_died", f"worker {row} died; another takes its place", worker=row)
+            self._store_changed(row, StoreChanged(False))  # the one in its place tells anew what it finds
 
     async def start(self, overlay: Overlay, tuning: Tuning) -> None:
         """Begins to probe and to tidy up; the workers serve already. overlay, tuning: as the state file has them."""

@@ -324,6 +324,7 @@ def test_a_store_that_all_workers_lose_is_one_event_and_so_is_its_return() -> No
             ("store_back", "the limits' store is back in every worker"),
             ("store_down", "the limits' store is down: no answer; on_store_error decides"),
             ("worker_died", "worker 1 died; another takes its place"),
+            ("store_back", "the limits' store is back in every worker"),
             ("store_down", "the limits' store is down: again; on_store_error decides"),
         ]
         the.crew.draining = True
