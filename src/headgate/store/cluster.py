@@ -275,6 +275,8 @@ class ClusterStore:
         for slot, serving in enumerate(served):
             if serving is not None:
                 self._slots[slot] = self._nodes[serving]
+            elif self._slots[slot] in self._leaving:  # any other will say who serves it, when somebody does
+                self._slots[slot] = self._nodes[found[0].master]
         replicas = [replica for one in found for replica in one.replicas]
         now = dict.fromkeys([*masters, *replicas, *self.named.nodes])
         self._known = [

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
+from itertools import pairwise
 
 import pytest
 
@@ -33,6 +34,7 @@ class Stage:
         self.asked: list[list[Command]] = [[] for _ in nodes]
         self.answers: list[Answer] = [lambda command: ALLOWED for _ in nodes]
         self.masters = [0, 1]  # whom the halves of the slots belong to
+        self.holes: list[int] = []  # slots of the first half that nobody serves
         self.changes: list[bool] = []
         self.errors: list[LimitState] = []
         self.loop = asyncio.get_running_loop()
@@ -64,10 +66,11 @@ class Stage:
 
     def slots(self) -> bytes:
         half = SLOTS // 2
-        entries = [(0, half - 1, self.masters[0]), (half, SLOTS - 1, self.masters[1])]
+        edges = [-1, *self.holes, half]
+        entries = [(a + 1, b - 1, self.masters[0]) for a, b in pairwise(edges)] + [(half, SLOTS - 1, self.masters[1])]
         node = b"*2\r\n$9\r\n127.0.0.1\r\n:%d\r\n"
         ranges = [b"*3\r\n:%d\r\n:%d\r\n" % (a, b) + node % self.nodes[at].port for a, b, at in entries]
-        return b"*2\r\n" + b"".join(ranges)
+        return b"*%d\r\n" % len(ranges) + b"".join(ranges)
 
     def key(self, number: int) -> bytes:
         """A key of the first or of the second half."""
@@ -325,6 +328,25 @@ def test_a_master_that_hands_over_everything_is_left() -> None:
         await asyncio.sleep(30)
         assert not stage.changes, "it serves nothing any more"
         assert not stage.store._leaving
+
+    play(story)
+
+
+def test_what_a_master_leaves_to_nobody_is_asked_of_another_until_somebody_serves_it() -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        key = stage.key(0)
+        number = slot(tag(limit(), key))
+        stage.holes = [number]
+        stage.masters[0] = 1
+        stage.answers[0] = lambda command: b"-CLUSTERDOWN Hash slot not served\r\n"
+        stage.answers[1] = lambda command: stage.answers[0](command) if stage.holes else b"+3 60\r\n"
+        await stage.ask((limit(), key, 1))
+        await asyncio.sleep(30)
+        assert not stage.store._leaving
+        stage.holes = []
+        assert (await stage.ask((limit(), key, 1)))[0].remaining == 0
+        assert len(stage.errors) == 1, "it was asked, not decided here"
 
     play(story)
 
