@@ -17,7 +17,7 @@ from functools import partial
 from math import ceil
 from typing import cast
 
-from headgate.limits.decision import Decision, Holding
+from headgate.limits.decision import Decision
 from headgate.limits.refusals import REFUSALS
 from headgate.model import config
 from headgate.model.snapshot import LimitState
@@ -284,8 +284,8 @@ class RedisStore(Pipeline):
         decisions = decide_without(checks, self._local, self._peers.share)
         if all(decision.allowed for decision in decisions):
             self._holders.took_here(checks, decisions)
-            for check, decision in zip(checks, decisions, strict=True):
-                if check[0].limit.on_store_error == "local" and not isinstance(decision, Holding):
+            for check in checks:
+                if check[0].limit.on_store_error == "local" and not self._rule_of(check[0]).holds:
                     self._peers.passed(check)
         return Here(decisions)
 

@@ -20,6 +20,7 @@ from headgate.store.check import check
 from headgate.store.counts import RedisCounts
 from headgate.store.memory import MemoryStore
 from headgate.store.redis import RedisStore
+from headgate.store.shared import SharedStore
 from headgate.testing.clock import ManualClock, VirtualLoop
 from tests.unit.store.fake_redis import ALLOWED, REFUSED, Command, FakeRedis
 from tests.unit.store.limits import limit
@@ -233,6 +234,19 @@ def test_what_is_known_of_clients_is_bounded(play: Callable[..., None], monkeypa
                 assert not (await stage.ask((one, b"%d" % number, 1)))[0].allowed
         assert len(stage.store._rules) <= 2
         assert all(len(rule.over) <= 4 for rule in stage.store._rules.values())
+
+    play(story)
+
+
+def test_what_found_no_place_on_this_machine_is_charged_as_none(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        stage.store._local = local = SharedStore(SharedStore.create(8), ManualClock())
+        one = limit(9, algorithm="concurrency")
+        local.hit([(one, b"%d" % number, 1) for number in range(16)])
+        stage.fake.answer = lambda command: None
+        assert text(await stage.ask((one, K, 1))) == ["<per_ip: allowed, 9 left, 0 us>"]
+        assert stage.store._peers.settle(9) == []
+        assert not stage.store._holders.has(one, K)
 
     play(story)
 
