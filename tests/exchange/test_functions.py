@@ -193,6 +193,21 @@ def test_no_error_of_a_function_reaches_a_client(build: Build, users: Users, err
     assert world.limit_cell(LimitCell.ALLOWED) == 1
 
 
+def test_a_plain_function_may_look_at_a_task_that_was_cancelled(build: Build, users: Users) -> None:
+    def looks(request: Request, response: Response | None = None) -> int:
+        raise asyncio.CancelledError
+
+    users.looks = looks  # type: ignore[attr-defined]
+    name = "python:hg_users:looks"
+    world = build(Limit("l", TWO, cost_of=name, settle=name), Limit("flying", Rate(1, 0.0), algorithm="concurrency"))
+    client = world.client()
+    client.sends(get())
+    world.accepted().sends(ok())
+    client.sees(ok())
+    assert world.limit_cell(LimitCell.FUNCTION_ERRORS) == 2
+    assert world.cells.limit(0, 1)[LimitCell.IN_FLIGHT] == 0
+
+
 @pytest.mark.parametrize("early", [True, False], ids=["before it begins", "while it waits"])
 def test_a_client_that_goes_away_ends_the_function_that_is_asked_for_it(
     build: Build, users: Users, early: bool

@@ -8,6 +8,7 @@ that yields what must be awaited, with the time for it, and is sent what came of
 
 import logging
 import time
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -92,7 +93,7 @@ class Function(Generic[T]):
             elif not self._is_slow and (took := self._clock() - began) > SLOW:
                 self._warn(took)
             value = self._read(answer)
-        except Faults:
+        except (*Faults, CancelledError):  # of a task that it looks at: the end of this request comes another way
             self._report()
             value, keep = self._otherwise, min(keep, _SHORT)
         if keep:
