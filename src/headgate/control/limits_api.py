@@ -33,7 +33,7 @@ from headgate.errors import Unknown
 from headgate.limits import keytext
 from headgate.limits.overrides import having, state_of
 from headgate.limits.standing import Standing
-from headgate.model.config import Tier
+from headgate.model.config import Limit, Tier
 from headgate.model.rate import rate
 from headgate.model.snapshot import LimitState
 from headgate.wire.cells import LimitCell, WorkerCell
@@ -171,11 +171,20 @@ class LimitsApi:
 def _limit(plane: Plane, state: LimitState) -> Json:
     """A limit with its settings, as the configuration names them, and what it decided so far."""
     counted = {name: plane.cells.limit_total(state.slot, cell) for name, cell in _COUNTERS.items()}
-    settings: Json = msgspec.to_builtins(state.limit)
     found = plane.fleet.snapshot.overrides.get(state.limit.name)
     of_keys = len(found.keys) if found else 0
     top = _top(plane, state, _FEW)
-    return {**settings, "rate": str(state.limit.rate), "overrides": of_keys, "counters": counted, "top": top}
+    return {**_settings(state.limit), "overrides": of_keys, "counters": counted, "top": top}
+
+
+def _settings(limit: Limit) -> Json:
+    on_error = limit.python.on_error
+    settings: Json = msgspec.to_builtins(limit)
+    python: Json = msgspec.to_builtins(limit.python)
+    python["on_error"] = {**msgspec.to_builtins(on_error), "limit": on_error.limit and str(on_error.limit)}
+    cost, exempt = settings.pop("cost_of"), settings.pop("exempt_by")
+    functions = {key: text for key, text in (("cost", cost), ("exempt", exempt)) if text}
+    return {**settings, "rate": str(limit.rate), "python": python, **functions}
 
 
 def _top(plane: Plane, state: LimitState, count: int) -> Json:

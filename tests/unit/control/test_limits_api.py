@@ -13,7 +13,7 @@ from headgate.control.upgrade import Upgrade
 from headgate.limits.keys import Seal
 from headgate.limits.overrides import having
 from headgate.limits.refusals import refusals
-from headgate.model.config import Ban, Config, Limit, Rate, Store, Tier
+from headgate.model.config import Ban, Config, Limit, OnError, Python, Rate, Store, Tier
 from headgate.model.snapshot import LimitState
 from headgate.store.shared import SharedStore
 from headgate.testing.stores import never
@@ -81,6 +81,27 @@ def test_limits_are_shown_with_settings_and_counters() -> None:
         assert names == ["per_ip", "by_path"]
 
     with_api(test)
+
+
+def test_functions_and_rates_are_shown_as_the_configuration_names_them() -> None:
+    limit = Limit(
+        "own",
+        Rate(2, 3600.0),
+        cost_of="python:plans:cost",
+        exempt_by="python:plans:free",
+        python=Python(on_error=OnError(limit=Rate(5, 60.0))),
+    )
+
+    async def test(api: Api) -> None:
+        shown = (await api("GET", "/api/v1/limits/own")).json
+        assert (shown["cost"], shown["exempt"]) == ("python:plans:cost", "python:plans:free")
+        assert shown["python"]["on_error"]["limit"] == "5/minute"  # type: ignore[index]
+        assert not {"cost_of", "exempt_by"} & shown.keys()
+        plain = (await api("GET", "/api/v1/limits/per_ip")).json
+        assert (plain["cost"], plain["exempt"]) == (1, [])
+        assert plain["python"]["on_error"]["limit"] is None  # type: ignore[index]
+
+    with_api(test, replace(BASE, limits=(limit, BY_IP)))
 
 
 def test_where_limits_are_counted_and_who_cannot_reach_it_is_shown() -> None:
