@@ -31,7 +31,7 @@ from headgate.control.refusals import ROOM
 from headgate.control.tuning import tiers
 from headgate.errors import Unknown
 from headgate.limits import keytext
-from headgate.limits.overrides import having, state_of
+from headgate.limits.overrides import at_tier, state_of
 from headgate.limits.standing import Standing
 from headgate.model.config import Limit, Tier
 from headgate.model.rate import rate
@@ -152,10 +152,9 @@ class LimitsApi:
         """The limit at another rate, or that of a tier, as a function of its `limit` setting says it to the workers."""
         limit, fleet = state.limit, self._plane.fleet
         try:
-            tier = tiers(fleet.config, fleet.tuning).get(text) or Tier(rate(text), limit.burst)
+            own = at_tier(state, tiers(fleet.config, fleet.tuning).get(text) or Tier(rate(text), limit.burst))
         except ValueError as error:
             raise HTTPException(400, f"rate={text}: {error}") from error
-        own = having(state, Tier(tier.rate, tier.burst if limit.algorithm == "gcra" else 0))
         if own is None:
             raise HTTPException(409, f"limit {limit.name} counts nothing at tier {text}: it is unlimited")
         return own

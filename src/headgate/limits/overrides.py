@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
+from headgate.limits.meter import LONGEST
 from headgate.model.config import Tier
 from headgate.model.snapshot import LimitState, Overrides
 
@@ -41,6 +42,23 @@ def state_of(state: LimitState, overrides: Overrides | None, key: bytes) -> Limi
     if overrides is None or key not in overrides.keys:
         return state
     return having(state, overrides.tiers[overrides.keys[key]])
+
+
+def at_tier(state: LimitState, tier: Tier) -> LimitState | None:
+    """The same for a tier that nobody has looked at: a function said its name, or an operator.
+
+    Raises ValueError, for a text that begins with that name, when it cannot stand for the limit's own rate: in no time
+    everything would pass.
+    """
+    limit, rate = state.limit, tier.rate
+    if rate is None:
+        return None
+    if (rate.period > 0) is not (limit.rate.period > 0):
+        raise ValueError(f'is "{rate}", which cannot stand for "{limit.rate}"')
+    burst = tier.burst if limit.algorithm == "gcra" else 0
+    if burst * rate.period > LONGEST * rate.limit:
+        raise ValueError(f"is too slow for a burst of {burst}")
+    return having(state, Tier(rate, burst))
 
 
 def having(state: LimitState, tier: Tier) -> LimitState | None:

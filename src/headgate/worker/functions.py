@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from headgate.ext import Request
 from headgate.http1.request import RequestHead
 from headgate.limits.keys import client_ip
-from headgate.limits.meter import LONGEST
-from headgate.limits.overrides import having
+from headgate.limits.overrides import at_tier, having
 from headgate.limits.settle import MOST
-from headgate.model.config import UNLIMITED, Limit, Rate, Tier
-from headgate.model.rate import rate as read_rate
+from headgate.model.config import UNLIMITED, Limit, Tier
+from headgate.model.rate import rate
 from headgate.model.snapshot import LimitState, Snapshot
 from headgate.store.base import Check
 from headgate.worker import modules
@@ -166,21 +165,11 @@ class Functions:
 
     def _at(self, text: str) -> LimitState | None:
         """The limit at another rate. Stores know a limit by its identity, so it must stay the same one."""
-        limit = self.limit.limit
-        tier = self.tiers.get(text) or Tier(None if text == UNLIMITED else _read_rate(text), limit.burst)
-        if tier.rate is None:
-            return None
-        burst = tier.burst if limit.algorithm == "gcra" else 0
-        if burst * tier.rate.period > LONGEST * tier.rate.limit:
-            raise ValueError(f"{text!r} is too slow for a burst of {burst}")
-        return having(self.limit, Tier(tier.rate, burst))
-
-
-def _read_rate(text: str) -> Rate:
-    try:
-        return read_rate(text)
-    except ValueError as error:
-        raise ValueError(f"{text!r} {error}") from None
+        try:
+            own = self.tiers.get(text) or Tier(None if text == UNLIMITED else rate(text), self.limit.limit.burst)
+            return at_tier(self.limit, own)
+        except ValueError as error:
+            raise ValueError(f"{text!r} {error}") from None
 
 
 def _exempt(answer: object) -> bool:

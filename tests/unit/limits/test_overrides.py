@@ -1,11 +1,12 @@
 """Keys of a limit that have another rate than its own, or none."""
 
+import re
 from dataclasses import replace
 
 import pytest
 
 from headgate.limits.keys import limit_identity
-from headgate.limits.overrides import state_of, tuned
+from headgate.limits.overrides import at_tier, state_of, tuned
 from headgate.model.config import Ban, Limit, Rate, Tier
 from headgate.model.snapshot import LimitState, Overrides
 
@@ -70,3 +71,26 @@ def test_what_is_not_the_same_is_made_anew_with_all_its_tiers(now: LimitState) -
     own = found.keys[b"x"]
     assert own is not None
     assert (own.limit.cost, own.slot) == (now.limit.cost, now.slot)
+
+
+def test_a_limit_at_a_tier_has_its_burst_where_the_algorithm_knows_one() -> None:
+    window = replace(STATE, limit=replace(LIMIT, algorithm="fixed_window", burst=0))
+    gold = Tier(Rate(50, 1.0), 9)
+    for state, burst in ((STATE, 9), (window, 0)):
+        own = at_tier(state, gold)
+        assert own is not None
+        assert (own.limit.rate, own.limit.burst) == (gold.rate, burst)
+        assert at_tier(state, Tier(None)) is None
+
+
+@pytest.mark.parametrize(
+    ("rate", "tier", "problem"),
+    [
+        (LIMIT.rate, Tier(Rate(20, 0.0)), 'is "20 in flight", which cannot stand for "1000/second"'),
+        (Rate(3, 0.0), Tier(Rate(20, 1.0)), 'is "20/second", which cannot stand for "3 in flight"'),
+        (LIMIT.rate, Tier(Rate(1, 365 * 86400.0), 1000), "is too slow for a burst of 1000"),
+    ],
+)
+def test_a_limit_has_no_rate_that_cannot_stand_for_its_own(rate: Rate, tier: Tier, problem: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        at_tier(replace(STATE, limit=replace(LIMIT, rate=rate)), tier)

@@ -22,7 +22,7 @@ from headgate.worker.plan import LiveLimit
 LIMIT = Limit("l", Rate(10, 60.0), key="python:m:f", limit="python:m:f", cost_of="python:m:f", exempt_by="python:m:f")
 LIMIT = replace(LIMIT, settle="python:m:f")
 STATE = LimitState(LIMIT, 3)
-TIERS = {"gold": Tier(Rate(50, 1.0), burst=7), "all": Tier(None)}
+TIERS = {"gold": Tier(Rate(50, 1.0), burst=7), "all": Tier(None), "held": Tier(Rate(20, 0.0))}
 SETTINGS = ("exempt", "key", "limit", "cost", "settle")
 
 
@@ -136,6 +136,14 @@ def test_the_burst_is_that_of_the_tier_where_the_algorithm_knows_one() -> None:
 def test_a_rate_that_is_too_slow_for_the_burst_is_nonsense() -> None:
     state = LimitState(replace(LIMIT, algorithm="gcra", burst=1000), 3)
     bench = Bench(state, limit=lambda request: "1/365d")
+    assert bench.says("limit") is state
+    assert bench.failed
+
+
+@pytest.mark.parametrize("algorithm", ["fixed_window", "sliding_window", "gcra"])
+def test_a_tier_of_what_is_in_flight_is_nonsense_for_a_limit_on_a_time(algorithm: str) -> None:
+    state = LimitState(replace(LIMIT, algorithm=algorithm), 3)
+    bench = Bench(state, limit=lambda request: "held")
     assert bench.says("limit") is state
     assert bench.failed
 
