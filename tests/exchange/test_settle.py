@@ -1,11 +1,14 @@
 """What a request really cost: charged or given back when it is over, whatever its end was."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from headgate.limits.decision import Decision
 from headgate.model.config import Limit, Rate
 from headgate.model.snapshot import LimitState
+from headgate.store.base import undecided
 from tests.exchange.kit import ServerPeer, SlowStore, World, get, ok
 
 Make = Callable[..., World]
@@ -108,6 +111,18 @@ def test_only_what_was_taken_and_only_limits_that_settle_are_charged(make: Make)
     store.decide(True)
     world.accepted().sends(ok(b"", b"X-Tokens-Used: 4").replace(b"200", b"500"))
     assert store.charged == [("tokens", b"192.0.2.1", -6), ("free", b"192.0.2.1", -1)]
+
+
+def test_what_passed_uncounted_is_neither_charged_nor_given_back(make: Make) -> None:
+    world = make(limits=states(replace(TOKENS, on_store_error="allow"), FREE))
+    world.worker.store = store = SlowStore(world.loop)
+    client = world.client()
+    client.sends(get())
+    (tokens, _, _), (free, _, _) = store.asked[0][0]
+    store.asked.popleft()[1]([undecided(tokens), Decision(True, free, 1, 60_000_000)])
+    world.loop.run()
+    world.accepted().sends(ok(b"", b"X-Tokens-Used: 4").replace(b"200", b"500"))
+    assert store.charged == [("free", b"192.0.2.1", -1)]
 
 
 def test_the_cost_of_a_request_that_was_retried_is_that_of_its_last_response(make: Make) -> None:

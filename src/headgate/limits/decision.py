@@ -61,6 +61,12 @@ class Holding(Decision):
     __slots__ = ()
 
 
+class Uncounted(Decision):
+    """The request passes although its store cannot be asked, and nothing was taken for it."""
+
+    __slots__ = ()
+
+
 class Banned(Decision):
     """The key is banned: refused whatever the limit has left, until `reset_after`."""
 

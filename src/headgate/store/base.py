@@ -10,7 +10,7 @@ that cannot be decided is decided by its `on_store_error`.
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from headgate.limits.decision import Decision
+from headgate.limits.decision import Decision, Uncounted
 from headgate.limits.standing import Standing
 from headgate.model.snapshot import LimitState
 from headgate.store.ways import Way
@@ -75,7 +75,7 @@ def undecided(limit: LimitState) -> Decision:
     """The decision of a limit whose store cannot be asked, unless it counts on this machine instead."""
     if limit.limit.on_store_error == "deny":
         return Decision(False, limit, 0, 0, unavailable=True)
-    return Decision(True, limit, limit.limit.rate.limit, 0)
+    return Uncounted(True, limit, limit.limit.rate.limit, 0)
 
 
 class LocalStore(Store, Protocol):

@@ -226,7 +226,7 @@ class Exchange:
                 if not self._admit(asked, decisions, route):  # type: ignore[arg-type]
                     return self._account()
                 if route.costs:
-                    settling = Settling(route.costs, asked)
+                    settling = Settling(route.costs, asked, decisions)  # type: ignore[arg-type]
                 if route.delays:
                     yield from self._hold(decisions)  # type: ignore[arg-type]
             if route.tried:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from headgate.ext import Request, Response
 from headgate.http1.response import ResponseHead
+from headgate.limits.decision import Decision, Uncounted
 from headgate.limits.settle import Cost
 from headgate.store.base import Check
 from headgate.worker.functions import Function
@@ -25,9 +26,18 @@ class Settling:
 
     __slots__ = ("_taken", "response")
 
-    def __init__(self, costs: Mapping[int, Cost | Function[int | None]], checks: Sequence[Check]) -> None:
-        """costs: what tells the cost under the limit of a slot. checks: what was taken."""
-        self._taken = [(costs[check[0].slot], check) for check in checks if check[0].slot in costs]
+    def __init__(
+        self,
+        costs: Mapping[int, Cost | Function[int | None]],
+        checks: Sequence[Check],
+        decisions: Sequence[Decision],
+    ) -> None:
+        """costs: what tells the cost under the limit of a slot. checks: what was taken, where the decisions say so."""
+        self._taken = [
+            (costs[check[0].slot], check)
+            for check, decision in zip(checks, decisions, strict=True)
+            if check[0].slot in costs and not isinstance(decision, Uncounted)
+        ]
         self.response: ResponseHead | None = None
 
     def end(self, exchange: "Exchange", worker: "Worker", route: str) -> None:
