@@ -7,6 +7,7 @@ from tests.e2e.kit.backend import Backend
 from tests.e2e.kit.client import burst
 from tests.e2e.kit.headgate import Headgate, Settings, settings
 from tests.e2e.kit.load import GET
+from tests.e2e.kit.waiting import wait_for
 from tests.redis_server import RedisServer
 
 Make = Callable[..., Headgate]
@@ -84,6 +85,20 @@ def test_a_reload_leaves_what_was_set_and_a_killed_worker_comes_back_with_it(mak
     assert headgate.api("POST", "/api/v1/reload").status == 200
     headgate.kill_worker()
     assert passed(headgate, "alice") == 5
+
+
+def test_a_bad_reload_and_an_upgrade_leave_what_was_set(make: Make, backend: Start) -> None:
+    headgate = make(configured(backend().address)).start()
+    assert headgate.cli("limit", "set", "alice", "gold").returncode == 0
+    assert headgate.cli("limit", "set", "bob", "1/hour").returncode == 0
+    headgate.configure({**configured("nowhere"), "tiers": {"gold": {"rate": "many"}}})
+    assert headgate.api("POST", "/api/v1/reload").status == 422
+    assert passed(headgate, "alice") == 4
+    headgate.configure(configured(backend().address))
+    successor = headgate.api("POST", "/api/v1/upgrade").json()["pid"]
+    wait_for(lambda: headgate.status()["pid"] == successor, "the successor")
+    # What was counted before goes on too.
+    assert [passed(headgate, key) for key in ("alice", "bob")] == [0, 1]
 
 
 def test_what_cannot_be_is_told_in_words(make: Make, backend: Start) -> None:
