@@ -27,6 +27,7 @@ from headgate.model.config import AccessLog, Ejection, Heads, Jwt, Limit, Listen
 from headgate.model.server import ServerState
 from headgate.model.snapshot import LimitState, Overrides, Snapshot, UpstreamState
 from headgate.store.base import Check, Counter, Resume
+from headgate.store.gate import Tally
 from headgate.store.shared import SharedStore
 from headgate.wire.cells import Cells, LimitCell, ServerCell, WorkerCell
 from headgate.wire.messages import Launch, Message
@@ -261,6 +262,9 @@ class SlowStore:
 
     def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> None:
         """It must be asked each time."""
+
+    def gate(self, check: Check, tally: Tally) -> None:
+        """Nor here."""
 
     def close(self) -> None:
         """Holds nothing."""

@@ -8,6 +8,7 @@ import pytest
 
 from headgate.limits.decision import Decision, Holding
 from headgate.model.config import Ban, Limit, Rate
+from headgate.store.gate import Gate
 from headgate.wire.cells import LimitCell
 from headgate.wire.messages import Tops
 from tests.exchange.kit import Client, Make, ServerPeer, SlowStore, World, get, ok, post
@@ -118,6 +119,47 @@ def test_however_it_ends_the_place_is_given_back(make: Make, ends: Callable[[Cli
     assert held(world) == 1
     ends(client, server)
     assert held(world) == 0
+
+
+TEN = replace(FLYING, rate=Rate(10, 0.0))
+
+
+def on_the_short_way(world: World) -> tuple[Client, ServerPeer]:
+    """A request at its server that the store was not asked about: the second of its connection."""
+    client, server = begun(world)
+    server.sends(ok())
+    client.sees(ok())
+    hit = world.worker.store.hit
+    world.worker.store.hit = None  # type: ignore[method-assign,assignment]
+    client.sends(post(b"x"))
+    world.worker.store.hit = hit  # type: ignore[method-assign]
+    server.new()
+    return client, server
+
+
+@ENDS
+def test_however_it_ends_a_place_of_the_short_way_is_given_back(
+    make: Make, ends: Callable[[Client, ServerPeer], None]
+) -> None:
+    world = make(limits=states(TEN))
+    client, server = on_the_short_way(world)
+    assert held(world) == 1
+    ends(client, server)
+    assert held(world) == 0
+    assert world.limit_cell(LimitCell.ALLOWED) == 2
+
+
+def test_the_short_way_is_left_where_the_store_is_asked(make: Make) -> None:
+    for limits in ([TEN, replace(TEN, name="other")], [replace(TEN, headers="always")], [replace(TEN, cost=2)]):
+        world = make(limits=states(*limits))
+        client, server = begun(world)
+        server.sends(ok())
+        client.new()
+        client.sends(get())
+        assert client.protocol.exchange is not None
+        assert not isinstance(client.protocol.exchange._places, Gate)
+        server.sends(ok())
+        assert world.limit_cell(LimitCell.IN_FLIGHT) == 0
 
 
 def test_a_request_that_takes_too_long_gives_its_place_back(make: Make) -> None:

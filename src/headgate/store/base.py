@@ -13,6 +13,7 @@ from typing import Protocol
 from headgate.limits.decision import Decision, Uncounted
 from headgate.limits.standing import Standing
 from headgate.model.snapshot import LimitState
+from headgate.store.gate import Gate, Tally
 from headgate.store.ways import Way
 
 Check = tuple[LimitState, bytes, int]  # the limit, the key's bytes, and how many requests this one counts for
@@ -54,6 +55,9 @@ class Store(Protocol):
 
         It is done as soon as it can be; nobody waits for it. A request that was refused has nothing to give back.
         """
+
+    def gate(self, check: Check, tally: Tally) -> Gate | None:
+        """The same for a limit on what is in flight (`gate.py`). Nobody is banned under it by a rule."""
 
     def close(self) -> None:
         """Gives back what the store holds. Requests that still wait are decided at once by `on_store_error`."""

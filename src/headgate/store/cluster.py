@@ -31,6 +31,7 @@ from headgate.model import config
 from headgate.model.snapshot import LimitState
 from headgate.store import script, topology
 from headgate.store.base import Check, Counter, LocalStore, Resume
+from headgate.store.gate import Tally
 from headgate.store.node import Again, Node
 from headgate.store.resp import Reply
 from headgate.store.script import Rule
@@ -112,6 +113,9 @@ class ClusterStore:
 
     def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> None:
         """There is no shorter way than to ask."""
+
+    def gate(self, check: Check, tally: Tally) -> None:
+        """Nor here."""
 
     def forget(self, limit: str, key: bytes) -> None:
         """Forgets what is remembered of a key of the limit of this name: somebody changed what there is of it."""

@@ -13,6 +13,7 @@ from headgate.limits.meter import BANNED, Meter
 from headgate.limits.standing import Standing, standing
 from headgate.model.snapshot import LimitState
 from headgate.store.base import Check, Counter, Resume, settle
+from headgate.store.gate import Tally
 
 _Key = tuple[str, bytes]
 
@@ -75,6 +76,9 @@ class MemoryStore:
 
     def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> None:
         """There is no shorter way than `hit`."""
+
+    def gate(self, check: Check, tally: Tally) -> None:
+        """Nor here."""
 
     def look(self, limit: LimitState, key: bytes) -> Standing:
         """How the key stands."""

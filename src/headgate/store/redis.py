@@ -24,6 +24,7 @@ from headgate.model.snapshot import LimitState
 from headgate.store import known, script
 from headgate.store.base import Check, Counter, LocalStore, Resume, decide_without
 from headgate.store.breaker import State
+from headgate.store.gate import Tally
 from headgate.store.holders import TERM, Here, Holders
 from headgate.store.lease import Leases
 from headgate.store.link import brief
@@ -163,6 +164,9 @@ class RedisStore(Pipeline):
 
     def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> None:
         """There is no shorter way than to ask."""
+
+    def gate(self, check: Check, tally: Tally) -> None:
+        """Nor here."""
 
     def forget(self, limit: str, key: bytes) -> None:
         """Forgets what is remembered of a key of the limit of this name: somebody changed what Redis has of it."""

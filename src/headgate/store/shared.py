@@ -32,6 +32,7 @@ from headgate.limits.standing import Standing, standing
 from headgate.model.snapshot import LimitState
 from headgate.store import held, stripes, ways
 from headgate.store.base import Check, Counter, Resume, settle, undecided
+from headgate.store.gate import Gate, Tally, gate
 from headgate.store.held import NOWHERE, Held
 from headgate.store.stripes import Stripe
 from headgate.store.ways import Slot, Step, Way
@@ -283,6 +284,16 @@ class SharedStore:
             slot = Slot(self._cells, at, hash_, stripe, self._nanoseconds)
             steps.append(Step(entry.meter, limit.limit.algorithm, slot, counter))
         return ways.way(steps)
+
+    def gate(self, check: Check, tally: Tally) -> Gate | None:
+        """A short way in and out for requests of this key."""
+        limit, key, cost = check
+        entry = self._entries.get(id(limit)) or self._enter(limit)
+        if entry.held is None or cost != 1 or limit.limit.ban is not None:
+            return None
+        hash_, at, _, stripe = entry.places.get(key) or self._place(entry, key)
+        slot = Slot(self._cells, at, hash_, stripe, self._nanoseconds)
+        return gate(entry.meter, entry.held, slot, tally, lambda: self.release([check]))
 
     def look(self, limit: LimitState, key: bytes) -> Standing | None:
         """How the key stands; None when a process that does not go on keeps the lock."""

@@ -92,7 +92,7 @@ def _together(steps: Sequence[Step]) -> Way:
 
 def _fixed_window_part(meter: Meter, slot: Slot) -> Part:
     cells, at, hash_, _, _ = slot
-    ends, value, most = at + 1, at + 2, meter.most - _kept(meter.most)
+    ends, value, most = at + 1, at + 2, meter.most - spare(meter.most)
 
     def look(now: int) -> int | None:
         if cells[at] != hash_ or (count := cells[value]) >= most or cells[ends] <= now:
@@ -108,14 +108,14 @@ def _fixed_window_part(meter: Meter, slot: Slot) -> Part:
 def _sliding_window_part(meter: Meter, slot: Slot) -> Part:
     cells, at, hash_, _, _ = slot
     ends, value = at + 1, at + 2
-    most, period, kept = meter.most, meter.period, (_kept(meter.most) + 1) * meter.period
+    most, period, wanted = meter.most, meter.period, (spare(meter.most) + 1) * meter.period
 
     def look(now: int) -> int | None:
         counts, left = cells[value], cells[ends] - now  # of two periods
         if cells[at] != hash_ or counts == BANNED or not period < left <= 2 * period:
             return None
         room = (most - (counts >> SHIFT)) * period - (counts & MASK) * (left - period)
-        return counts + (1 << SHIFT) if room >= kept else None
+        return counts + (1 << SHIFT) if room >= wanted else None
 
     def write(counts: int, now: int) -> None:
         cells[value] = counts
@@ -127,7 +127,7 @@ def _gcra_part(meter: Meter, slot: Slot) -> Part:
     cells, at, hash_, _, _ = slot
     ends, value = at + 1, at + 2
     most, period = meter.most, meter.period
-    ahead = (meter.burst - _kept(meter.burst)) * period
+    ahead = (meter.burst - spare(meter.burst)) * period
 
     def look(now: int) -> int | None:
         rest = cells[value]
@@ -150,7 +150,7 @@ def _fixed_window(meter: Meter, slot: Slot, passed: memoryview, place: int) -> W
     cells, at, hash_, stripe, nanoseconds = slot
     acquire, release, owner, me = stripe.acquire, stripe.release, stripe.owner, stripe.me
     ends, value = at + 1, at + 2
-    most = meter.most - _kept(meter.most)
+    most = meter.most - spare(meter.most)
 
     def passes() -> bool:
         if not acquire(False):
@@ -173,7 +173,7 @@ def _sliding_window(meter: Meter, slot: Slot, passed: memoryview, place: int) ->
     cells, at, hash_, stripe, nanoseconds = slot
     acquire, release, owner, me = stripe.acquire, stripe.release, stripe.owner, stripe.me
     ends, value = at + 1, at + 2
-    most, period, kept = meter.most, meter.period, (_kept(meter.most) + 1) * meter.period
+    most, period, wanted = meter.most, meter.period, (spare(meter.most) + 1) * meter.period
 
     def passes() -> bool:
         if not acquire(False):
@@ -183,7 +183,7 @@ def _sliding_window(meter: Meter, slot: Slot, passed: memoryview, place: int) ->
             counts, left = cells[value], cells[ends] - nanoseconds() // 1000  # of two periods
             if cells[at] != hash_ or counts == BANNED or not period < left <= 2 * period:
                 return False
-            if (most - (counts >> SHIFT)) * period - (counts & MASK) * (left - period) < kept:
+            if (most - (counts >> SHIFT)) * period - (counts & MASK) * (left - period) < wanted:
                 return False
             cells[value] = counts + (1 << SHIFT)
         finally:
@@ -200,7 +200,7 @@ def _gcra(meter: Meter, slot: Slot, passed: memoryview, place: int) -> Way:
     acquire, release, owner, me = stripe.acquire, stripe.release, stripe.owner, stripe.me
     ends, value = at + 1, at + 2
     most, period = meter.most, meter.period
-    ahead = (meter.burst - _kept(meter.burst)) * period
+    ahead = (meter.burst - spare(meter.burst)) * period
 
     def passes() -> bool:
         if not acquire(False):
@@ -225,7 +225,7 @@ def _gcra(meter: Meter, slot: Slot, passed: memoryview, place: int) -> Way:
     return passes
 
 
-def _kept(most: int) -> int:
+def spare(most: int) -> int:
     """How many must be left after a request: so many that it is not near the end of its limit."""
     return most // 5 + 1
 

@@ -9,6 +9,7 @@ from headgate.limits.decision import Banned, Decision
 from headgate.model.config import AccessLog
 from headgate.model.snapshot import LimitState
 from headgate.store.base import Check
+from headgate.store.gate import Tally
 from headgate.wire.cells import FLAGS, LATENCY_BUCKETS, LATENCY_SHIFT, Cells, LimitCell, ServerCell, WorkerCell
 from headgate.worker.access_log import Fields, LogWriter, json_line, text_line, visible
 from headgate.worker.server import Server
@@ -147,6 +148,10 @@ class Account:
     def passed(self, limit: LimitState) -> tuple[memoryview, int]:
         """The cells of the limit, and which of them counts what passes."""
         return self._limit(limit), _ALLOWED
+
+    def tally(self, limit: LimitState) -> Tally:
+        """The cells of a limit on what is in flight, for those that count by themselves."""
+        return Tally(self._limit(limit), _ALLOWED, _IN_FLIGHT)
 
     def delayed(self, limit: LimitState) -> None:
         """A limit holds a request back."""

@@ -19,6 +19,7 @@ from headgate.model.address import Address
 from headgate.model.config import Listener
 from headgate.routing.client import plain_address
 from headgate.store.base import Check
+from headgate.store.gate import Gate
 from headgate.store.ways import Way
 from headgate.worker.exchange import Exchange
 from headgate.worker.plan import LiveRoute
@@ -67,6 +68,7 @@ class Downstream(asyncio.Protocol):
         "_checked_ip",
         "_checked_route",
         "_checks",
+        "_gate",
         "_has_ended",
         "_paused",
         "_reading",
@@ -105,6 +107,7 @@ class Downstream(asyncio.Protocol):
         self._checked_ip = ""
         self._checks: Sequence[Check] = ()
         self._way: Way | None = None
+        self._gate: Gate | None = None
         self.ip = ""
         self.trusted = False
 
@@ -350,13 +353,23 @@ class Downstream(asyncio.Protocol):
             return self._checks
         if way is _not_looked_for:
             self._way = way = self._short_way(route)
-        return () if way is not None and way() else self._checks
+        if way is None or not way():
+            return self._checks
+        if route.holds:
+            assert self.exchange is not None
+            assert self._gate is not None
+            self.exchange.entered(self._gate)
+        return ()
 
     def _short_way(self, route: LiveRoute) -> Way | None:
         """The way for the requests of this client: there is one where its limits say nothing to it."""
         if route.tells or not self._checks:
             return None
         account = self.worker.account
+        if route.holds:
+            one = len(self._checks) == 1 and not route.tried
+            self._gate = self.worker.store.gate(self._checks[0], account.tally(self._checks[0][0])) if one else None
+            return None if self._gate is None else self._gate.enter
         return self.worker.store.way(self._checks, [account.passed(limit) for limit, _, _ in self._checks])
 
     def took_some(self) -> bool:

@@ -39,6 +39,7 @@ from headgate.http1.upgrade import allowed
 from headgate.limits.decision import Decision, Delayed
 from headgate.model.config import Timeouts
 from headgate.store.base import Check
+from headgate.store.gate import Gate
 from headgate.wire.cells import ServerCell
 from headgate.worker.absent import Absent
 from headgate.worker.answers import limit_fields, longest_refusal
@@ -156,7 +157,7 @@ class Exchange:
         self._until = _NEVER  # when all attempts together must be over
         self._asked = b""  # what the server is asked to upgrade to
         self._tunnel: Tunnel | None = None
-        self._places: Places | None = None  # under limits on what is in flight
+        self._places: Places | Gate | None = None  # under limits on what is in flight
 
     @property
     def now(self) -> float:
@@ -352,10 +353,15 @@ class Exchange:
         else:
             worker.tried(asked, places)
 
+    def entered(self, gate: Gate) -> None:
+        """It took its place under the only limit that it has, on the short way; it gives it back there."""
+        self._places = gate
+
     def _counted(self) -> Places:
         """The places of this request, which is to hold some until it ends."""
         if self._places is None:
             self._places = Places(self._worker.store, self._worker.account)
+        assert isinstance(self._places, Places)  # a gate is for routes where nothing else is asked
         return self._places
 
     def _added_fields(self, client: "Downstream", route: LiveRoute) -> bytes:
