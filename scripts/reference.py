@@ -62,6 +62,10 @@ SPECIAL: dict[tuple[str, str], tuple[str, str]] = {
     ("upstreams", "servers"): ("`[]`", "may be empty: servers can be added at run time"),
     ("limits", "overrides"): ("none", "keys that have a tier or a rate of their own, or no limit; see below"),
     ("limits", "rate"): ("required", "so many requests in a period; `concurrency` has `in_flight` instead"),
+    ("store", "secret"): (
+        '`""`',
+        "16 characters or more; hashes the keys of private limits, needed for these in Redis",
+    ),
     ("tiers", "rate"): ("required", "so many requests in a period, so many in flight, or any number of them"),
     ("limits", "in_flight"): ("none", "with `concurrency`: so many requests at once, each until its very end"),
     ("routes", "on_client_gone"): (

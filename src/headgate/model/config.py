@@ -252,9 +252,7 @@ class Store:
     url: str = field(default="", repr=False)  # where the Redis is; "" keeps limits on this machine
     deadline: float = 0.05  # how long a request waits for Redis before `on_store_error` decides
     prefix: str = "headgate"  # the first part of every key in Redis
-    secret: str = field(
-        default="", repr=False
-    )  # 16 characters or more; hashes the keys of private limits, a must in Redis
+    secret: str = field(default="", repr=False)  # hashes the keys of private limits; needed for these in Redis
 
 
 @dataclass(frozen=True, slots=True)
