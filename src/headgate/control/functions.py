@@ -15,6 +15,8 @@ from headgate.model.config import Limit
 
 _PATIENCE = 30.0  # seconds for the imports
 
+_running: set["subprocess.Popen[str]"] = set()  # in threads, each of which waits for its own
+
 Versions = tuple[tuple[str, str], ...]
 
 
@@ -34,16 +36,9 @@ def check(
     if not named:
         return ()
     asked = {text: 2 if setting == "settle" else 1 for _, setting, text in named}
+    question = json.dumps({"folders": [*folders], "functions": asked})
     try:
-        done = subprocess.run(
-            [*(command or child.command("headgate.worker.modules"))],
-            input=json.dumps({"folders": [*folders], "functions": asked}),  # an argument has a greatest length
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",  # it has what the modules say too
-            timeout=patience,
-            check=False,
-        )
+        status, out, err = _run([*(command or child.command("headgate.worker.modules"))], question, patience)
     except subprocess.TimeoutExpired:
         (place / "limits").say(f"the modules of its functions cannot be imported within {patience:g} s")
         return ()
@@ -51,13 +46,38 @@ def check(
         (place / "limits").say(f"the modules of its functions cannot be tried: {error.strerror or error}")
         return ()
     try:
-        found = json.loads(done.stdout.splitlines()[-1])
+        found = json.loads(out.splitlines()[-1])
         problems, versions = found["problems"], found["versions"]
     except (ValueError, LookupError, TypeError):
-        last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        last = (err.strip().splitlines() or [f"exit status {status}"])[-1]
         (place / "limits").say(f"the modules of its functions cannot be imported: {last}")
         return ()
     for name, setting, text in named:
         if text in problems:
             (place / "limits" / name / setting).say(problems[text])
     return tuple(sorted(versions.items()))
+
+
+def end() -> None:
+    """Ends what is being tried: a stop does not wait for a module that hangs."""
+    for process in list(_running):
+        process.kill()
+
+
+def _run(command: Sequence[str], question: str, patience: float) -> tuple[int, str, str]:
+    """The exit status and both outputs. Raises OSError or TimeoutExpired, and leaves no process behind."""
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,  # an argument has a greatest length
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",  # it has what the modules say too
+    ) as process:
+        _running.add(process)
+        try:
+            out, err = process.communicate(question, patience)
+        finally:
+            _running.discard(process)
+            process.kill()  # it has ended, or it never will
+    return process.returncode, out, err

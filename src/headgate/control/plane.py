@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
+from headgate.control import functions
 from headgate.control import overlay as overlays
 from headgate.control import tuning as tunings
 from headgate.control.checker import Checker, Probing
@@ -137,7 +138,8 @@ class Plane:
         self._tasks.append(asyncio.create_task(self._tidy_for_ever()))
 
     async def close(self) -> None:
-        """Ends what `start` began."""
+        """Ends what `start` began, and a reload that is still at what the configuration names."""
+        functions.end()
         self.counting.close()
         await self.checker.close()
         if self._publishing:

@@ -1,6 +1,8 @@
 """Functions of Python that a configuration names: what is wrong with one is told at its place."""
 
+import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -172,3 +174,18 @@ def test_as_many_long_names_as_there_may_be_are_tried(tmp_path: Path) -> None:
     report, at = place()
     assert len(functions.check(at, limits, [str(tmp_path)])) == 1
     assert report.count == 256
+
+
+def test_a_stop_ends_what_is_being_tried(tmp_path: Path) -> None:
+    fifo = tmp_path / "started"
+    os.mkfifo(fifo)
+    program = f"import time; open({str(fifo)!r}, 'w').close(); time.sleep(600)"
+    limits = {"a": Limit("a", Rate(1, 1.0), cost_of="python:hg_tiers:cost")}
+    report, at = place()
+    command = (sys.executable, "-c", program)
+    thread = threading.Thread(target=lambda: functions.check(at, limits, [], command=command, patience=500.0))
+    thread.start()
+    fifo.read_bytes()  # waits for the process to be there
+    functions.end()
+    thread.join()
+    assert report.count == 1
