@@ -24,14 +24,13 @@ from collections.abc import Callable, Sequence
 from hashlib import blake2b
 
 from headgate.limits import concurrency
-from headgate.limits.decision import Banned, Decision, Holding, decision
-from headgate.limits.keys import limit_identity
+from headgate.limits.decision import Banned, Decision, decision
 from headgate.limits.meter import BANNED, Meter
-from headgate.limits.sliding_window import MASK, SHIFT
 from headgate.limits.standing import Standing, standing
 from headgate.model.snapshot import LimitState
 from headgate.store import held, stripes, ways
 from headgate.store.base import Check, Counter, Resume, settle, undecided
+from headgate.store.entry import Entry, Place
 from headgate.store.gate import Gate, Tally, gate
 from headgate.store.held import NOWHERE, Held
 from headgate.store.stripes import Stripe
@@ -47,90 +46,6 @@ _SLOT = 3  # cells: hash, ends, value
 _BUCKET = _WAYS * _SLOT
 _MEMO = 16384  # keys of a limit whose place a process remembers
 _ENTRIES = 1024  # limits that a process remembers
-
-_Place = tuple[int, int, Callable[..., bool], Stripe]  # hash, the slot's cell when last seen, the lock's acquire, lock
-
-
-class _Entry:
-    """A limit, ready for use. It holds the limit, so that its id() stays its own.
-
-    short: for the algorithms that have one, the short way of a request that passes. held: where its places are, if it
-    is one on what is in flight.
-    """
-
-    __slots__ = (
-        "burst",
-        "counts_refused",
-        "decide",
-        "hash_key",
-        "held",
-        "is_plain_window",
-        "limit",
-        "meter",
-        "most",
-        "period",
-        "places",
-        "short",
-    )
-
-    def __init__(self, limit: LimitState, seed: bytes, held: Held | None) -> None:
-        self.limit = limit
-        self.held = held
-        self.most = limit.limit.rate.limit
-        self.meter = meter = Meter(limit.limit)
-        self.decide = meter.decide
-        self.counts_refused = meter.counts_refused
-        self.is_plain_window = meter.is_window and meter.is_plain
-        self.period = meter.period
-        self.burst = meter.burst * meter.period
-        is_plain = meter.is_plain and meter.unit == 1 and meter.most > 0
-        self.short = _SHORT.get(limit.limit.algorithm) if is_plain else None
-        if held is not None and held.mine is not None:
-            self.short = _short_concurrency
-        self.hash_key = blake2b(limit_identity(limit.limit).encode(), key=seed).digest()
-        self.places: dict[bytes, _Place] = {}
-
-
-def _short_gcra(entry: _Entry, cells: memoryview, at: int, now: int) -> Decision | None:
-    """What `gcra.step` says to a request that passes, and writes it; None for all others, and they change nothing."""
-    most, value = entry.most, cells[at + 2]
-    wanted = (cells[at + 1] - now) * most - value
-    wanted = wanted + entry.period if wanted > 0 else entry.period
-    if wanted > entry.burst or value == BANNED:
-        return None
-    until = -(-wanted // most)
-    cells[at + 2] = until * most - wanted
-    cells[at + 1] = now + until
-    return Decision(True, entry.limit, (entry.burst - wanted) // entry.period, until)
-
-
-def _short_sliding_window(entry: _Entry, cells: memoryview, at: int, now: int) -> Decision | None:
-    """The same of `sliding_window.step`, for a request in the window of the one before it."""
-    value, period = cells[at + 2], entry.period
-    left = cells[at + 1] - now  # of two periods
-    if not period < left <= 2 * period or value == BANNED:
-        return None
-    room = (entry.most - (value >> SHIFT)) * period - (value & MASK) * (left - period)
-    if room < period:
-        return None
-    cells[at + 2] = value + (1 << SHIFT)
-    return Decision(True, entry.limit, room // period - 1, left)
-
-
-def _short_concurrency(entry: _Entry, cells: memoryview, at: int, now: int) -> Decision | None:
-    """The same of `concurrency.step`, while nobody is banned; `Held.add` without the call."""
-    places = entry.held
-    assert places is not None
-    assert places.mine is not None
-    held = cells[at + 1]
-    if held >= entry.most or cells[places.bans] > now:
-        return None
-    cells[at + 1] = held = held + 1
-    places.mine[(at - places.first) // 2] += 1
-    return Holding(True, entry.limit, entry.most - held, 0)
-
-
-_SHORT = {"gcra": _short_gcra, "sliding_window": _short_sliding_window}
 
 
 def monotonic_us() -> int:
@@ -177,7 +92,7 @@ class SharedStore:
         self._held: Held | None = None  # made when it is needed
         self._late: list[tuple[Callable[[Check], bool], Check]] = []  # what a stuck lock has kept from being done
         self.on_uncounted: Callable[[LimitState], None] = lambda limit: None
-        self._entries: dict[int, _Entry] = {}
+        self._entries: dict[int, Entry] = {}
 
     @staticmethod
     def create(room: int = 1 << 20) -> int:
@@ -336,7 +251,7 @@ class SharedStore:
             os.close(self._fd)
             self._fd = -1
 
-    def _hit_in_full(self, entry: _Entry, key: bytes, now: int, cost: int) -> Decision:
+    def _hit_in_full(self, entry: Entry, key: bytes, now: int, cost: int) -> Decision:
         """The decision for a key, wherever its slot is and whatever its state."""
         if entry.held is not None:
             return self._hold_one(entry, entry.held, key, now, cost)
@@ -353,11 +268,11 @@ class SharedStore:
             self._write(at, hash_, after.value, after.ends)
         return decision(after, entry.limit, value == BANNED)
 
-    def _enter(self, limit: LimitState) -> _Entry:
+    def _enter(self, limit: LimitState) -> Entry:
         if len(self._entries) >= _ENTRIES:
             self._entries.clear()
         places = self._places() if limit.limit.algorithm == concurrency.NAME else None
-        entry = self._entries[id(limit)] = _Entry(limit, self._seed, places)
+        entry = self._entries[id(limit)] = Entry(limit, self._seed, places)
         return entry
 
     def _places(self) -> Held:
@@ -369,7 +284,7 @@ class SharedStore:
             )
         return self._held
 
-    def _place(self, entry: _Entry, key: bytes) -> _Place:
+    def _place(self, entry: Entry, key: bytes) -> Place:
         """Where the key may be, remembered for the next time."""
         if len(entry.places) >= _MEMO:
             entry.places.clear()
@@ -428,7 +343,7 @@ class SharedStore:
             for stripe in held:
                 stripe.leave()
 
-    def _decide(self, entries: list[_Entry], places: list[_Place], checks: Sequence[Check]) -> list[Decision]:
+    def _decide(self, entries: list[Entry], places: list[Place], checks: Sequence[Check]) -> list[Decision]:
         now = self._clock()
         cells = self._cells
         taken: dict[int, tuple[int, int, int]] = {}  # hash -> slot, value, ends
@@ -467,7 +382,7 @@ class SharedStore:
 
     # Limits on what is in flight.
 
-    def _hold_one(self, entry: _Entry, places: Held, key: bytes, now: int, cost: int) -> Decision:
+    def _hold_one(self, entry: Entry, places: Held, key: bytes, now: int, cost: int) -> Decision:
         hash_, at, acquire, stripe = entry.places[key]
         taken: dict[int, tuple[int, int]] = {}
         said = self._look(entry, places, hash_, at, now, cost, taken)
@@ -478,7 +393,7 @@ class SharedStore:
         return said
 
     def _look(
-        self, entry: _Entry, places: Held, hash_: int, at: int, now: int, cost: int, taken: dict[int, tuple[int, int]]
+        self, entry: Entry, places: Held, hash_: int, at: int, now: int, cost: int, taken: dict[int, tuple[int, int]]
     ) -> Decision:
         """What the limit says, and in `taken` what is to be taken if all others allow it too: hash -> slot, cost."""
         if self._cells[places.bans] > now:
