@@ -22,12 +22,14 @@ Waiter = tuple[Sequence[Check], Resume]
 class _Held:
     """left: places of this worker. rest: of the limit beside them, when it was asked last. until: on the loop's clock.
 
-    waiters: who waits for the answer to a question; None when there is none on its way.
+    waiters: who waits for the answer to a question; None when there is none on its way. is_given_up: whether the places
+    that it brings are of no use.
     """
 
-    __slots__ = ("left", "rest", "until", "waiters")
+    __slots__ = ("is_given_up", "left", "rest", "until", "waiters")
 
     def __init__(self) -> None:
+        self.is_given_up = False
         self.left = self.rest = 0
         self.until = 0.0
         self.waiters: list[Waiter] | None = None
@@ -68,15 +70,17 @@ class Leases:
         held = self._held[key]
         waiters, held.waiters = held.waiters or [], None
         held.left = 0
-        if isinstance(decision, Leased):
+        if isinstance(decision, Leased) and not held.is_given_up:
             held.left, held.rest = decision.taken - 1, decision.remaining - (decision.taken - 1)
             held.until = asked + decision.reset_after / 1_000_000 - _TICK
+        held.is_given_up = False
         return waiters
 
     def drop(self, key: bytes) -> None:
         """Gives up what is held of the key, which is banned."""
         if held := self._held.get(key):
             held.left = 0
+            held.is_given_up = held.waiters is not None
 
     def _forget(self) -> None:
         """Makes room: but who waits must be told."""

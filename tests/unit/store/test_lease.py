@@ -89,6 +89,24 @@ def test_a_ban_ends_what_this_worker_holds(play: Callable[..., None]) -> None:
     play(story)
 
 
+def test_a_ban_gives_up_the_places_that_are_on_their_way_too(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        whole = counting(100)
+        stage.fake.answer = lambda command: whole(command) if len(command) == 7 else b"+OK\r\n"
+        one = limit(100, lease=50)
+        asked = stage.ask((one, K, 1))
+        stage.store.ban(one, K, 0.5)
+        assert (await asked)[0].allowed
+        stage.store._rules[id(one)].over.clear()
+        stage.fake.answer = lambda command: (
+            b"-ERR value is not an integer or out of range\r\n" if len(command) == 7 else b"+3 0 500000\r\n"
+        )
+        assert isinstance((await stage.ask((one, K, 1)))[0], Banned), "it was asked for"
+
+    play(story)
+
+
 def test_a_lost_script_is_sent_again_and_a_banned_key_is_asked_for_in_general(play: Callable[..., None]) -> None:
     async def story(stage: Stage) -> None:
         await stage.opened()
