@@ -2,6 +2,8 @@
 
 Whoever asks gives the number of the last event that he has seen, and is told what came after it. Numbers begin at 1
 with each start. Who was away for too long is told that some are missing; all of it is in the log.
+What strangers can cause, as bans by a limit's own rule, has a room of its own: an attack from many addresses drives out
+nothing of what operators and servers did.
 """
 
 import time
@@ -30,14 +32,25 @@ class Events:
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         """clock: Unix time."""
         self._clock = clock
-        self._kept: deque[Event] = deque(maxlen=ROOM)
+        self._kept: deque[Event] = deque()
+        self._by_strangers: deque[Event] = deque()
+        self._gone = 0  # the number of the latest that is not kept any more
         self.last = 0  # the number of the latest
 
     def add(self, kind: str, text: str, **fields: object) -> None:
         """Something changed, and is in the log already."""
+        self._note(self._kept, kind, text, fields)
+
+    def add_by_strangers(self, kind: str, text: str, **fields: object) -> None:
+        """The same of what whoever sends requests can cause."""
+        self._note(self._by_strangers, kind, text, fields)
+
+    def _note(self, kept: deque[Event], kind: str, text: str, fields: dict[str, object]) -> None:
         self.last += 1
         moment = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        self._kept.append(Event(self.last, moment, kind, text, fields))
+        if len(kept) >= ROOM:
+            self._gone = max(self._gone, kept.popleft().number)
+        kept.append(Event(self.last, moment, kind, text, fields))
 
     def tell(self, log: Callable[..., None], kind: str, text: str, **fields: object) -> None:
         """Something changed, which is logged too. log: a method of a logger."""
@@ -51,5 +64,5 @@ class Events:
         """
         if number > self.last:
             number = 0
-        first = self._kept[0].number if self._kept else 1
-        return [event for event in self._kept if event.number > number], number + 1 < first
+        found = [event for kept in (self._kept, self._by_strangers) for event in kept if event.number > number]
+        return sorted(found, key=lambda event: event.number), number < self._gone

@@ -96,7 +96,7 @@ class Plane:
             self._store_changed(row, message)
         elif isinstance(message, KeyBanned):
             key = shown(message.key)
-            self.events.add(
+            self.events.add_by_strangers(
                 "key_banned",
                 f"limit {message.limit}: {key} is banned for {message.seconds:g} s after {message.refusals} refusals",
                 limit=message.limit,

@@ -45,6 +45,20 @@ def test_old_ones_go_and_who_missed_them_is_told_so() -> None:
     assert not events.since(2)[1]
 
 
+def test_what_strangers_cause_drives_out_nothing_else() -> None:
+    events = Events()
+    events.add("server_added", "a server")
+    for number in range(ROOM + 1):
+        events.add_by_strangers("key_banned", str(number), key="k")
+    events.add("server_removed", "a server")
+    found, misses = events.since(0)
+    assert [event.kind for event in found] == ["server_added", *["key_banned"] * ROOM, "server_removed"]
+    assert [event.number for event in found] == [1, *range(3, ROOM + 4)]
+    assert found[1].fields == {"key": "k"}
+    assert misses
+    assert not events.since(2)[1]
+
+
 def test_what_is_told_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     events = Events()
     events.tell(logging.getLogger("headgate.x").warning, "kind", "100 % of it", a=1)
