@@ -31,7 +31,8 @@ def set_override(admin: Admin, names: tuple[str, ...], burst: int | None) -> Non
     if found.rate == _UNLIMITED:
         _said(f"{found.key} has no limit under {name} now{_of_tier(found)}")
     else:
-        _said(f"{found.key} has {found.rate} under {name} now{_of_tier(found)}")
+        at_once = f" with a burst of {found.burst}" if found.burst else ""
+        _said(f"{found.key} has {found.rate}{at_once} under {name} now{_of_tier(found)}")
 
 
 @click.command("unset")

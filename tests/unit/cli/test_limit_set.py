@@ -28,7 +28,12 @@ GONE = ALICE | {"key": "=gone", "tier": "gild", "rate": None}
     ("words", "body", "answer", "line"),
     [
         (["gold"], {"tier": "gold"}, ALICE, "=alice has 1000/minute under per_key now (tier gold)"),
-        (["5/s", "--burst", "20"], {"rate": "5/s", "burst": 20}, BOB, "=bob has 5/second under per_key now"),
+        (
+            ["5/s", "--burst", "20"],
+            {"rate": "5/s", "burst": 20},
+            BOB,
+            "=bob has 5/second with a burst of 20 under per_key now",
+        ),
         (["unlimited"], {"rate": "unlimited"}, FREE, "=free? has no limit under per_key now"),
         (["20 in flight"], {"rate": "20 in flight"}, HELD, "=held has 20 in flight under per_key now"),
     ],
