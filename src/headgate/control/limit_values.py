@@ -114,7 +114,7 @@ IN_FLIGHT = values.number(1, 1_000_000)
 def take_rate(place: Place, given: dict[str, object]) -> None:
     """Leaves one rate in what a table says: so many in flight are so many in no time.
 
-    Raises Said, with the problems reported, when it has none, or what does not go with it.
+    What does not go with it is reported too. Raises Said, with the problem reported, when there is no rate.
     """
     said = place.report.count
     is_in_flight = given.get("algorithm") == concurrency.NAME
@@ -126,14 +126,15 @@ def take_rate(place: Place, given: dict[str, object]) -> None:
         (place / "in_flight").say('only with algorithm = "concurrency" (expected rate = "100/minute")')
     elif not is_in_flight and "rate" not in given:
         place.say('"rate" is missing (expected rate)')
+    has_rate = place.report.count == said
     for key, why_not in (
         ("count_refused", "what is refused is not in flight"),
         ("settle", "it holds until it is over"),
         ("limit", "a function says rates"),
     ):
-        if is_in_flight and given.get(key):
+        if is_in_flight and given.pop(key, None):  # and nothing else is said of it
             (place / key).say(f'not with algorithm = "concurrency": {why_not}')
-    if place.report.count > said:
+    if not has_rate:
         raise Said
     if isinstance(most := given.pop("in_flight", None), int):
         given["rate"] = Rate(most, 0.0)

@@ -397,6 +397,14 @@ def test_so_many_in_flight_are_so_many_in_no_time(tmp_path: Path) -> None:
     assert str(limit.rate) == "3 in flight"
 
 
+def test_all_that_does_not_go_with_concurrency_is_reported_at_once(tmp_path: Path) -> None:
+    settings = 'burst = 3\ndelay = "1s"\nlease = 2\ncount_refused = true\nsettle = "free:5xx"'
+    text = f'{WEB}[limits.a]\nin_flight = 30\nalgorithm = "concurrency"\n{settings}\n[[routes]]\nupstream = "web"'
+    assert [line.split(": ")[1] for line in problems(tmp_path, text)] == [
+        f"limits.a.{name}" for name in ("burst", "delay", "lease", "count_refused", "settle")
+    ]
+
+
 def test_a_control_character_of_the_file_does_not_reach_the_terminal(tmp_path: Path) -> None:
     found = problems(tmp_path, '[upstreams.web]\nhealth_check = { host = "\\u001b[2J" }\n')
     assert any("\\x1b[2J" in line for line in found)
