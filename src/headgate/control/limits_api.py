@@ -237,7 +237,10 @@ def _period(state: LimitState, wanted: _Ban) -> float:
     """For how long to ban: as was said, else as the limit itself bans."""
     if wanted.period is None:
         if state.limit.ban is None:
-            raise HTTPException(400, f'for: missing (limit {state.limit.name} has no "ban" that says for how long)')
+            raise HTTPException(
+                400,
+                f'for: missing, and limit {state.limit.name} has no "ban" that says for how long (expected a duration)',
+            )
         return state.limit.ban.period
     try:
         seconds = values.seconds_of(wanted.period)

@@ -159,7 +159,7 @@ def forget(config: Config, tuning: Tuning, name: str) -> Tuning:
     if name not in config.tiers:
         users = [limit.name for limit in config.limits if name in overrides(limit, tuning).values()]
         if users:
-            raise InUse(f'keys of {", ".join(users)} have tier "{name}": give them another one first')
+            raise InUse(f'keys of limit {", ".join(users)} have tier "{name}": give them another one first')
     return replace(tuning, tiers={other: tier for other, tier in tuning.tiers.items() if other != name})
 
 

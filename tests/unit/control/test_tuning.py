@@ -103,7 +103,7 @@ def test_a_tier_can_be_changed_and_is_again_what_the_configuration_says() -> Non
 
 def test_a_tier_that_keys_have_cannot_go() -> None:
     tuning = override(BASE, define(BASE, UNTUNED, "iron", OWN), "per_key", "=carol", "iron")
-    with pytest.raises(InUse, match='keys of per_key have tier "iron"'):
+    with pytest.raises(InUse, match='keys of limit per_key have tier "iron"'):
         forget(BASE, tuning, "iron")
     assert forget(BASE, give_up(BASE, tuning, "per_key", "=carol"), "iron") == UNTUNED
 
