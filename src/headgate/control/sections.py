@@ -204,6 +204,10 @@ def read_limit(place: Place, value: object, name: str) -> config.Limit:
         (place / "burst").say(f'only with algorithm = "gcra", and this is "{limit.algorithm}"')
     if limit.lease > 1 and (limit.algorithm != "fixed_window" or limit.count_refused):
         (place / "lease").say('only with algorithm = "fixed_window" and without count_refused')
+    elif limit.lease > 1 and (limit.cost > 1 or limit.settle):
+        (place / "lease").say(
+            "only for requests that cost 1, known beforehand (here with cost or settle it takes nothing)"
+        )
     elif limit.lease > max(1, limit.rate.limit // 10):
         (place / "lease").say(f"{limit.lease} is too many (expected at most a tenth of {limit.rate})")
     if why_not := overrides.overdue(limit.burst, limit.rate):

@@ -177,6 +177,16 @@ REFUSED = {
         "limits.a.lease",
         'only with algorithm = "fixed_window" and without count_refused',
     ),
+    "a lease of costly requests": (
+        f'{WEB}[limits.a]\nrate = "100/s"\nlease = 3\ncost = 2\n[[routes]]\nupstream = "web"',
+        "limits.a.lease",
+        "only for requests that cost 1, known beforehand (here with cost or settle it takes nothing)",
+    ),
+    "a lease of what is settled": (
+        f'{WEB}[limits.a]\nrate = "100/s"\nlease = 3\nsettle = "free:5xx"\n[[routes]]\nupstream = "web"',
+        "limits.a.lease",
+        "only for requests that cost 1, known beforehand (here with cost or settle it takes nothing)",
+    ),
     "a lease of more than a tenth": (
         f'{WEB}[limits.a]\nrate = "100/s"\nlease = 11\n[[routes]]\nupstream = "web"',
         "limits.a.lease",
