@@ -62,13 +62,16 @@ def test_verdicts_that_come_together_make_one_snapshot(caplog: pytest.LogCapture
     ]
 
 
-def test_a_change_takes_the_verdicts_that_wait_with_it() -> None:
+def test_a_change_takes_the_verdicts_that_wait_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headgate.control.plane._CROWD", 3600.0)
+
     async def test(the: Plane) -> None:
         the._take_result(("web", A), DOWN)
+        waiting = the._publishing
+        assert waiting is not None
         await the.set_server("web", B, mode=Mode.DRAIN, weight=None)
         assert the.fleet.snapshot.version == 2
-        await asyncio.sleep(0.05)  # longer than verdicts are gathered
-        assert the.fleet.snapshot.version == 2
+        assert waiting.cancelled(), "there is nothing left to be told"
 
     with_plane(test, config())
 
