@@ -61,18 +61,18 @@ def gate(meter: Meter, places: Held, slot: Slot, tally: Tally, release: Callable
         return True
 
     def leave() -> None:
+        if acquire(False):
+            cells[owner] = me
+            try:
+                if mine[cell] and cells[at] == hash_:
+                    mine[cell] -= 1
+                    cells[total] -= 1
+            finally:
+                cells[owner] = 0
+                unlock()
+        else:
+            release()
         if counters[in_flight]:  # they may be those of another limit by now
             counters[in_flight] -= 1
-        if not acquire(False):
-            release()
-            return
-        cells[owner] = me
-        try:
-            if mine[cell] and cells[at] == hash_:
-                mine[cell] -= 1
-                cells[total] -= 1
-        finally:
-            cells[owner] = 0
-            unlock()
 
     return Gate(enter, leave)
