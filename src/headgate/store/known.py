@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from headgate.limits.decision import Banned, Decision
 from headgate.store.base import Check
-from headgate.store.script import TICK, Rule
+from headgate.store.lease import TICK
+from headgate.store.script import Rule
 
 TRUST = 1.0  # seconds for which nobody asks again
 _ROOM = 65536  # keys of a limit that are remembered

@@ -14,7 +14,7 @@ from headgate.model.snapshot import LimitState
 from headgate.store.base import Check, Resume
 
 _ROOM = 65536  # keys of a limit of which places are held
-_TICK = 0.001  # seconds; what Redis says of a window's end is at most so much too late
+TICK = 0.001  # seconds; what Redis says of a window's end is at most so much too late
 
 Waiter = tuple[Sequence[Check], Resume]
 
@@ -72,7 +72,7 @@ class Leases:
         held.left = 0
         if isinstance(decision, Leased) and not held.is_given_up:
             held.left, held.rest = decision.taken - 1, decision.remaining - (decision.taken - 1)
-            held.until = asked + decision.reset_after / 1_000_000 - _TICK
+            held.until = asked + decision.reset_after / 1_000_000 - TICK
         held.is_given_up = False
         return waiters
 

@@ -31,7 +31,6 @@ from headgate.store.resp import command
 _LONGEST = 2 * 366 * 86_400_000  # milliseconds; a period is a year at the most, and some look back at one more
 _MOST = 2**63 - 1  # of a number in Redis
 _ASKED = 1024  # commands of a limit that are kept, a quarter of a kilobyte each
-TICK = 0.001  # seconds; what the script says of a window's end is at most so much too late
 
 SOURCE = b"""\
 local call = redis.call

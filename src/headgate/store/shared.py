@@ -158,8 +158,7 @@ class SharedStore:
     def charge(self, checks: Sequence[Check]) -> None:
         """Takes without asking, or gives back; nothing where another process keeps the lock for too long."""
         for limit, key, cost in checks:
-            entry = self._entries.get(id(limit)) or self._enter(limit)
-            hash_, _, _, stripe = entry.places.get(key) or self._place(entry, key)
+            entry, (hash_, _, _, stripe) = self._at(limit, key)
             if stripe.enter():
                 try:
                     self._charge(entry.meter, hash_, cost)
@@ -167,17 +166,14 @@ class SharedStore:
                     stripe.leave()
 
     def _charge(self, meter: Meter, hash_: int, cost: int) -> None:
-        now, cells = self._clock(), self._cells
+        now = self._clock()
         at = self._find(hash_, now)
-        is_known = cells[at] == hash_
-        if is_known or cost > 0:  # nobody loses his slot for what is nothing
-            value, ends = (cells[at + 2], cells[at + 1]) if is_known else (0, 0)
-            self._write(at, hash_, *meter.charge(value, ends, now, cost))
+        if self._cells[at] == hash_ or cost > 0:  # nobody loses his slot for what is nothing
+            self._write(at, hash_, *meter.charge(*self._read(at, hash_), now, cost))
 
     def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
         """Refuses the key from now on, for so long."""
-        entry = self._entries.get(id(limit)) or self._enter(limit)
-        hash_, _, _, stripe = entry.places.get(key) or self._place(entry, key)
+        entry, (hash_, _, _, stripe) = self._at(limit, key)
         if stripe.enter():
             try:
                 now = self._clock()
@@ -194,26 +190,21 @@ class SharedStore:
         for (limit, key, cost), counter in zip(checks, counters, strict=True):
             if cost != 1:
                 return None
-            entry = self._entries.get(id(limit)) or self._enter(limit)
-            hash_, at, _, stripe = entry.places.get(key) or self._place(entry, key)
-            slot = Slot(self._cells, at, hash_, stripe, self._nanoseconds)
+            entry, slot = self._slot(limit, key)
             steps.append(Step(entry.meter, limit.limit.algorithm, slot, counter))
         return ways.way(steps)
 
     def gate(self, check: Check, tally: Tally) -> Gate | None:
         """A short way in and out for requests of this key."""
         limit, key, cost = check
-        entry = self._entries.get(id(limit)) or self._enter(limit)
+        entry, slot = self._slot(limit, key)
         if entry.held is None or cost != 1 or limit.limit.ban is not None:
             return None
-        hash_, at, _, stripe = entry.places.get(key) or self._place(entry, key)
-        slot = Slot(self._cells, at, hash_, stripe, self._nanoseconds)
         return gate(entry.meter, entry.held, slot, tally, lambda: self.release([check]))
 
     def look(self, limit: LimitState, key: bytes) -> Standing | None:
         """How the key stands; None when a process that does not go on keeps the lock."""
-        entry = self._entries.get(id(limit)) or self._enter(limit)
-        hash_, _, _, stripe = entry.places.get(key) or self._place(entry, key)
+        entry, (hash_, _, _, stripe) = self._at(limit, key)
         if not stripe.enter():
             return None
         try:
@@ -230,8 +221,7 @@ class SharedStore:
 
         None when a process that does not go on keeps the lock.
         """
-        entry = self._entries.get(id(limit)) or self._enter(limit)
-        hash_, _, _, stripe = entry.places.get(key) or self._place(entry, key)
+        _, (hash_, _, _, stripe) = self._at(limit, key)
         if not stripe.enter():
             return None
         try:
@@ -256,17 +246,26 @@ class SharedStore:
         if entry.held is not None:
             return self._hold_one(entry, entry.held, key, now, cost)
         hash_, at, acquire, stripe = entry.places[key]
-        cells = self._cells
-        value = ends = 0
-        if cells[at] != hash_:  # not in the slot where it was last seen, or never was anywhere
+        if self._cells[at] != hash_:  # not in the slot where it was last seen, or never was anywhere
             at = self._find(hash_, now)
             entry.places[key] = hash_, at, acquire, stripe
-        if cells[at] == hash_:
-            value, ends = cells[at + 2], cells[at + 1]
+        value, ends = self._read(at, hash_)
         after = entry.decide(value, ends, now, cost)
         if after.allowed or entry.counts_refused:
             self._write(at, hash_, after.value, after.ends)
         return decision(after, entry.limit, value == BANNED)
+
+    # `hit` has the first written out.
+
+    def _at(self, limit: LimitState, key: bytes) -> tuple[Entry, Place]:
+        """The limit, and where the key may be."""
+        entry = self._entries.get(id(limit)) or self._enter(limit)
+        return entry, entry.places.get(key) or self._place(entry, key)
+
+    def _slot(self, limit: LimitState, key: bytes) -> tuple[Entry, Slot]:
+        """The same for who goes a short way."""
+        entry, (hash_, at, _, stripe) = self._at(limit, key)
+        return entry, Slot(self._cells, at, hash_, stripe, self._nanoseconds)
 
     def _enter(self, limit: LimitState) -> Entry:
         if len(self._entries) >= _ENTRIES:
@@ -364,7 +363,7 @@ class SharedStore:
                 if cells[at] != hash_ or at in claimed:  # a new key of this decision may have taken it
                     at = self._find(hash_, now, claimed)
                     entry.places[key] = hash_, at, acquire, stripe
-                value, ends = (cells[at + 2], cells[at + 1]) if cells[at] == hash_ else (0, 0)
+                value, ends = self._read(at, hash_)
                 claimed.append(at)
             after = entry.decide(value, ends, now, cost)
             taken[hash_] = at, after.value, after.ends
@@ -454,8 +453,7 @@ class SharedStore:
 
     def _take(self, check: Check) -> bool:
         limit, key, cost = check
-        entry = self._entries.get(id(limit)) or self._enter(limit)
-        hash_, _, _, stripe = entry.places.get(key) or self._place(entry, key)
+        _, (hash_, _, _, stripe) = self._at(limit, key)
         if not stripe.enter():
             return False
         try:

@@ -337,9 +337,9 @@ class Downstream(asyncio.Protocol):
         return self.worker.plan.trusted.client(self.ip, head.claims.get(b"x-forwarded-for"))
 
     def checks(self, route: LiveRoute, client: str, head: RequestHead) -> Sequence[Check]:
-        """What the limits of the route have to decide; none where the one that there is let it pass at once.
+        """What the limits of the route have to decide; none where all let it pass at once.
 
-        Where they count by the address alone, they and the short way are kept for the next request.
+        Where a client's requests all have one key, they and the short way are kept for the next request.
         """
         if not route.by_address:
             return route.checks(route.limits, client, head)
