@@ -67,6 +67,23 @@ class Uncounted(Decision):
     __slots__ = ()
 
 
+class Far(Decision):
+    """The request passes, and the limit is far from its end: more than a fifth of it is left, how much is not told.
+
+    remaining: what is left at least. There is one for all requests that pass so.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, limit: LimitState) -> None:
+        super().__init__(True, limit, spare(limit.limit.burst or limit.limit.rate.limit), 0)
+
+
+def spare(most: int) -> int:
+    """How many of a limit must be left after a request for it to be far from its end."""
+    return most // 5 + 1
+
+
 class Banned(Decision):
     """The key is banned: refused whatever the limit has left, until `reset_after`."""
 

@@ -27,7 +27,8 @@ class Store(Protocol):
     def hit(self, checks: Sequence[Check], resume: Resume) -> Sequence[Decision] | None:
         """The decisions, in the order of the checks; or None, and `resume` is called with them later.
 
-        The request passes when every decision is `allowed`. `resume` is called exactly once, and never from inside
+        The request passes when every decision is `allowed`; one that is `Far` need not say exactly what is left, unless
+        clients are always told (`headers = "always"`). `resume` is called exactly once, and never from inside
         `hit`. `checks` has one or more and must not change until the decisions are there.
         In a refused request the limits that would have allowed it say so, and nothing was taken from them. A refusal
         that needed no asking holds only the limits that are known to refuse.

@@ -7,6 +7,7 @@ With the count of a key, or with its ban, go its refusals that would lead to ano
 """
 
 import asyncio
+import struct
 from collections.abc import Callable
 from math import ceil
 from typing import Protocol, TypeVar, cast
@@ -18,10 +19,11 @@ from headgate.limits.refusals import refusals
 from headgate.limits.sliding_window import SHIFT
 from headgate.limits.standing import Standing, standing
 from headgate.model.snapshot import LimitState
-from headgate.store import holding
+from headgate.store import general, holding
 from headgate.store.base import LocalStore
 from headgate.store.cluster import ClusterStore
 from headgate.store.link import brief
+from headgate.store.plain import STATE
 from headgate.store.redis import RedisStore
 from headgate.store.resp import ErrorReply, Reply, command
 from headgate.store.script import Rule, period_ms
@@ -102,7 +104,7 @@ class RedisCounts:
             value, ends = _state(limit, text, int(left), now)
             if not 0 <= now <= _LONGEST or ends - now > _LONGEST:
                 raise ValueError("no time")
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError, struct.error) as error:
             raise StoreDown("what Redis holds under this key is no count of this limit") from error
         return standing(Meter(limit.limit), value, ends, now, limit.limit.cost)
 
@@ -174,6 +176,8 @@ def _state(limit: LimitState, text: bytes | None, left: int, now: int) -> tuple[
     if limit.limit.algorithm == "fixed_window":
         period = period_ms(limit.limit.rate)
         return int(text), now + (left + 1 if 0 <= left < period else period) * 1000
-    ends, one, two = (int(number) for number in text.split())
+    letter, ends, one, two = map(int, STATE.unpack(text))
+    if letter != general.KINDS[limit.limit.algorithm][0]:
+        raise ValueError("the state of another algorithm")
     value = one << SHIFT | two if limit.limit.algorithm == "sliding_window" else one
     return value, ends * Meter(limit.limit).unit

@@ -9,9 +9,10 @@ the place back, and leaves it to the store where it cannot be done at once. The 
 from collections.abc import Callable
 from typing import NamedTuple
 
+from headgate.limits.decision import spare
 from headgate.limits.meter import Meter
 from headgate.store.held import Held
-from headgate.store.ways import Slot, spare
+from headgate.store.ways import Slot
 
 
 class Gate:

@@ -1,8 +1,8 @@
 """The script of Redis for every algorithm, and for requests under limits of several ones.
 
 It is `headgate.limits` on the clock of Redis, in whole numbers of a unit of time (`limits/meter.py`), which a Lua
-double holds exactly up to 2**53. The fixed window is as in script.py, with which it shares its keys; the others keep
-their state as three numbers, `ends` and two that are the algorithm's, in a key that expires when it has ended. All
+double holds exactly up to 2**53. Keys and what they hold are those of the scripts in plain.py: a fixed window is a
+number that expires with it, the others a letter and three doubles, `ends` and two that are the algorithm's. All
 limits of a request are checked, then all are taken, or none; but where refused requests count (mode `r`) each counts.
 In that mode a cost is also taken without asking, or given back when it is below 0.
 A banned key has the word `ban` for its value, whatever its algorithm. What is in flight is kept as holders.py says;
@@ -127,9 +127,12 @@ for i, key in ipairs(KEYS) do
       if not state.count or state.count % 1 ~= 0 or state.count >= most or state.count <= -most then return no_count end
       if state.left < 0 or state.left >= r.period then state.left, state.fresh = r.period - 1, true end
     else
-      local ends, one, two = string.match(text or '0 0 0', '^(%d+) (%d+) (%d+)$')
-      if not ends then return no_count end
-      state.ends, state.one, state.two, state.held = ends + 0, one + 0, two + 0, text
+      local letter
+      state.ends, state.one, state.two, state.held = 0, 0, 0, text
+      if text then
+        if #text == 25 then letter, state.ends, state.one, state.two = struct.unpack('<Bddd', text) end
+        if letter ~= string.byte(kind) then return no_count end
+      end
     end
   end
   if state.banned then
@@ -157,7 +160,8 @@ for key, state in pairs(states) do
         call('PEXPIRE', key, string.format('%.0f', max(state.term, state.last - now)))
       end
     elseif state.ends > state.now then
-      local text = string.format('%.0f %.0f %.0f', state.ends, state.one, state.two)
+      if state.kind == 'g' then state.two = state.ends end
+      local text = struct.pack('<Bddd', string.byte(state.kind), state.ends, state.one, state.two)
       local left = ceil((state.ends - state.now) * state.unit / 1000) + 1
       call('SET', key, text, 'PX', string.format('%.0f', left))
     elseif state.held then

@@ -31,6 +31,7 @@ from headgate.store.link import brief
 from headgate.store.peers import Charges, Peers
 from headgate.store.pipeline import Pipeline
 from headgate.store.place import Place, find
+from headgate.store.plain import FAR
 from headgate.store.resp import ErrorReply, Reply
 from headgate.store.script import Rule
 from headgate.store.waiting import Told, Waiting, command, done
@@ -39,7 +40,7 @@ _NO_COUNT = ("WRONGTYPE", "not an integer", "would overflow")  # what Redis and 
 _RULES = 1024  # limits that are remembered
 _KEPT = 4096  # questions of several limits that are remembered, half a kilobyte each
 
-_Kept = tuple[Sequence[Check], Sequence[Rule], bytes]
+_Kept = tuple[Sequence[Check], Sequence[Rule], bytes, Sequence[Decision]]
 _NO_CHECK = script.SIGN  # forms from here on: no request waits for them
 
 
@@ -100,7 +101,7 @@ class RedisStore(Pipeline):
                 resume = self._holders.asks(checks, resume)
         else:
             kept = self._kept.get(id(checks))
-            _, rules, command = kept or self._keep(checks)
+            _, rules, command, _ = kept or self._keep(checks)
             if any([rule.over for rule in rules]) and (  # noqa: C419 (a generator costs more)
                 refusals := known.refusals(rules, checks, self._loop.time())
             ):
@@ -214,6 +215,9 @@ class RedisStore(Pipeline):
                 self._fail("it answered what was not asked")
                 return
             waiting = self._waiting.popleft()
+            if reply == FAR and waiting[3] < _NO_CHECK:
+                waiting[1](self._far(waiting[0]))
+                continue
             if waiting[3] >= _NO_CHECK:
                 self._told(waiting, reply)
                 continue
@@ -229,6 +233,13 @@ class RedisStore(Pipeline):
                     known.remember(self._rules_of(waiting[0]), waiting[0], decisions, waiting[2])
                     break
             waiting[1](decisions)
+
+    def _far(self, checks: Sequence[Check]) -> Sequence[Decision]:
+        """The decisions on a request all of whose limits are far from their end."""
+        if len(checks) == 1:
+            return self._rule_of(checks[0][0]).far
+        kept = self._kept.get(id(checks))
+        return [self._rule_of(check[0]).far[0] for check in checks] if kept is None else kept[3]
 
     def _told(self, waiting: Waiting, reply: Reply) -> None:
         if waiting[3] == script.TOLD:
@@ -260,7 +271,7 @@ class RedisStore(Pipeline):
             self._await(asked)  # it has no more time than before
             self._put(checks, resume, asked, again)
         elif any(phrase in text for phrase in _NO_COUNT):
-            if form < _NO_CHECK and script.short(self._rules_of(checks), checks, form):
+            if form < _NO_CHECK and script.plain_forms(self._rules_of(checks), checks, form):
                 # A ban, perhaps, of which the general script knows.
                 self._await(asked)
                 self._put(checks, resume, asked, script.IN_GENERAL)
@@ -304,7 +315,7 @@ class RedisStore(Pipeline):
     def _keep(self, checks: Sequence[Check]) -> _Kept:
         """The question of several limits. That of a client that will ask it again, a tuple, is kept by its identity."""
         rules = self._rules_of(checks)
-        kept = checks, rules, script.ask(rules, checks)
+        kept = checks, rules, script.ask(rules, checks), [rule.far[0] for rule in rules]
         if type(checks) is tuple:
             if len(self._kept) >= _KEPT:
                 self._kept.clear()

@@ -1,29 +1,20 @@
 """A decision as one atomic script of Redis, and the bytes that ask for it.
 
-The script here is for requests that come under fixed windows alone; there are two for one limit of another kind in
-single.py, and one for all others in general.py. It is
-`limits/fixed_window.py` on the clock of Redis, so any number of machines agree whatever their own clocks say; that
-clock ticks in milliseconds here. All limits of a request are one call: all are checked, then all are taken,
-or none. A key is a number that expires with its window, so Redis itself ends the window: two commands for the usual
-request, 4 us of Redis, where reading the clock and writing the state as text took 10. A key lives as long as the clock
-shows no more than its last millisecond, hence `period - 1` when it is set and one more when it is told.
-A refused request of a single limit counts on in its key, which changes nothing: the key is over its limit and stays
-so until it expires. Of several limits each is counted at once and, if one of them refuses, given back: nobody else gets
-in between, and what passes, as most does, needs no reading first.
-The answer is one line, `count reset_after` for each limit, where count is what the request makes it, or would make it:
-a batch of them is cheap to take apart.
+The clock is that of Redis, so any number of machines agree whatever their own clocks say. Requests under plain limits
+of one algorithm, nearly all, have scripts of their own in plain.py; all others take the one in general.py.
 """
 
+import struct
 from collections.abc import Sequence
 from hashlib import sha1
-from math import ceil
+from math import ceil, inf
 
-from headgate.limits.decision import Banned, Decision, Delayed, Holding, Leased
+from headgate.limits.decision import Banned, Decision, Delayed, Far, Holding, Leased, spare
 from headgate.limits.keys import limit_identity
 from headgate.limits.meter import Meter
-from headgate.model.config import Rate
+from headgate.model.config import Limit, Rate
 from headgate.model.snapshot import LimitState
-from headgate.store import general, holding, single
+from headgate.store import general, holding, plain
 from headgate.store.base import Check, settle
 from headgate.store.lease import Leases
 from headgate.store.resp import command
@@ -31,50 +22,6 @@ from headgate.store.resp import command
 _LONGEST = 2 * 366 * 86_400_000  # milliseconds; a period is a year at the most, and some look back at one more
 _MOST = 2**63 - 1  # of a number in Redis
 _ASKED = 1024  # commands of a limit that are kept, a quarter of a kilobyte each
-
-SOURCE = b"""\
-local call = redis.call
-local no_count, most = {err = 'ERR value is not an integer'}, 9007199254740991
-if #KEYS == 1 then
-  local key, period = KEYS[1], ARGV[2] + 0
-  local count, left = call('INCR', key), -1
-  if count >= most or count <= -most then return no_count end
-  if count > 1 then left = call('PTTL', key) end
-  if left < 0 or left >= period then
-    left = period - 1
-    call('PEXPIRE', key, left)
-  end
-  return redis.status_reply(count .. ' ' .. left + 1)
-end
-local counts, reply, taken, passes, answer = {}, {}, 0, true, nil
-for i, key in ipairs(KEYS) do
-  local period, left = ARGV[2 * i] + 0, -1
-  local count = redis.pcall('INCR', key)
-  if type(count) ~= 'number' then
-    passes, answer = false, count
-    break
-  end
-  counts[i], taken = count, i
-  if count >= most or count <= -most then
-    passes, answer = false, no_count
-    break
-  end
-  if count > 1 then left = call('PTTL', key) end
-  if left < 0 or left >= period then
-    left = period - 1
-    call('PEXPIRE', key, left)
-  end
-  passes = passes and count <= ARGV[2 * i - 1] + 0
-  reply[i] = count .. ' ' .. left + 1
-end
-if not passes then
-  for i = taken, 1, -1 do
-    if counts[i] == 1 then call('DEL', KEYS[i]) else call('DECR', KEYS[i]) end
-  end
-end
-if answer then return answer end
-return redis.status_reply(table.concat(reply, ' '))
-"""
 
 
 def _forms(source: bytes) -> tuple[bytes, bytes]:
@@ -86,11 +33,10 @@ def _forms(source: bytes) -> tuple[bytes, bytes]:
     )
 
 
-_WINDOWS, _GENERAL = _forms(SOURCE), _forms(general.SOURCE)
+_GENERAL = _forms(general.SOURCE)
+_PLAIN = {algorithm: _forms(source) for algorithm, source in plain.SOURCES.items()}
+_LEASE = _forms(plain.LEASE)
 _BAN_HOLDERS = _forms(holding.BAN)[1] + b"$1\r\n1\r\n"
-_SINGLE = {algorithm: _forms(source) for algorithm, source in single.SOURCES.items()}
-_LEASE = _forms(single.LEASE)
-_DIGITS = 10**13  # what the scripts in single.py tell at the most
 
 
 def period_ms(rate: Rate) -> int:
@@ -98,24 +44,30 @@ def period_ms(rate: Rate) -> int:
     return max(2, ceil(rate.period * 1000))
 
 
-def _short(meter: Meter, algorithm: str, settles: bool) -> tuple[bytes, bytes] | None:
-    """The short script that decides such a limit.
+def _plain(limit: Limit, meter: Meter, period: int) -> bytes:
+    """What the script of a plain limit is told of it: numbers as plain.py has them, packed, as a bulk string.
 
-    settles: whether something may be given back, for which refused requests must not count on in the key.
+    period: in milliseconds for a fixed window, else in microseconds.
     """
-    if settles or not meter.is_plain:
-        return None
-    if meter.is_window:
-        return _WINDOWS
-    longest = max(2, 1 + meter.burst // meter.most) * meter.period
-    return _SINGLE[algorithm] if meter.unit == 1 and longest < _DIGITS else None
+    tells = limit.headers == "always"  # then an answer must always say what is left
+    left = spare(meter.burst if limit.algorithm == "gcra" else meter.most)
+    numbers: tuple[float, ...]
+    if limit.algorithm == "gcra":
+        most = meter.burst * period
+        numbers = meter.most, period, most, -1 if tells else most - left * period
+    elif limit.algorithm == "sliding_window":
+        numbers = meter.most, period, inf if tells else (left + 1) * period
+    else:
+        numbers = meter.most, period, -1 if tells else meter.most - left
+    return command(struct.pack(f"<{len(numbers)}d", *numbers))[4:]
 
 
 class Rule:
     """A limit as Redis is told of it. It holds the limit, so that its id() stays its own.
 
-    is_window: whether it is a fixed window. short: which of the short scripts decides it, None if none does.
-    arguments, in_general: what that script and the general one are told of it. asked: the commands of `ask`, by key.
+    is_window: whether it is a fixed window. plain: the forms of the script for plain limits of its algorithm, None if
+    it is not plain. arguments, in_general: what that script and the general one are told of it. asked: the commands of
+    `ask`, by key. far: the decisions on a request under this limit alone when it is far from its end.
     leases: the places that the worker holds, None for a limit without `lease`.
     settles: whether what was taken may be given back. holds: whether it is a limit on what is in flight; `held_by` then
     says by whom. over: keys known to be at their limit (`known.py`): until when, how long to believe it, and whether
@@ -127,14 +79,15 @@ class Rule:
         "arguments",
         "asked",
         "counts_refused",
+        "far",
         "holds",
         "in_general",
         "is_window",
         "leases",
         "limit",
         "over",
+        "plain",
         "settles",
-        "short",
     )
 
     def __init__(self, limit: LimitState, prefix: str) -> None:
@@ -146,19 +99,16 @@ class Rule:
         meter = Meter(limit.limit)
         self.is_window = meter.is_window
         period, unit = (period_ms(rate), 1000) if meter.is_window else (meter.period, meter.unit)
+        # Where something may be given back, refused requests must not count on in the key of a window.
         self.settles = bool(limit.limit.settle)
-        self.short = _short(meter, limit.limit.algorithm, self.settles)
-        ahead = meter.burst * period
-        self.arguments = {
-            "fixed_window": _arguments(rate.limit, period),
-            "sliding_window": _arguments(rate.limit, period),
-            "gcra": _arguments(rate.limit, period, ahead, ahead + rate.limit * period),
-            "concurrency": _arguments(),
-        }[limit.limit.algorithm]
+        is_plain = meter.is_plain and not self.settles and (meter.is_window or (meter.unit == 1 and meter.most > 0))
+        self.plain = _PLAIN[limit.limit.algorithm] if is_plain else None
+        self.arguments = _plain(limit.limit, meter, period) if is_plain else b""
+        self.far: Sequence[Decision] = [Far(limit)]
         kind = general.KINDS[limit.limit.algorithm]
         self.in_general = command(kind, rate.limit, period, meter.burst, unit, meter.delay)[4:]
         self.counts_refused = meter.counts_refused
-        leases = limit.limit.lease > 1 and self.short is _WINDOWS
+        leases = limit.limit.lease > 1 and is_plain and meter.is_window
         self.leases = Leases(limit.limit.lease) if leases else None
         self.holds = meter.holds
 
@@ -202,16 +152,17 @@ def with_text(form: int) -> int | None:
     return None if form & WITH_TEXT else form | WITH_TEXT
 
 
-def short(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH) -> tuple[bytes, bytes] | None:
-    """The short script that decides these checks, in its two forms; None where it takes the general one."""
+def plain_forms(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH) -> tuple[bytes, bytes] | None:
+    """The script for plain limits that decides these checks, in its two forms; None where it takes the general one."""
     if form & LEASED:
         return _LEASE
-    if form >= IN_GENERAL or (forms := rules[0].short) is None or checks[0][2] != 1:
+    if form >= IN_GENERAL or (forms := rules[0].plain) is None or checks[0][2] != 1:
         return None
     if len(rules) == 1:
         return forms
-    is_all = all(rule.short is _WINDOWS and cost == 1 for rule, (_, _, cost) in zip(rules, checks, strict=True))
-    return _WINDOWS if is_all else None
+    is_all = all(rule.plain is forms and cost == 1 for rule, (_, _, cost) in zip(rules, checks, strict=True))
+    # All but windows are read before any is written: each key may stand there once.
+    return forms if is_all and (rules[0].is_window or len(set(map(id, rules))) == len(rules)) else None
 
 
 def ask(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH) -> bytes:
@@ -222,23 +173,26 @@ def ask(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH) -> 
     """
     charges = form >= CHARGE
     count = b"%d" % len(rules)
-    forms = short(rules, checks, form)
-    arguments = [rule.arguments for rule in rules]
-    if form & LEASED and (leases := rules[0].leases) is not None:
-        arguments.append(_arguments(leases.size))
+    forms = plain_forms(rules, checks, form)
     if forms is None:
+        number = 8 * len(rules)
         arguments = [
-            (8, rule.in_general + command(b"r" if charges or rule.counts_refused else b"-", cost)[4:])
+            rule.in_general + command(b"r" if charges or rule.counts_refused else b"-", cost)[4:]
             for rule, (_, _, cost) in zip(rules, checks, strict=True)
         ]
-    number = sum(each[0] for each in arguments)
+    else:
+        number = len(rules)
+        arguments = [rule.arguments for rule in rules]
+        if form & LEASED and (leases := rules[0].leases) is not None:
+            number += 1
+            arguments.append(command(leases.size)[4:])
     return b"".join(
         (
             b"*%d\r\n" % (3 + len(rules) + number),
             (forms or _GENERAL)[form & WITH_TEXT],
             b"$%d\r\n%b\r\n" % (len(count), count),
             *[rule.key(key) for rule, (_, key, _) in zip(rules, checks, strict=True)],
-            *[each[1] for each in arguments],
+            *arguments,
         )
     )
 
@@ -253,22 +207,20 @@ def tell(rules: Sequence[Rule], checks: Sequence[Check], form: int) -> bytes:
     return ask(rules, checks, form)
 
 
-def _arguments(*numbers: int) -> tuple[int, bytes]:
-    """How many, and how they stand in a command."""
-    return len(numbers), command(*numbers)[4:]
-
-
 def probe(prefix: bytes | None) -> bytes:
     """A decision that leads to a write: a Redis that answers it can do all that is needed, and has the script then.
 
     prefix: of the key that is written; None where no key can be.
     """
     keys = [0] if prefix is None else [1, b"%b:probe" % prefix]
-    return command(b"EVAL", SOURCE, *keys, 1_000_000_000, 1_000)
+    return command(b"EVAL", plain.FIXED_WINDOW, *keys, struct.pack("<ddd", 1_000_000_000, 1_000, 0))
 
 
 def decisions(line: bytes, checks: Sequence[Check]) -> list[Decision]:
-    """What the script's answer says of the checks. Raises ValueError when it is no answer of the script."""
+    """What the script's answer says of the checks, unless it is that of limits which are all far from their end.
+
+    Raises ValueError when it is no answer of the script.
+    """
     fields = line.split()
     if len(checks) == 1:
         limit = checks[0][0]

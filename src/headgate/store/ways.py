@@ -12,6 +12,7 @@ limits all locks are held before anything is looked at, and nobody is waited for
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from headgate.limits.decision import spare
 from headgate.limits.meter import BANNED, Meter
 from headgate.limits.sliding_window import MASK, SHIFT
 from headgate.store.stripes import Stripe
@@ -223,11 +224,6 @@ def _gcra(meter: Meter, slot: Slot, passed: memoryview, place: int) -> Way:
         return True
 
     return passes
-
-
-def spare(most: int) -> int:
-    """How many must be left after a request: so many that it is not near the end of its limit."""
-    return most // 5 + 1
 
 
 _ALONE: dict[str, Callable[[Meter, Slot, memoryview, int], Way]] = {

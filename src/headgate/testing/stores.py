@@ -64,7 +64,9 @@ class Subject:
     ) -> LimitState:
         """A limit that no other check uses."""
         rate = Rate(most, self.period if period is None else period)
-        return LimitState(Limit(f"{self._prefix}_{name}", rate, algorithm=algorithm, settle=settle), slot=0)
+        # Where clients are always told what is left, decisions say so exactly.
+        one = Limit(f"{self._prefix}_{name}", rate, algorithm=algorithm, settle=settle, headers="always")
+        return LimitState(one, slot=0)
 
     def places(self, most: int) -> LimitState:
         """A limit on what is in flight that no other check uses."""

@@ -16,6 +16,7 @@ def limit(
     count_refused: bool = False,
     lease: int = 1,
     settle: str = "",
+    headers: str = "refused",
 ) -> LimitState:
     return LimitState(
         Limit(
@@ -28,6 +29,7 @@ def limit(
             count_refused=count_refused,
             lease=lease,
             settle=settle,
+            headers=headers,
         ),
         slot=0,
     )

@@ -1,6 +1,7 @@
 """What a worker takes ahead of a limit, against a fake Redis on virtual time."""
 
 import asyncio
+import struct
 from collections.abc import Callable
 
 from headgate.limits.decision import Banned
@@ -18,10 +19,10 @@ def counting(most: int, left: int = 60_000) -> Callable[[Command], bytes]:
     rest: dict[bytes, int] = {}
 
     def answer(command: Command) -> bytes:
-        if len(command) != 7:
+        if len(command) != 6:
             return b"+%d %d\r\n" % (most + 1, left)
         before = rest.get(command[3], most)
-        taken = min(int(command[6]), before)
+        taken = min(int(command[5]), before)
         rest[command[3]] = before - taken
         return b"+1 %d %d000 %d\r\n" % (before - 1, left, taken) if taken else b"+0 0 %d000\r\n" % left
 
@@ -36,7 +37,7 @@ def test_a_question_takes_several_places(play: Callable[..., None]) -> None:
         decisions = [(await stage.ask((one, K, 1)))[0] for _ in range(10)]
         assert [decision.remaining for decision in decisions] == list(range(99, 89, -1))
         assert len(stage.fake.commands) == 2
-        assert stage.fake.commands[0][4:] == [b"100", b"60000", b"5"]
+        assert stage.fake.commands[0][4:] == [struct.pack("<ddd", 100, 60000, 79), b"5"]
 
     play(story)
 
@@ -93,14 +94,14 @@ def test_a_ban_gives_up_the_places_that_are_on_their_way_too(play: Callable[...,
     async def story(stage: Stage) -> None:
         await stage.opened()
         whole = counting(100)
-        stage.fake.answer = lambda command: whole(command) if len(command) == 7 else b"+OK\r\n"
+        stage.fake.answer = lambda command: whole(command) if len(command) == 6 else b"+OK\r\n"
         one = limit(100, lease=50)
         asked = stage.ask((one, K, 1))
         stage.store.ban(one, K, 0.5)
         assert (await asked)[0].allowed
         stage.store._rules[id(one)].over.clear()
         stage.fake.answer = lambda command: (
-            b"-ERR value is not an integer or out of range\r\n" if len(command) == 7 else b"+3 0 500000\r\n"
+            b"-ERR value is not an integer or out of range\r\n" if len(command) == 6 else b"+3 0 500000\r\n"
         )
         assert isinstance((await stage.ask((one, K, 1)))[0], Banned), "it was asked for"
 
@@ -118,7 +119,7 @@ def test_a_lost_script_is_sent_again_and_a_banned_key_is_asked_for_in_general(pl
         assert (await stage.ask((one, K, 1)))[0].allowed
         assert [command[0] for command in stage.fake.commands] == [b"EVALSHA", b"EVAL"]
         stage.fake.answer = lambda command: (
-            b"-ERR value is not an integer or out of range\r\n" if len(command) == 7 else b"+3 0 5000000\r\n"
+            b"-ERR value is not an integer or out of range\r\n" if len(command) == 6 else b"+3 0 5000000\r\n"
         )
         assert isinstance((await stage.ask((one, b"banned", 1)))[0], Banned)
 
@@ -147,7 +148,7 @@ def test_other_costs_and_several_limits_take_no_lease(play: Callable[..., None])
         await stage.ask((one, K, 2))
         stage.fake.answer = lambda command: b"+1 5000 1 5000\r\n"
         await stage.ask((one, K, 1), (other, K, 1))
-        assert [len(command) for command in stage.fake.commands] == [12, 9]
+        assert [len(command) for command in stage.fake.commands] == [12, 7]
 
     play(story)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from headgate import errors
-from headgate.limits.decision import Banned, Decision
+from headgate.limits.decision import Banned, Decision, Far
 from headgate.limits.refusals import REFUSALS
 from headgate.limits.standing import Standing
 from headgate.model.config import Store as Settings
@@ -247,6 +247,27 @@ def test_what_found_no_place_on_this_machine_is_charged_as_none(play: Callable[.
         assert text(await stage.ask((one, K, 1))) == ["<per_ip: allowed, 9 left, 0 us>"]
         assert stage.store._peers.settle(9) == []
         assert not stage.store._holders.has(one, K)
+
+    play(story)
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_of_limits_that_are_far_from_their_end_nothing_more_is_told(play: Callable[..., None], forgets: bool) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: b"+far\r\n"
+        one, other = limit(100), limit(10, "other")
+        for checks in (((one, K, 1),), ((one, K, 1), (other, K, 1))):
+            for _ in range(2):
+                answer = stage.ask(*checks)
+                if forgets:  # as where more limits come than are remembered
+                    stage.store._rules.clear()
+                    stage.store._kept.clear()
+                decisions = await answer
+                assert all(isinstance(decision, Far) and decision.allowed for decision in decisions)
+                assert [decision.limit for decision in decisions] == [check[0] for check in checks]
+                assert [decision.remaining for decision in decisions] == [21, 3][: len(checks)]
+        assert not stage.changes
 
     play(story)
 
@@ -710,7 +731,7 @@ def test_a_value_that_only_the_other_script_knows_is_asked_for_by_it(play: Calla
         (refusal,) = await stage.ask((limit(), K, 1))
         assert isinstance(refusal, Banned)
         assert refusal.reset_after == 7_000_000
-        assert [len(command) for command in stage.fake.commands] == [6, 12]
+        assert [len(command) for command in stage.fake.commands] == [5, 12]
         assert not stage.errors
 
     play(story)

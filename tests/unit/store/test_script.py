@@ -1,15 +1,18 @@
 import hashlib
-from typing import cast
+import struct
+from math import inf
+from typing import Any, cast
 
 import pytest
 
 from headgate.model.config import Rate
-from headgate.store import script
+from headgate.model.snapshot import LimitState
+from headgate.store import plain, script
 from headgate.store.resp import Reader
 from headgate.store.script import Rule
 from tests.unit.store.limits import limit
 
-SHA = hashlib.sha1(script.SOURCE).hexdigest().encode()
+SHA = hashlib.sha1(plain.FIXED_WINDOW).hexdigest().encode()
 
 
 def parts(command: bytes) -> list[bytes]:
@@ -18,17 +21,65 @@ def parts(command: bytes) -> list[bytes]:
     return cast("list[bytes]", reply)
 
 
+def numbers(*all_: float) -> bytes:
+    return struct.pack(f"<{len(all_)}d", *all_)
+
+
 def test_one_limit_is_asked_for_by_the_scripts_hash() -> None:
     rule = Rule(limit(100, "per_ip", 60.0), "headgate")
     name = b"headgate:per_ip:client_ip:fixed_window:100/60000000:192.0.2.1"
-    assert parts(rule.ask(b"192.0.2.1")) == [b"EVALSHA", SHA, b"1", name, b"100", b"60000"]
+    assert parts(rule.ask(b"192.0.2.1")) == [b"EVALSHA", SHA, b"1", name, numbers(100, 60000, 79)]
 
 
 def test_several_limits_are_asked_for_at_once() -> None:
     rules = [Rule(limit(2, "a", 1.0), "p"), Rule(limit(3, "b", 2.0), "p")]
     keys = [b"p:a:client_ip:fixed_window:2/1000000:x\r\n", b"p:b:client_ip:fixed_window:3/2000000:"]
-    expected = [b"EVALSHA", SHA, b"2", *keys, b"2", b"1000", b"3", b"2000"]
+    expected = [b"EVALSHA", SHA, b"2", *keys, numbers(2, 1000, 1), numbers(3, 2000, 2)]
     assert parts(script.ask(rules, [(rules[0].limit, b"x\r\n", 1), (rules[1].limit, b"", 1)])) == expected
+
+
+@pytest.mark.parametrize(
+    ("told", "far"),
+    [
+        ({"algorithm": "fixed_window"}, (100, 60_000, 79)),
+        ({"algorithm": "gcra", "burst": 10}, (100, 60_000_000, 600_000_000, 420_000_000)),
+        ({"algorithm": "sliding_window"}, (100, 60_000_000, 22 * 60_000_000)),
+    ],
+    ids=lambda told: str(told.get("algorithm")) if isinstance(told, dict) else None,
+)
+def test_a_limit_is_far_from_its_end_unless_clients_are_always_told(
+    told: dict[str, Any], far: tuple[float, ...]
+) -> None:
+    never = inf if told["algorithm"] == "sliding_window" else -1
+    assert parts(Rule(limit(100, **told), "p").ask(b"k"))[4] == numbers(*far)
+    assert parts(Rule(limit(100, headers="always", **told), "p").ask(b"k"))[4] == numbers(*far[:-1], never)
+
+
+@pytest.mark.parametrize(
+    ("limits", "is_plain"),
+    [
+        ([limit(5, "a", algorithm="gcra"), limit(6, "b", algorithm="gcra")], True),
+        ([limit(5, "a", algorithm="gcra"), limit(6, "b", algorithm="sliding_window")], False),
+        ([limit(5, "a"), limit(6, "b", count_refused=True)], False),
+        ([limit(5, "a"), limit(6, "b", settle="free:5xx")], False),
+        ([limit(10**9, "a", 365 * 86400.0, algorithm="gcra")], False),
+        ([limit(0, "a", algorithm="gcra")], False),
+        ([limit(0, "a")], True),
+    ],
+)
+def test_plain_limits_of_one_algorithm_have_a_script_of_their_own(limits: list[LimitState], is_plain: bool) -> None:
+    rules = [Rule(one, "p") for one in limits]
+    assert bool(script.plain_forms(rules, [(one, b"k", 1) for one in limits])) == is_plain
+    assert not script.plain_forms(rules, [(one, b"k", 2) for one in limits])
+
+
+@pytest.mark.parametrize(("algorithm", "is_plain"), [("fixed_window", True), ("gcra", False)])
+def test_a_limit_that_stands_twice_is_plain_only_where_each_key_is_counted_as_it_is_read(
+    algorithm: str, is_plain: bool
+) -> None:
+    one = limit(5, algorithm=algorithm)
+    rule = Rule(one, "p")
+    assert bool(script.plain_forms([rule, rule], [(one, b"k", 1), (one, b"k", 1)])) == is_plain
 
 
 def test_the_two_forms_of_one_question_are_the_same() -> None:
@@ -47,12 +98,12 @@ def test_what_is_no_verdict_on_one_limit_is_an_error(line: bytes) -> None:
 def test_the_script_itself_goes_along_when_asked_to() -> None:
     rule = Rule(limit(), "p")
     in_full = parts(script.ask([rule], [(rule.limit, b"k", 1)], script.WITH_TEXT))
-    assert in_full[:2] == [b"EVAL", script.SOURCE]
+    assert in_full[:2] == [b"EVAL", plain.FIXED_WINDOW]
     assert in_full[2:] == parts(rule.ask(b"k"))[2:]
 
 
 def test_the_probe_runs_the_script() -> None:
-    assert parts(script.probe(b"p"))[:4] == [b"EVAL", script.SOURCE, b"1", b"p:probe"]
+    assert parts(script.probe(b"p"))[:4] == [b"EVAL", plain.FIXED_WINDOW, b"1", b"p:probe"]
 
 
 def test_the_answer_on_one_limit() -> None:

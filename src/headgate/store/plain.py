@@ -1,0 +1,173 @@
+"""The scripts of Redis for requests under plain limits of one algorithm, one or several: nearly all requests.
+
+A limit is plain when a request passes at once or is refused, and counts, as one, only if it passes. Each script is what
+the one in general.py does for such limits, written out; it shares its keys. All limits of a request are one call: all
+are checked, then all are taken, or none.
+
+What costs Redis time is told and kept in the cheapest way (us, in a script): numbers as doubles of the `struct` library
+(0.05 to pack or unpack, against 0.2 to match a text and 0.4 to format one); a time to live is set when a key begins and
+then kept (0.4 to write it, against 0.8); and where every limit is far from its end, more than a fifth of it is left
+after the request, the answer is the one word `far`, for nobody wants to know more. Else it is a line: for each fixed
+window `count reset_after`, where count is what the request makes it or would make it, for each other limit `verdict
+remaining reset_after`. A limit that tells clients on each response what they have left is never far from its end.
+
+- A fixed window is a number that expires with it, so Redis itself ends the window. A key lives as long as the clock
+  shows no more than its last millisecond, hence `period - 1` when it is set and one more when it is told. Each key is
+  counted at once and, if one of several limits refuses, given back: nobody else gets in between, and what passes needs
+  no reading first. A request that a single limit refuses counts on in its key, which changes nothing: the key is over
+  its limit and stays so until it expires. A key that lives for longer than a period, or for ever (a clock that was set
+  back, somebody's PERSIST), is put right as soon as it is not far from its end: too strict once, and never too lax.
+- The others keep their state as a letter and three doubles: `ends` and two numbers that are the algorithm's. They
+  decide where the unit of time is the microsecond (`limits/meter.py`), in whole numbers that a double holds. A key of
+  gcra has in the third how long it lives at least, a whole burst longer than it must: renewed once in that time.
+
+A value that is none of theirs, such as that of a ban, is an error: then the general script is asked, which knows bans.
+
+LEASE takes up to so many places of one fixed window at once (`lease.py`), and says last how many it took.
+"""
+
+import struct
+
+STATE = struct.Struct("<Bddd")  # of all algorithms but the fixed window and what is in flight
+FAR = b"far"  # the answer where no limit is near its end
+
+FIXED_WINDOW = b"""\
+local call, pcall, unpack = redis.call, redis.pcall, struct.unpack
+local counts, is_far, failure = {}, true, nil
+for i, key in ipairs(KEYS) do
+  local limit, period, far = unpack('<ddd', ARGV[i])
+  local count = pcall('INCR', key)
+  if type(count) ~= 'number' then
+    failure = count
+    break
+  end
+  counts[i] = count
+  if count == 1 then call('PEXPIRE', key, period - 1) end
+  if count > far or count < 1 then is_far = false end
+end
+if is_far and not failure then return {ok = 'far'} end
+local reply, passes, most = {}, not failure, 9007199254740991
+for i, count in ipairs(counts) do
+  local limit, period = unpack('<ddd', ARGV[i])
+  if count >= most or count <= -most then
+    passes, failure = false, failure or {err = 'ERR value is not an integer'}
+  end
+  local left = period - 1
+  if count > 1 then left = call('PTTL', KEYS[i]) end
+  if left < 0 or left >= period then
+    left = period - 1
+    call('PEXPIRE', KEYS[i], left)
+  end
+  passes = passes and count <= limit
+  reply[i] = string.format('%.0f %.0f', count, left + 1)
+end
+if not passes and #KEYS > 1 then
+  for i = #counts, 1, -1 do
+    if counts[i] == 1 then call('DEL', KEYS[i]) else call('DECR', KEYS[i]) end
+  end
+end
+return failure or redis.status_reply(table.concat(reply, ' '))
+"""
+GCRA = b"""\
+local call, unpack, ceil = redis.call, struct.unpack, math.ceil
+local time = call('TIME')
+local now = time[1] * 1000000 + time[2]
+local wants, states, lives, is_far, passes = {}, {}, {}, true, true
+for i, key in ipairs(KEYS) do
+  local limit, period, all, far = unpack('<dddd', ARGV[i])
+  local text, wanted, lasts = call('GET', key), period, 0
+  if text then
+    local kind, ends, one, two = 0, 0, 0, 0
+    if #text == 25 then kind, ends, one, two = unpack('<Bddd', text) end
+    if kind ~= 103 then return {err = 'ERR value is not an integer'} end
+    local ahead = math.min((ends - now) * limit - one, all + limit * period)
+    if ahead > 0 then wanted = ahead + period end
+    lasts = two
+  end
+  if wanted > far then is_far = false end
+  if wanted > all then passes = false end
+  local left = ceil(wanted / limit)
+  local ends = now + left
+  if ends > lasts then
+    lasts = ends + ceil(all / limit)
+    lives[i] = ceil((lasts - now) / 1000) + 1
+  end
+  wants[i], states[i] = wanted, struct.pack('<Bddd', 103, ends, left * limit - wanted, lasts)
+end
+if passes then
+  for i, key in ipairs(KEYS) do
+    if lives[i] then call('PSETEX', key, lives[i], states[i]) else call('SET', key, states[i], 'KEEPTTL') end
+  end
+end
+if is_far then return {ok = 'far'} end
+local reply, format, floor = {}, string.format, math.floor
+for i, wanted in ipairs(wants) do
+  local limit, period, all = unpack('<dddd', ARGV[i])
+  if wanted > all then
+    local rest = math.max(0, floor((all - wanted + period) / period))
+    reply[i] = format('0 %.0f %.0f', rest, ceil((wanted - all) / limit))
+  else
+    reply[i] = format('1 %.0f %.0f', floor((all - wanted) / period), ceil(wanted / limit))
+  end
+end
+return redis.status_reply(table.concat(reply, ' '))
+"""
+SLIDING_WINDOW = b"""\
+local call, unpack = redis.call, struct.unpack
+local time = call('TIME')
+local now = time[1] * 1000000 + time[2]
+local rooms, states, lives, is_far, passes = {}, {}, {}, true, true
+for i, key in ipairs(KEYS) do
+  local limit, period, far = unpack('<ddd', ARGV[i])
+  local text, kind, ends, count, before = call('GET', key), 0, 0, 0, 0
+  if text then
+    if #text == 25 then kind, ends, count, before = unpack('<Bddd', text) end
+    if kind ~= 115 then return {err = 'ERR value is not an integer'} end
+  end
+  local begins = now >= ends - period
+  if now >= ends then ends, count, before = now + 2 * period, 0, 0
+  elseif begins then ends, count, before = ends + period, 0, count
+  elseif ends - now > 2 * period then ends = now + 2 * period end
+  local room = (limit - count) * period - before * (ends - now - period)
+  if room < far then is_far = false end
+  if room < period then passes = false end
+  if begins then lives[i] = math.ceil((ends - now) / 1000) + 1 end
+  rooms[i], states[i] = room, struct.pack('<Bddd', 115, ends, count + 1, before)
+end
+if passes then
+  for i, key in ipairs(KEYS) do
+    if lives[i] then call('PSETEX', key, lives[i], states[i]) else call('SET', key, states[i], 'KEEPTTL') end
+  end
+end
+if is_far then return {ok = 'far'} end
+local reply, format, floor = {}, string.format, math.floor
+for i, room in ipairs(rooms) do
+  local limit, period = unpack('<ddd', ARGV[i])
+  local _, ends, taken, before = unpack('<Bddd', states[i])
+  local left, count = ends - now, taken - 1
+  if room < period then
+    local rest, since = math.max(0, floor(room / period)), 2 * period - left
+    if taken > limit then since, before, count = since - period, count, 0 end
+    reply[i] = format('0 %.0f %.0f', rest, period - floor((limit - count - 1) * period / before) - since)
+  else
+    reply[i] = format('1 %.0f %.0f', floor(room / period) - 1, left)
+  end
+end
+return redis.status_reply(table.concat(reply, ' '))
+"""
+LEASE = b"""\
+local call, key, n, most = redis.call, KEYS[1], ARGV[2] + 0, 9007199254740991
+local limit, period = struct.unpack('<ddd', ARGV[1])
+local count, left = call('INCRBY', key, n), -1
+if count >= most or count <= -most then return {err = 'ERR value is not an integer'} end
+if count > n then left = call('PTTL', key) end
+if left < 0 or left >= period then
+  left = period - 1
+  call('PEXPIRE', key, left)
+end
+local over = math.min(n, math.max(0, count - limit))
+if over > 0 then call('DECRBY', key, over) end
+if over == n then return redis.status_reply('0 0 ' .. left + 1 .. '000') end
+return redis.status_reply('1 ' .. math.max(0, limit - count) + n - over - 1 .. ' ' .. left + 1 .. '000 ' .. n - over)
+"""
+SOURCES = {"fixed_window": FIXED_WINDOW, "gcra": GCRA, "sliding_window": SLIDING_WINDOW}
