@@ -72,7 +72,7 @@ def test_keys_are_spread_and_counted_exactly(bench: Bench, cluster: Cluster) -> 
 
 
 def test_limits_that_meet_lie_in_one_slot_and_are_taken_together(bench: Bench, cluster: Cluster) -> None:
-    base = limit(5, "per_ip", period=3600.0).limit
+    base = limit(5, "per_ip", period=3600.0, headers="always").limit
     per_path = replace(base, name="per_path", key="client_ip,path", rate=replace(base.rate, limit=2))
     known = tags([[base, per_path]])
     wide, narrow = (LimitState(one, 0, known[one.name]) for one in (base, per_path))
@@ -222,7 +222,7 @@ def test_moving_slots_neither_loses_nor_adds_a_count(cluster: Cluster) -> None:
 
 
 def test_a_check_of_several_new_keys_in_a_slot_that_moves_waits_for_nobody(bench: Bench, cluster: Cluster) -> None:
-    base = limit(5, "per_ip", period=3600.0).limit
+    base = limit(5, "per_ip", period=3600.0, headers="always").limit
     per_path = replace(base, name="per_path", key="client_ip,path")
     known = tags([[base, per_path]])
     wide, narrow = (LimitState(one, 0, known[one.name]) for one in (base, per_path))

@@ -93,7 +93,7 @@ def test_a_failover_by_hand_is_followed(bench: Bench, watched: Watched) -> None:
 
 def test_a_ban_that_was_not_copied_is_lost_with_the_master(watched: Watched) -> None:
     bench = Bench(watched.url, LOOPS[1])
-    kept, lost = limit(5, "kept", period=3600.0), limit(5, "lost", period=3600.0)
+    kept, lost = (limit(5, name, period=3600.0, headers="always") for name in ("kept", "lost"))
     assert bench.allows(kept)
     bench.store.ban(kept, K, 60.0)
     assert isinstance(bench.hit([(kept, b"other", 0), (kept, K, 1)])[-1], Banned)

@@ -40,8 +40,24 @@ _NO_COUNT = ("WRONGTYPE", "not an integer", "would overflow")  # what Redis and 
 _RULES = 1024  # limits that are remembered
 _KEPT = 4096  # questions of several limits that are remembered, half a kilobyte each
 
-_Kept = tuple[Sequence[Check], Sequence[Rule], bytes, Sequence[Decision]]
 _NO_CHECK = script.SIGN  # forms from here on: no request waits for them
+
+
+class _Kept:
+    """A question of several limits, ready to be asked again. It holds the checks, so that their id() stays their own.
+
+    overs: `over` of each rule. far: the decisions where all limits are far from their end.
+    """
+
+    __slots__ = ("checks", "command", "far", "holds", "overs", "rules")
+
+    def __init__(self, checks: Sequence[Check], rules: Sequence[Rule]) -> None:
+        self.checks = checks
+        self.rules = rules
+        self.command = script.ask(rules, checks)
+        self.far: Sequence[Decision] = [rule.far[0] for rule in rules]
+        self.overs = [rule.over for rule in rules]
+        self.holds = any(rule.holds for rule in rules)
 
 
 class RedisStore(Pipeline):
@@ -100,13 +116,11 @@ class RedisStore(Pipeline):
             if rule.holds:
                 resume = self._holders.asks(checks, resume)
         else:
-            kept = self._kept.get(id(checks))
-            _, rules, command, _ = kept or self._keep(checks)
-            if any([rule.over for rule in rules]) and (  # noqa: C419 (a generator costs more)
-                refusals := known.refusals(rules, checks, self._loop.time())
-            ):
+            kept = self._kept.get(id(checks)) or self._keep(checks)
+            if any(kept.overs) and (refusals := known.refusals(kept.rules, checks, self._loop.time())):
                 return refusals
-            if True in [rule.holds for rule in rules]:
+            command = kept.command
+            if kept.holds:
                 resume = self._holders.asks(checks, resume)
         if not self._flushing:
             self._begin()
@@ -239,7 +253,7 @@ class RedisStore(Pipeline):
         if len(checks) == 1:
             return self._rule_of(checks[0][0]).far
         kept = self._kept.get(id(checks))
-        return [self._rule_of(check[0]).far[0] for check in checks] if kept is None else kept[3]
+        return [self._rule_of(check[0]).far[0] for check in checks] if kept is None else kept.far
 
     def _told(self, waiting: Waiting, reply: Reply) -> None:
         if waiting[3] == script.TOLD:
@@ -314,8 +328,7 @@ class RedisStore(Pipeline):
 
     def _keep(self, checks: Sequence[Check]) -> _Kept:
         """The question of several limits. That of a client that will ask it again, a tuple, is kept by its identity."""
-        rules = self._rules_of(checks)
-        kept = checks, rules, script.ask(rules, checks), [rule.far[0] for rule in rules]
+        kept = _Kept(checks, self._rules_of(checks))
         if type(checks) is tuple:
             if len(self._kept) >= _KEPT:
                 self._kept.clear()

@@ -5,7 +5,7 @@ from time import gmtime, perf_counter, strftime, time
 from typing import TYPE_CHECKING
 
 from headgate.errors import ExchangeError
-from headgate.limits.decision import Banned, Decision
+from headgate.limits.decision import Banned, Decision, Far
 from headgate.model.config import AccessLog
 from headgate.model.snapshot import LimitState
 from headgate.store.base import Check
@@ -131,7 +131,9 @@ class Account:
         for decision in decisions:
             limit = decision.limit
             cells = self._limits.get(limit.slot) or self._limit(limit)
-            if decision.allowed:
+            if decision.__class__ is Far:
+                cells[_ALLOWED] += 1
+            elif decision.allowed:
                 cells[_ALLOWED] += 1
                 config = limit.limit
                 if decision.remaining * 5 <= (config.burst or config.rate.limit):

@@ -101,7 +101,14 @@ class Watched:
 
     def await_master(self, server: RedisServer) -> None:
         """Waits until this one is the master by its own word."""
-        wait_for(lambda: b"role:master" in server.command("INFO", "replication"), "a new master", _PATIENCE)
+        wait_for(lambda: _is_master(server), "a new master", _PATIENCE)
+
+
+def _is_master(server: RedisServer) -> bool:
+    try:
+        return b"role:master" in server.command("INFO", "replication")
+    except ConnectionError:  # a Sentinel ends all of a server's connections when it changes its role
+        return False
 
 
 def _knows_all(sentinel: Sentinel) -> bool:
