@@ -65,15 +65,15 @@ def gate(meter: Meter, places: Held, slot: Slot, tally: Tally, release: Callable
         if acquire(False):
             cells[owner] = me
             try:
-                if mine[cell] and cells[at] == hash_:
-                    mine[cell] -= 1
+                if (held := mine[cell]) and cells[at] == hash_:
+                    mine[cell] = held - 1
                     cells[total] -= 1
             finally:
                 cells[owner] = 0
                 unlock()
         else:
             release()
-        if counters[in_flight]:  # they may be those of another limit by now
-            counters[in_flight] -= 1
+        if held := counters[in_flight]:  # they may be those of another limit by now
+            counters[in_flight] = held - 1
 
     return Gate(enter, leave)
