@@ -17,9 +17,8 @@ remaining reset_after`. A limit that tells clients on each response what they ha
   no reading first. A request that a single limit refuses counts on in its key, which changes nothing: the key is over
   its limit and stays so until it expires. A key that lives for longer than a period, or for ever (a clock that was set
   back, somebody's PERSIST), is put right as soon as it is not far from its end: too strict once, and never too lax.
-- The others keep their state as a letter and three doubles: `ends` and two numbers that are the algorithm's. They
-  decide where the unit of time is the microsecond (`limits/meter.py`), in whole numbers that a double holds. A key of
-  gcra has in the third how long it lives at least, a whole burst longer than it must: renewed once in that time.
+- The others keep their state as a letter and three doubles: `ends` and two numbers that are the algorithm's, all whole,
+  times in the limit's unit (`limits/meter.py`). A key of gcra has in the third how long it lives at least, a whole burst longer than it must: renewed once in that time.
 
 A value that is none of theirs, such as that of a ban, is an error: then the general script is asked, which knows bans.
 
@@ -69,13 +68,13 @@ end
 return failure or redis.status_reply(table.concat(reply, ' '))
 """
 GCRA = b"""\
-local call, unpack, ceil = redis.call, struct.unpack, math.ceil
+local call, unpack, ceil, floor, max = redis.call, struct.unpack, math.ceil, math.floor, math.max
 local time = call('TIME')
-local now = time[1] * 1000000 + time[2]
+local microseconds = time[1] * 1000000 + time[2]
 local wants, states, lives, is_far, passes = {}, {}, {}, true, true
 for i, key in ipairs(KEYS) do
-  local limit, period, all, far = unpack('<dddd', ARGV[i])
-  local text, wanted, lasts = call('GET', key), period, 0
+  local limit, period, unit, all, far = unpack('<ddddd', ARGV[i])
+  local text, now, wanted, lasts = call('GET', key), floor(microseconds / unit), period, 0
   if text then
     local kind, ends, one, two = 0, 0, 0, 0
     if #text == 25 then kind, ends, one, two = unpack('<Bddd', text) end
@@ -90,7 +89,7 @@ for i, key in ipairs(KEYS) do
   local ends = now + left
   if ends > lasts then
     lasts = ends + ceil(all / limit)
-    lives[i] = ceil((lasts - now) / 1000) + 1
+    lives[i] = ceil((lasts - now) * unit / 1000) + 1
   end
   wants[i], states[i] = wanted, struct.pack('<Bddd', 103, ends, left * limit - wanted, lasts)
 end
@@ -100,26 +99,23 @@ if passes then
   end
 end
 if is_far then return {ok = 'far'} end
-local reply, format, floor = {}, string.format, math.floor
+local reply = {}
 for i, wanted in ipairs(wants) do
-  local limit, period, all = unpack('<dddd', ARGV[i])
-  if wanted > all then
-    local rest = math.max(0, floor((all - wanted + period) / period))
-    reply[i] = format('0 %.0f %.0f', rest, ceil((wanted - all) / limit))
-  else
-    reply[i] = format('1 %.0f %.0f', floor((all - wanted) / period), ceil(wanted / limit))
-  end
+  local limit, period, unit, all = unpack('<ddddd', ARGV[i])
+  local verdict, rest, left = 1, floor((all - wanted) / period), wanted
+  if wanted > all then verdict, rest, left = 0, max(0, rest + 1), wanted - all end
+  reply[i] = string.format('%d %.0f %.0f', verdict, rest, max(0, ceil(left / limit) * unit - microseconds % unit))
 end
 return redis.status_reply(table.concat(reply, ' '))
 """
 SLIDING_WINDOW = b"""\
-local call, unpack = redis.call, struct.unpack
+local call, unpack, floor, max = redis.call, struct.unpack, math.floor, math.max
 local time = call('TIME')
-local now = time[1] * 1000000 + time[2]
+local microseconds = time[1] * 1000000 + time[2]
 local rooms, states, lives, is_far, passes = {}, {}, {}, true, true
 for i, key in ipairs(KEYS) do
-  local limit, period, far = unpack('<ddd', ARGV[i])
-  local text, kind, ends, count, before = call('GET', key), 0, 0, 0, 0
+  local limit, period, unit, far = unpack('<dddd', ARGV[i])
+  local text, now, kind, ends, count, before = call('GET', key), floor(microseconds / unit), 0, 0, 0, 0
   if text then
     if #text == 25 then kind, ends, count, before = unpack('<Bddd', text) end
     if kind ~= 115 then return {err = 'ERR value is not an integer'} end
@@ -131,7 +127,7 @@ for i, key in ipairs(KEYS) do
   local room = (limit - count) * period - before * (ends - now - period)
   if room < far then is_far = false end
   if room < period then passes = false end
-  if begins then lives[i] = math.ceil((ends - now) / 1000) + 1 end
+  if begins then lives[i] = math.ceil((ends - now) * unit / 1000) + 1 end
   rooms[i], states[i] = room, struct.pack('<Bddd', 115, ends, count + 1, before)
 end
 if passes then
@@ -140,18 +136,17 @@ if passes then
   end
 end
 if is_far then return {ok = 'far'} end
-local reply, format, floor = {}, string.format, math.floor
+local reply = {}
 for i, room in ipairs(rooms) do
-  local limit, period = unpack('<ddd', ARGV[i])
+  local limit, period, unit = unpack('<dddd', ARGV[i])
   local _, ends, taken, before = unpack('<Bddd', states[i])
-  local left, count = ends - now, taken - 1
+  local verdict, rest, left = 1, floor(room / period) - 1, ends - floor(microseconds / unit)
   if room < period then
-    local rest, since = math.max(0, floor(room / period)), 2 * period - left
+    local count, since = taken - 1, 2 * period - left
     if taken > limit then since, before, count = since - period, count, 0 end
-    reply[i] = format('0 %.0f %.0f', rest, period - floor((limit - count - 1) * period / before) - since)
-  else
-    reply[i] = format('1 %.0f %.0f', floor(room / period) - 1, left)
+    verdict, rest, left = 0, max(0, rest + 1), period - floor((limit - count - 1) * period / before) - since
   end
+  reply[i] = string.format('%d %.0f %.0f', verdict, rest, max(0, left * unit - microseconds % unit))
 end
 return redis.status_reply(table.concat(reply, ' '))
 """

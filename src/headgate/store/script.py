@@ -47,16 +47,16 @@ def period_ms(rate: Rate) -> int:
 def _plain(limit: Limit, meter: Meter, period: int) -> bytes:
     """What the script of a plain limit is told of it: numbers as plain.py has them, packed, as a bulk string.
 
-    period: in milliseconds for a fixed window, else in microseconds.
+    period: in milliseconds for a fixed window, else in the meter's unit.
     """
     tells = limit.headers == "always"  # then an answer must always say what is left
     left = spare(meter.burst if limit.algorithm == "gcra" else meter.most)
     numbers: tuple[float, ...]
     if limit.algorithm == "gcra":
         most = meter.burst * period
-        numbers = meter.most, period, most, -1 if tells else most - left * period
+        numbers = meter.most, period, meter.unit, most, -1 if tells else most - left * period
     elif limit.algorithm == "sliding_window":
-        numbers = meter.most, period, inf if tells else (left + 1) * period
+        numbers = meter.most, period, meter.unit, inf if tells else (left + 1) * period
     else:
         numbers = meter.most, period, -1 if tells else meter.most - left
     return command(struct.pack(f"<{len(numbers)}d", *numbers))[4:]
@@ -101,7 +101,7 @@ class Rule:
         period, unit = (period_ms(rate), 1000) if meter.is_window else (meter.period, meter.unit)
         # Where something may be given back, refused requests must not count on in the key of a window.
         self.settles = bool(limit.limit.settle)
-        is_plain = meter.is_plain and not self.settles and (meter.is_window or (meter.unit == 1 and meter.most > 0))
+        is_plain = meter.is_plain and not self.settles and (meter.is_window or meter.most > 0)
         self.plain = _PLAIN[limit.limit.algorithm] if is_plain else None
         self.arguments = _plain(limit.limit, meter, period) if is_plain else b""
         self.far: Sequence[Decision] = [Far(limit)]
