@@ -18,7 +18,8 @@ remaining reset_after`. A limit that tells clients on each response what they ha
   its limit and stays so until it expires. A key that lives for longer than a period, or for ever (a clock that was set
   back, somebody's PERSIST), is put right as soon as it is not far from its end: too strict once, and never too lax.
 - The others keep their state as a letter and three doubles: `ends` and two numbers that are the algorithm's, all whole,
-  times in the limit's unit (`limits/meter.py`). A key of gcra has in the third how long it lives at least, a whole burst longer than it must: renewed once in that time.
+  times in the limit's unit (`limits/meter.py`). A key of gcra has in the third how long it lives at least, a whole
+  burst longer than it must: renewed once in that time.
 
 A value that is none of theirs, such as that of a ban, is an error: then the general script is asked, which knows bans.
 
