@@ -1,7 +1,8 @@
 """nginx's limits in Redis: Lua in nginx, one atomic script and one round trip a request, however many limits there are.
 
 Each script counts by the algorithm of the scenario. They are shorter than Headgate's, as somebody would write them who
-knows his limits: none tells what remains, and the fixed window counts what it refuses too, which saves it a read.
+knows his limits: none tells what remains, the fixed window counts what it refuses too, which saves it a read, and what
+an nginx had in flight that was killed stays counted until nobody asks any more.
 """
 
 import hashlib
@@ -43,6 +44,15 @@ for i, key in ipairs(KEYS) do
     redis.call('SET', key, string.format('%.0f', ends[i]), 'PX', math.ceil((ends[i] - now) / 1000))
 end
 return 0""",
+    "concurrency": """
+for i, key in ipairs(KEYS) do
+    if redis.call('INCR', key) > tonumber(ARGV[i + 1]) then
+        for j = 1, i do redis.call('DECR', KEYS[j]) end
+        return 1
+    end
+    redis.call('EXPIRE', key, ARGV[1])
+end
+return 0""",
 }
 
 # By its digest, as one does.
@@ -74,12 +84,28 @@ _USE = """access_by_lua_block {{
                 end
             }}"""
 
+# What is in flight is given back when the request is over, where nginx lets Lua open no connection: in a timer.
+_GIVE_BACK = """
+            log_by_lua_block {{
+                if ngx.status ~= 429 then
+                    ngx.timer.at(0, function(_, address)
+                        local client = redis:new()
+                        client:set_timeout(1000)
+                        if client:connect("127.0.0.1", {port}) and client:decr("limit0:" .. address) then
+                            client:set_keepalive(60000, 1024)
+                        end
+                    end, ngx.var.remote_addr)
+                end
+            }}"""
+
 
 def directives(scenario: Scenario, port: int) -> tuple[str, str]:
     """What nginx is told of the scenario's limits: for the whole, and for the location."""
     script = _SCRIPTS[scenario.algorithm].strip()  # Lua drops a line end at the start: the digest would be another's
     digest = hashlib.sha1(script.encode()).hexdigest()
     use = _USE.format(port=port, arguments=_arguments(scenario.quotas, scenario.period))
+    if scenario.algorithm == "concurrency":
+        use += _GIVE_BACK.format(port=port)
     return _ZONE.format(script=script, digest=digest), use
 
 

@@ -73,6 +73,7 @@ SCENARIOS = (
     Scenario("redis-fixed", "fixed window, Redis", limit="redis", group="limits"),
     Scenario("redis-sliding", "sliding window, Redis", limit="redis", group="limits", algorithm="sliding_window"),
     Scenario("redis-gcra", "GCRA, Redis", limit="redis", group="limits", algorithm="gcra"),
+    Scenario("redis-concurrency", "concurrency, Redis", limit="redis", group="limits", algorithm="concurrency"),
     Scenario("redis-lease", "fixed window, Redis, lease of 50", limit="redis", group="limits", lease=50),
     Scenario("redis-fixed-3", "3 fixed windows, Redis", limit="redis", group="limits", limits=3),
     Scenario(
