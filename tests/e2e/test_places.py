@@ -34,9 +34,9 @@ class Gate:
         await says_its_name(request, peer)
 
 
-def flying(backend: Backend, redis: RedisServer | None = None, **more: object) -> Settings:
-    """Two workers, and three in flight at once."""
-    limits = {"flying": {"algorithm": "concurrency", "in_flight": 3, "key": "constant", "headers": "always"}}
+def flying(backend: Backend, redis: RedisServer | None = None, at_once: int = 3, **more: object) -> Settings:
+    """Two workers, and so many in flight at once."""
+    limits = {"flying": {"algorithm": "concurrency", "in_flight": at_once, "key": "constant", "headers": "always"}}
     store = {"store": {"url": redis.url, "deadline": "10s"}} if redis else {}
     routes = [{"upstream": "web", "limits": ["flying"]}]
     return settings([backend.address], workers=2, limits=limits, routes=routes, **{**store, **more})
@@ -62,6 +62,13 @@ def await_held(headgate: Headgate, held: int) -> None:
     wait_for(lambda: headgate.metric("headgate_limit_in_flight", limit="flying") == held, f"{held} in flight")
 
 
+def await_free(headgate: Headgate, free: int, *, in_redis: bool) -> None:
+    """Waits until Redis was told; on this machine a place is free before its client has the response."""
+    key = "/api/v1/limits/flying/keys/*"
+    if in_redis:
+        wait_for(lambda: headgate.api("GET", key).json()["remaining"] == free, f"{free} places to be free")
+
+
 @IN_REDIS
 def test_the_fourth_request_is_refused_until_another_has_ended(
     make: Make, backend: Start, redis_server: RedisServer, clients: contextlib.ExitStack, in_redis: bool
@@ -78,8 +85,8 @@ def test_the_fourth_request_is_refused_until_another_has_ended(
     assert refused.fields["ratelimit"] == '"flying";r=0'
     gate.is_open = True
     assert [client.rest()[9:12] for client in asked] == [b"200"] * 3
-    await_held(headgate, 0)
-    wait_for(lambda: headgate.get().fields["ratelimit"] == '"flying";r=2', "all places to be free")
+    await_free(headgate, 3, in_redis=in_redis)
+    assert headgate.get().fields["ratelimit"] == '"flying";r=2'
     assert headgate.metric("headgate_store_errors_total") == 0
 
 
@@ -95,9 +102,14 @@ def test_a_client_that_goes_away_gives_its_place_back(
     asked[0].socket.close()
     await_held(headgate, 2)
     assert headgate.get().status == 200
-    await_held(headgate, 2)  # its client has the response a moment before the place is free
+    await_free(headgate, 1, in_redis=in_redis)
     ask(headgate, clients, 1, held=3)
     assert headgate.get().status == 429
+
+
+def test_who_has_the_whole_response_finds_its_place_free_in_every_worker(make: Make, backend: Start) -> None:
+    headgate = make(flying(backend(), at_once=1)).start()
+    assert [headgate.get().status for _ in range(200)] == [200] * 200
 
 
 def test_what_a_killed_worker_held_is_free(make: Make, backend: Start, clients: contextlib.ExitStack) -> None:
@@ -143,7 +155,8 @@ def test_places_are_held_over_a_reload_and_an_upgrade(
     assert headgate.get().status == 429
     gate.is_open = True
     assert [client.rest()[9:12] for client in asked] == [b"200"] * 3
-    wait_for(lambda: headgate.get().fields["ratelimit"] == '"flying";r=2', "all places to be free")
+    await_free(headgate, 3, in_redis=in_redis)
+    assert headgate.get().fields["ratelimit"] == '"flying";r=2'
 
 
 def test_a_worker_that_is_drained_leaves_nothing_held_in_redis(

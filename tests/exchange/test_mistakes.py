@@ -7,6 +7,7 @@ import pytest
 
 from headgate.model.config import Limit, Rate
 from headgate.model.snapshot import LimitState
+from headgate.wire.cells import LimitCell
 from headgate.worker.account import Account
 from headgate.worker.exchange import Exchange
 from headgate.worker.plan import Group
@@ -64,6 +65,19 @@ def test_what_a_request_held_is_given_back(make: Make, monkeypatch: pytest.Monke
         client.sends(get())
     client.sees_answer(500)
     assert world.worker._local.hit([(flying, b"192.0.2.1", 0)])[0].remaining == 1
+
+
+def test_what_a_request_gave_back_before_the_mistake_is_not_given_back_twice(make: Make) -> None:
+    world = make(limits=[LimitState(Limit("flying", Rate(2, 0.0), algorithm="concurrency"), 0)])
+    clients = [world.client(), world.client()]
+    for client in clients:
+        client.sends(get())
+    clients[0].protocol.write = bug
+    world.accepted().sends(ok())
+    assert world.limit_cell(LimitCell.IN_FLIGHT) == 1
+    assert world.worker._local.hit([(world.snapshot.limits[0], b"192.0.2.1", 0)])[0].remaining == 1
+    world.accepted().sends(ok())
+    clients[1].sees(ok())
 
 
 def test_in_a_response_that_did_not_begin_it_is_500_and_the_servers_connection_closes(

@@ -11,7 +11,7 @@ from headgate.model.config import Ban, Limit, Rate
 from headgate.store.gate import Gate
 from headgate.wire.cells import LimitCell
 from headgate.wire.messages import Tops
-from tests.exchange.kit import Client, Make, ServerPeer, SlowStore, World, get, ok, post
+from tests.exchange.kit import Client, Make, ServerPeer, SlowStore, World, chunked, get, ok, post
 from tests.exchange.test_limits import states
 from tests.exchange.test_upgrade import AGREED, ASKS, SEEN
 
@@ -147,6 +147,76 @@ def test_however_it_ends_a_place_of_the_short_way_is_given_back(
     ends(client, server)
     assert held(world) == 0
     assert world.limit_cell(LimitCell.ALLOWED) == 2
+
+
+def watched(world: World, client: Client) -> list[int]:
+    """How many places are held at each write to the client from now on."""
+    write, seen = client.protocol.write, list[int]()
+
+    def watch(piece: bytes) -> None:
+        seen.append(held(world))
+        write(piece)
+
+    client.protocol.write = watch  # type: ignore[assignment]
+    return seen
+
+
+ALL, LARGE = ok(b"ab"), ok(b"a" * 20000)
+IN_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunked(b"ab")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "places"),
+    [
+        ([ALL], [0]),
+        ([LARGE], [0, 0]),
+        ([ALL[:-2], ALL[-2:-1], ALL[-1:]], [1, 1, 0]),
+        ([ALL[:-1], ALL[-1:] + b"c"], [1, 0]),
+        ([IN_CHUNKS], [0]),
+        ([IN_CHUNKS[:-7], IN_CHUNKS[-7:-2], IN_CHUNKS[-2:]], [1, 1, 0]),
+        ([b"HTTP/1.1 100 Continue\r\n\r\n", ALL], [1, 0]),
+        ([b"HTTP/1.1 200 OK\r\n\r\n", b"ab", b""], [1, 1, 0]),
+        ([b"HTTP/9\r\n\r\n"], [0]),
+    ],
+    ids=["whole", "large", "in pieces", "too much", "chunks", "chunks in pieces", "interim", "by close", "malformed"],
+)
+@pytest.mark.parametrize("short", [False, True], ids=["asked", "short way"])
+def test_its_place_is_free_before_the_client_has_the_whole_response(
+    make: Make, pieces: list[bytes], places: list[int], *, short: bool
+) -> None:
+    world = make(limits=states(TEN))
+    client, server = on_the_short_way(world) if short else begun(world, post(b"x"))
+    seen = watched(world, client)
+    for piece in pieces:
+        server.sends(piece) if piece else server.closes()
+    assert seen == places
+    assert held(world) == 0
+
+
+def test_a_place_is_free_although_the_client_has_not_taken_the_response(make: Make) -> None:
+    world = make(limits=states(FLYING))
+    client, server = begun(world)
+    client.transport.stalled = True
+    server.sends(ok(b"ab"))
+    client.sees_nothing()
+    assert held(world) == 0
+    other = world.client()
+    other.sends(get())
+    server.sends(ok())
+    other.sees(ok())
+    client.takes()
+    client.sees(ok(b"ab"))
+
+
+def test_a_response_before_the_request_is_whole_frees_the_place_with_its_last_byte(make: Make) -> None:
+    world = make(limits=states(FLYING))
+    client, server = begun(world, post(b"xy")[:-1])
+    seen = watched(world, client)
+    server.sends(ok())
+    assert seen == [0]
+    assert server.end == "reset"
+    assert client.end == "eof"
+    assert held(world) == 0
 
 
 def test_the_short_way_is_left_where_the_store_is_asked(make: Make) -> None:

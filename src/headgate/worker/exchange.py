@@ -280,8 +280,6 @@ class Exchange:
 
     def _account(self) -> None:
         """The end of every story."""
-        if self._places is not None:
-            self._places.leave()
         self._worker.account.ended(self)
         if self.client.exchange is self:
             self.client.ended(not self.head.close)
@@ -363,6 +361,15 @@ class Exchange:
             self._places = Places(self._worker.store, self._worker.account)
         assert isinstance(self._places, Places)  # a gate is for routes where nothing else is asked
         return self._places
+
+    def _give_back(self) -> None:
+        """Gives back the places that it holds, once.
+
+        Before the last of the response is written: who has all of it may ask again at once, also of another worker.
+        """
+        places, self._places = self._places, None
+        if places is not None:
+            places.leave()
 
     def _added_fields(self, client: "Downstream", route: LiveRoute) -> bytes:
         """The fields that the server is told beside the client's own, of a request that may upgrade."""
@@ -478,6 +485,8 @@ class Exchange:
         if self._framing and body:
             body = b"%x\r\n%b\r\n" % (len(body), bytes(body))
         self.status = response.status
+        if complete and self._places is not None:
+            self._give_back()
         if len(body) <= _SMALL:
             out = b"".join((response.lines, extra, b"\r\n", body))
             self.sent = len(out)
@@ -580,6 +589,7 @@ class Exchange:
         if isinstance(error, ServerError) and self.connection is not None:
             self._lost(self.connection.server, error, counts=self._phase is not _TUNNEL)
         self._let_go()
+        self._give_back()
         begun = self.status != 0
         self._phase = _OVER
         if isinstance(error, ClientGone) or begun:
@@ -707,6 +717,14 @@ class Exchange:
             self.goes_on()
         else:
             self._allow(self._route.timeouts.response_body)
+
+    def relay_last(self, data: bytes) -> None:
+        """Passes on the last of the response's body, or of the tunnel, if any is left, and goes on with the story."""
+        if self._places is not None:
+            self._give_back()
+        if data:
+            self.relay(data)
+        self.resume(None)
 
     def goes_on(self) -> None:
         """What held a body up is over: whoever is to send next has the whole time for it."""

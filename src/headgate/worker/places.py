@@ -1,6 +1,7 @@
-"""The places that a request takes under limits on what is in flight, from its admission to its very end.
+"""The places that a request takes under limits on what is in flight, from its admission to the end of its response.
 
 However it ends, they are given back once, to the store that they were taken from: a reload may have brought another.
+A client that has the whole response finds them free, for the last of it is written after that.
 An answer of the store that comes when the request is over, because its client went away meanwhile, gives back at once
 what it brought.
 """
@@ -51,7 +52,7 @@ class Places:
         self._account.holds(taken, 1)
 
     def leave(self) -> None:
-        """The request is over."""
+        """The request needs them no more, nor any that it may still get."""
         self._is_over = True
         if self._taken:
             self._store.release(self._taken)

@@ -197,17 +197,16 @@ class ServerConnection(asyncio.Protocol):
             self._left -= len(data)
             if self._left > 0:
                 return exchange.relay(data)
-            exchange.relay(data if self._left == 0 else data[: self._left])
-            return exchange.resume(None)
+            return exchange.relay_last(data if self._left == 0 else data[: self._left])
         if self._chunked is None:
             return exchange.relay(data)
         try:
             passed = self._chunked.feed(data)
         except BadResponse as error:
             return exchange.fail(error)
-        if passed:
-            exchange.relay(passed)
-        return exchange.resume(None) if self._chunked.done else None
+        if self._chunked.done:
+            return exchange.relay_last(passed)
+        return exchange.relay(passed) if passed else None
 
     def eof_received(self) -> bool:
         if self.exchange is not None and self.exchange.server_ended():
@@ -229,7 +228,7 @@ class ServerConnection(asyncio.Protocol):
         if exchange is None:
             return self._drop_idle()
         if self._in_body and self._left == UNTIL_CLOSE and self._chunked is None and error is None:
-            return exchange.resume(None)
+            return exchange.relay_last(b"")
         return exchange.fail(ServerReset(str(error) if error else "connection closed by the server"))
 
     def _drop_idle(self) -> None:
