@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from headgate.wire.cells import FLAGS, ServerCell, WorkerCell
 from headgate.worker.absent import Absent
 from headgate.worker.downstream import Downstream
-from headgate.worker.exchange import Phase
+from headgate.worker.phase import Phase
 from tests.exchange.fakes import FakeTransport
 from tests.simulation.servers import SimulatedServer
 

@@ -24,7 +24,8 @@ from headgate.model.server import Mode, Probe, ServerState
 from headgate.model.snapshot import LimitState
 from headgate.wire.cells import ServerCell, WorkerCell
 from headgate.worker import queue, upstream
-from headgate.worker.exchange import Exchange, Phase
+from headgate.worker.exchange import Exchange
+from headgate.worker.phase import Phase
 from headgate.worker.upstream import ServerConnection
 from tests.exchange.fakes import FakeTransport
 from tests.exchange.kit import World

@@ -10,7 +10,6 @@ docs/life-of-a-request.md tells the same story in prose.
 import logging
 from asyncio import Task
 from collections.abc import Generator, Sequence
-from enum import Enum
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -45,6 +44,18 @@ from headgate.worker.absent import Absent
 from headgate.worker.answers import limit_fields, longest_refusal
 from headgate.worker.attempts import Attempts
 from headgate.worker.functions import ask
+from headgate.worker.phase import (
+    ANSWERS,
+    CONNECT,
+    OVER,
+    QUEUE,
+    REQUEST_BODY,
+    RESPONSE_BODY,
+    RESPONSE_HEAD,
+    STORE,
+    TUNNEL,
+    WAITS,
+)
 from headgate.worker.places import Places
 from headgate.worker.plan import Group, LiveRoute
 from headgate.worker.server import Server
@@ -68,24 +79,6 @@ _NEVER = float("inf")
 
 Story = Generator[None, None, None]
 
-
-class Phase(Enum):
-    """What the exchange waits for, which decides what its deadline means."""
-
-    STORE = "store"
-    QUEUE = "queue"
-    CONNECT = "connect"
-    REQUEST_BODY = "request_body"
-    RESPONSE_HEAD = "response_head"
-    RESPONSE_BODY = "response_body"
-    TUNNEL = "tunnel"
-    OVER = "over"
-
-
-# Looking a member up in its class costs more than all else that is done with it (Python 3.11).
-_STORE, _QUEUE, _CONNECT, _REQUEST_BODY, _RESPONSE_HEAD, _RESPONSE_BODY, _TUNNEL, _OVER = Phase
-_WAITS = (_REQUEST_BODY, _RESPONSE_HEAD, _RESPONSE_BODY, _TUNNEL)  # whose timeout has their name
-_ANSWERS = (_CONNECT, _RESPONSE_HEAD, _RESPONSE_BODY)  # all that is awaited is the server's
 _IN_FLIGHT = int(ServerCell.IN_FLIGHT)
 _FAILURES = {
     "UF": ServerCell.CONNECT_FAILURES,
@@ -150,7 +143,7 @@ class Exchange:
         self.status = 0
         self.sent = 0
         self.flag = "-"
-        self._phase = _STORE
+        self._phase = STORE
         self._upload = Upload(head.length) if head.length else None
         self._framing = False  # whether the response is chunked here because its server marks the end by closing
         self._connecting: Task[None] | None = None
@@ -172,7 +165,7 @@ class Exchange:
     @property
     def is_relaying(self) -> bool:
         """Whether a response's body is on its way."""
-        return self._phase is _RESPONSE_BODY
+        return self._phase is RESPONSE_BODY
 
     # How it is driven.
 
@@ -195,7 +188,7 @@ class Exchange:
         except StopIteration:
             pass
         except ExchangeError:  # thrown into a story that has ended, which hands it straight back
-            assert self._phase is _OVER
+            assert self._phase is OVER
 
     # The story.
 
@@ -318,7 +311,7 @@ class Exchange:
     def _refuse(self, refusals: Sequence[Decision]) -> None:
         """Answers a request that is over its limits: `_failed`, without what it would undo if there were more to it."""
         client, head = self.client, self.head
-        self._phase, self.flag, self.status = _OVER, Limited.flag, Limited.status
+        self._phase, self.flag, self.status = OVER, Limited.flag, Limited.status
         lingers = self._is_uploading()
         out = self._worker.refusal(refusals, self._connection_field(lingers), head_only=head.method == b"HEAD")
         self.sent = len(out)
@@ -391,7 +384,7 @@ class Exchange:
         """The server for the next attempt, when one of those that have as many requests as they may has room again."""
         if attempts is None and not route.group.is_full:
             raise NoServer(f"no server of {route.group.name} is available")
-        self._phase = _QUEUE
+        self._phase = QUEUE
         self._allow(route.timeouts.queue)
         queue = route.group.queue
         queue.join(self, () if attempts is None else attempts.tried)
@@ -432,7 +425,7 @@ class Exchange:
         return attempts
 
     def _connect(self, server: Server, route: LiveRoute) -> Generator[None, None, ServerConnection]:
-        self._phase = _CONNECT
+        self._phase = CONNECT
         self._allow(route.timeouts.connect)
         self._connecting = self._worker.connect(server, self)
         yield
@@ -454,10 +447,10 @@ class Exchange:
             connection.write(request)
             connection.write(upload.backlog)
         if upload is None or upload.is_complete:
-            self._phase = _RESPONSE_HEAD
+            self._phase = RESPONSE_HEAD
             self._allow(route.timeouts.response_head)
         else:
-            self._phase = _REQUEST_BODY
+            self._phase = REQUEST_BODY
             self._allow(route.timeouts.request_body)
             self.client.update_reading()
 
@@ -497,7 +490,7 @@ class Exchange:
             client.write(out)
             client.write(body)
         if not complete:
-            self._phase = _RESPONSE_BODY
+            self._phase = RESPONSE_BODY
             self._allow(self._route.timeouts.response_body)
             if client.paused:
                 connection.pause_reading()
@@ -517,7 +510,7 @@ class Exchange:
         client.write(out)
         self._until = _NEVER
         self._tunnel = Tunnel(client, connection)
-        self._phase = _TUNNEL
+        self._phase = TUNNEL
         self.goes_on()
         if early := client.take_ahead():
             connection.write(early)
@@ -538,7 +531,7 @@ class Exchange:
         timeouts = self._route.timeouts
         keep_for = timeouts.server_idle
         connection.release(self._worker.now, keep_for, reuse=not response.close and not uploading and server.admitted)
-        self._phase = _OVER
+        self._phase = OVER
         if timeouts.response_min_rate:
             self._worker.paces.answered(self)
         if uploading:
@@ -587,11 +580,11 @@ class Exchange:
         client, head = self.client, self.head
         self.flag = error.flag
         if isinstance(error, ServerError) and self.connection is not None:
-            self._lost(self.connection.server, error, counts=self._phase is not _TUNNEL)
+            self._lost(self.connection.server, error, counts=self._phase is not TUNNEL)
         self._let_go()
         self._give_back()
         begun = self.status != 0
-        self._phase = _OVER
+        self._phase = OVER
         if isinstance(error, ClientGone) or begun:
             # Only a reset tells a client that a body without length and framing is not complete.
             client.cut(reset=head.minor == 0 or self.status == 101 or isinstance(error, ClientGone))
@@ -615,7 +608,7 @@ class Exchange:
 
     def uploaded(self, data: bytes) -> None:
         """More of the request's body came, or of requests after it, or for the tunnel."""
-        if self._phase is _TUNNEL:
+        if self._phase is TUNNEL:
             assert self.connection is not None
             self.connection.write(data)
             return self.goes_on()
@@ -640,18 +633,18 @@ class Exchange:
         upload.is_whole = False
         self.connection.write(part)
         upload.received += len(data)
-        if self._phase is _REQUEST_BODY:
+        if self._phase is REQUEST_BODY:
             timeouts = self._route.timeouts
             if self._is_uploading():
                 wait = timeouts.request_body
             else:
-                self._phase = _RESPONSE_HEAD
+                self._phase = RESPONSE_HEAD
                 wait = timeouts.response_head
             self._allow(wait)
 
     def received(self) -> int:
         """Bytes that came of the request's body after its first read, as long as all that is awaited is the rest."""
-        if self._phase is not _REQUEST_BODY or not self.takes_body():
+        if self._phase is not REQUEST_BODY or not self.takes_body():
             return 0
         return 0 if self._upload is None else self._upload.received
 
@@ -674,7 +667,7 @@ class Exchange:
         """The client sends no more. Whether its connection stays open, for what the server still sends: in a tunnel, or
         where the route says that a request is finished although its client may have gone.
         """
-        if self._tunnel is None or self._phase is not _TUNNEL:
+        if self._tunnel is None or self._phase is not TUNNEL:
             return self._is_finished_anyway()
         self._tunnel.client_ended()
         self.goes_on()
@@ -694,14 +687,14 @@ class Exchange:
 
     def _is_finished_anyway(self) -> bool:
         """Whether the route has it that the server answers to the end; from now on within the time that it says."""
-        if self._phase not in _ANSWERS or self._is_uploading() or not self._route.on_client_gone:
+        if self._phase not in ANSWERS or self._is_uploading() or not self._route.on_client_gone:
             return False
         self._until = min(self._until, self._worker.now + self._route.on_client_gone)
         return True
 
     def server_ended(self) -> bool:
         """The same of the server."""
-        if self._tunnel is None or self._phase is not _TUNNEL:
+        if self._tunnel is None or self._phase is not TUNNEL:
             return False
         self._tunnel.server_ended()
         self.goes_on()
@@ -713,7 +706,7 @@ class Exchange:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self.sent += len(data)
         self.client.write(data)
-        if self._phase is _TUNNEL:
+        if self._phase is TUNNEL:
             self.goes_on()
         else:
             self._allow(self._route.timeouts.response_body)
@@ -728,7 +721,7 @@ class Exchange:
 
     def goes_on(self) -> None:
         """What held a body up is over: whoever is to send next has the whole time for it."""
-        if self._phase in _WAITS:
+        if self._phase in WAITS:
             timeouts = self._route.timeouts
             wait = getattr(timeouts, self._phase.value)
             if self._tunnel is not None and self._tunnel.is_ending:
@@ -746,22 +739,22 @@ class Exchange:
         client.deadline = _NEVER
         if now >= self._until:
             return self.fail(Overdue("not answered in the time that all attempts have together"))
-        if self._phase is _QUEUE:
+        if self._phase is QUEUE:
             return self.fail(Overloaded("no server had room in time"))
-        if self._phase is _CONNECT:
+        if self._phase is CONNECT:
             if self._connecting is not None:
                 self._connecting.cancel()
             return self.fail(ConnectFailed("no connection in time"))
-        if self._phase is _REQUEST_BODY and self.connection is not None:
+        if self._phase is REQUEST_BODY and self.connection is not None:
             if not self.connection.paused:
                 return self.fail(RequestTimeout("request body not sent in time"))
             if self.connection.took_some():
                 return self.goes_on()
-        if self._tunnel is not None and self._phase is _TUNNEL:
+        if self._tunnel is not None and self._phase is TUNNEL:
             if self._tunnel.took_some():
                 return self.goes_on()
             return self.fail(TunnelIdle("nothing came through the tunnel in time"))
-        if self._phase is _RESPONSE_BODY and client.paused:
+        if self._phase is RESPONSE_BODY and client.paused:
             if client.took_some():
                 return self.goes_on()
             return self.fail(ClientGone("response not taken in time"))
