@@ -32,6 +32,7 @@ from headgate.store.shared import SharedStore
 from headgate.wire.cells import Cells, LimitCell, ServerCell, WorkerCell
 from headgate.wire.messages import Launch, Message
 from headgate.worker.access_log import LogWriter
+from headgate.worker.course import Course
 from headgate.worker.downstream import Downstream
 from headgate.worker.exchange import Exchange
 from headgate.worker.process import Worker
@@ -163,9 +164,9 @@ class ServerPeer(Peer):
 class Attempt:
     """A connection being made. It stands for the task, of which only `cancel` is asked."""
 
-    def __init__(self, world: "World", server: Server, exchange: Exchange) -> None:
+    def __init__(self, world: "World", server: Server, exchange: Course) -> None:
         self._world = world
-        self._exchange: Exchange | None = exchange
+        self._exchange: Course | None = exchange
         self.server = server
         self.cancelled = False
 
@@ -209,7 +210,7 @@ class FakeWorker(Worker):
 
     world: "World"
 
-    def connect(self, server: Server, exchange: Exchange) -> "asyncio.Task[None]":
+    def connect(self, server: Server, exchange: Course) -> "asyncio.Task[None]":
         attempt = Attempt(self.world, server, exchange)
         server.cells[ServerCell.CONNECTS] += 1
         self.world.tried.append(server.name)

@@ -41,14 +41,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a connection is kept although its server closes it",
-        "worker.exchange:Exchange._finish",
+        "worker.relaying:Relaying._finish",
         "reuse=not response.close and not uploading and server.admitted",
         "reuse=not uploading and server.admitted",
         seed=52,
     ),
     Mutation(
         "a connection is kept although its request is not whole",
-        "worker.exchange:Exchange._finish",
+        "worker.relaying:Relaying._finish",
         "reuse=not response.close and not uploading and server.admitted",
         "reuse=not response.close and server.admitted",
         seed=17,
@@ -84,7 +84,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a body that is not here any more is sent again",
-        "worker.exchange:Exchange._take",
+        "worker.passage:Passage._take",
         "upload.is_whole = False",
         "upload.is_whole = True",
         seed=154,
@@ -106,14 +106,14 @@ MUTATIONS = (
     # Counting.
     Mutation(
         "a failed request stays in flight",
-        "worker.exchange:Exchange._let_go",
+        "worker.forwarding:Forwarding._let_go",
         "self._leave()",
         "pass",
         seed=2,
     ),
     Mutation(
         "a request stays in flight",
-        "worker.exchange:Exchange._finish",
+        "worker.relaying:Relaying._finish",
         "self._leave()",
         "pass",
     ),
@@ -138,7 +138,7 @@ MUTATIONS = (
     ),
     Mutation(
         "one that has gone still waits for a server",
-        "worker.exchange:Exchange._wait",
+        "worker.forwarding:Forwarding._wait",
         "queue.leave(self)",
         "pass",
         seed=47,
@@ -153,7 +153,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a client is read although the server is slow",
-        "worker.exchange:Exchange.takes_body",
+        "worker.passage:Passage.takes_body",
         "return not self.connection.paused",
         "return True",
         seed=2,
@@ -174,7 +174,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a response is awaited for ever",
-        "worker.exchange:Exchange._send",
+        "worker.forwarding:Forwarding._send",
         "self._allow(route.timeouts.response_head)",
         'self.client.deadline = float("inf")',
     ),
@@ -215,7 +215,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a connection is made for a client that has gone",
-        "worker.exchange:Exchange._let_go",
+        "worker.forwarding:Forwarding._let_go",
         "self._connecting.cancel()",
         "pass",
         seed=4,
@@ -229,7 +229,7 @@ MUTATIONS = (
     ),
     Mutation(
         "the last chunk is not sent",
-        "worker.exchange:Exchange._finish",
+        "worker.relaying:Relaying._finish",
         "self.client.write(_LAST_CHUNK)",
         "pass",
     ),
@@ -242,7 +242,7 @@ MUTATIONS = (
     ),
     Mutation(
         "what a client sent before a tunnel opened is dropped",
-        "worker.exchange:Exchange._open_tunnel",
+        "worker.relaying:Relaying._open_tunnel",
         "connection.write(early)",
         "pass",
         seed=35,
@@ -250,14 +250,14 @@ MUTATIONS = (
     # What must not pass.
     Mutation(
         "an interim response goes to HTTP/1.0",
-        "worker.exchange:Exchange.interim",
+        "worker.passage:Passage.interim",
         "if self.head.minor == 1:",
         "if True:",
         seed=6,
     ),
     Mutation(
         "a tunnel that nobody asked for opens",
-        "worker.exchange:Exchange.require_upgrade",
+        "worker.passage:Passage.require_upgrade",
         "require_agreement(self._asked, response.upgrade)",
         "pass",
         seed=11,

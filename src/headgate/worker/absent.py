@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from headgate.errors import ClientGone
 
 if TYPE_CHECKING:
-    from headgate.worker.exchange import Exchange
+    from headgate.worker.passage import Passage
     from headgate.worker.process import Worker
 
 
@@ -18,10 +18,10 @@ class Absent:
 
     __slots__ = ("_worker", "address", "deadline", "exchange", "ip", "is_idle", "paused", "trusted")
 
-    def __init__(self, worker: "Worker", exchange: "Exchange", address: bytes, deadline: float) -> None:
+    def __init__(self, worker: "Worker", exchange: "Passage", address: bytes, deadline: float) -> None:
         """address: of the one that has gone. deadline: of the exchange."""
         self._worker = worker
-        self.exchange: Exchange | None = exchange
+        self.exchange: Passage | None = exchange
         self.address = address
         self.ip = address.decode()
         self.deadline = deadline

@@ -15,8 +15,8 @@ from headgate.worker.access_log import Fields, LogWriter, json_line, text_line, 
 from headgate.worker.server import Server
 
 if TYPE_CHECKING:
+    from headgate.worker.course import Course
     from headgate.worker.downstream import Downstream
-    from headgate.worker.exchange import Exchange
 
 _FLAG_CELL = {flag: WorkerCell.FLAG + place for place, flag in enumerate(FLAGS)}
 _NAMES = {flag: flag.encode() for flag in ("-", *FLAGS)}
@@ -55,7 +55,7 @@ class Account:
         else:
             self._line, self._shown = text_line, visible
 
-    def ended(self, exchange: "Exchange") -> None:
+    def ended(self, exchange: "Course") -> None:
         """An exchange is over, whatever came of it."""
         now = perf_counter()
         microseconds = int((now - exchange.started) * 1e6)

@@ -10,6 +10,8 @@ from headgate.limits.decision import Decision
 from headgate.limits.memo import PerLimit
 from headgate.model.snapshot import LimitState
 
+CLOSE = b"Connection: close\r\n"
+KEEP_ALIVE = b"Connection: keep-alive\r\n"
 _RETRY_SOON = 1  # seconds; said where nobody can know when it will be better
 
 _PROBLEM = (

@@ -16,7 +16,7 @@ from headgate.model.config import Timeouts
 if TYPE_CHECKING:
     from headgate.worker.absent import Absent
     from headgate.worker.downstream import Downstream
-    from headgate.worker.exchange import Exchange
+    from headgate.worker.passage import Passage
 
 # One exchange: its client's connection, and when it began. Not the exchange itself, which would be kept by it.
 _Key = tuple["Downstream | Absent", float]
@@ -69,11 +69,11 @@ class Paces:
 
     # What the data path tells it.
 
-    def resumes(self, client: "Downstream", exchange: "Exchange") -> None:
+    def resumes(self, client: "Downstream", exchange: "Passage") -> None:
         """The client was not read, for its server's sake, and now is again: it begins anew."""
         self._sending.pop((client, exchange.started), None)
 
-    def answered(self, exchange: "Exchange") -> None:
+    def answered(self, exchange: "Passage") -> None:
         """The response is complete. What still waits for the client is watched as long as no other can follow it."""
         client = exchange.client
         if (client.paused or exchange.head.close) and client.untaken():
@@ -92,7 +92,7 @@ class Paces:
         """
         sending, self._sending = self._sending, {}
         taking, self._taking = self._taking, {}
-        slow: list[tuple[Exchange, ExchangeError]] = []
+        slow: list[tuple[Passage, ExchangeError]] = []
         for client in clients:
             exchange = client.exchange
             assert exchange is not None
@@ -108,7 +108,7 @@ class Paces:
         for exchange, error in slow:  # not before: one that ends may let others go on, and these begin anew
             exchange.fail(error)
 
-    def _sends_slowly(self, before: dict[_Key, Pace], exchange: "Exchange", step: float) -> bool:
+    def _sends_slowly(self, before: dict[_Key, Pace], exchange: "Passage", step: float) -> bool:
         rate, received = exchange.timeouts.request_min_rate, exchange.received()
         if not rate or not received:
             return False
@@ -134,5 +134,5 @@ class Paces:
         return pace.is_below(rate, response.timeouts.min_rate_window, taken, step)
 
 
-def _response_of(exchange: "Exchange") -> _Response:
+def _response_of(exchange: "Passage") -> _Response:
     return _Response(exchange.started, exchange.sent, exchange.timeouts)

@@ -32,8 +32,8 @@ from headgate.worker.account import Account
 from headgate.worker.answers import answer, refusal
 from headgate.worker.asking import begin
 from headgate.worker.bans import Bans
+from headgate.worker.course import Course
 from headgate.worker.downstream import Downstream
-from headgate.worker.exchange import Exchange
 from headgate.worker.functions import Library, Saying
 from headgate.worker.guard import Guard
 from headgate.worker.listening import Listening
@@ -367,14 +367,14 @@ class Worker:
         """A whole response for a request that limits refuse."""
         return refusal(decisions, date=self._date, connection=connection, head_only=head_only)
 
-    def connect(self, server: Server, exchange: Exchange) -> asyncio.Task[None]:
+    def connect(self, server: Server, exchange: Course) -> asyncio.Task[None]:
         """Connects to the server; the exchange is resumed with the connection or fails with ConnectFailed."""
         task = self._loop.create_task(self._connect(server, exchange))
         self._connecting.add(task)
         task.add_done_callback(self._connecting.discard)
         return task
 
-    async def _connect(self, server: Server, exchange: Exchange) -> None:
+    async def _connect(self, server: Server, exchange: Course) -> None:
         try:
             connection = await connect(server)
         except ConnectFailed as error:

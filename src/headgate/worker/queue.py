@@ -16,7 +16,7 @@ from headgate.errors import NoServer, Overloaded
 from headgate.wire.cells import Cells, WorkerCell
 
 if TYPE_CHECKING:
-    from headgate.worker.exchange import Exchange
+    from headgate.worker.course import Course
     from headgate.worker.plan import Group
     from headgate.worker.server import Server
 
@@ -39,13 +39,13 @@ class Queue:
         self._row = row
         self._later = later
         self._looks = False  # whether a look is due
-        self._waiting: dict[Exchange, Sequence[Server]] = {}
+        self._waiting: dict[Course, Sequence[Server]] = {}
 
     def __len__(self) -> int:
         """How many wait."""
         return len(self._waiting)
 
-    def join(self, exchange: "Exchange", tried: "Sequence[Server]") -> None:
+    def join(self, exchange: "Course", tried: "Sequence[Server]") -> None:
         """The exchange waits from now on; it is resumed with a server that it has entered, and that it has not tried.
 
         Raises Overloaded when too many wait already.
@@ -56,7 +56,7 @@ class Queue:
         self._cells.worker(self._row)[WorkerCell.WAITING] += 1
         self._look_soon(_LOOK)
 
-    def leave(self, exchange: "Exchange") -> None:
+    def leave(self, exchange: "Course") -> None:
         """The exchange waits no more, for whatever reason."""
         if exchange in self._waiting:
             del self._waiting[exchange]

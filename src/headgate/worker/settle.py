@@ -17,7 +17,7 @@ from headgate.store.base import Check
 from headgate.worker.functions import Function
 
 if TYPE_CHECKING:
-    from headgate.worker.exchange import Exchange
+    from headgate.worker.course import Course
     from headgate.worker.process import Worker
 
 
@@ -40,7 +40,7 @@ class Settling:
         ]
         self.response: ResponseHead | None = None
 
-    def end(self, exchange: "Exchange", worker: "Worker", route: str) -> None:
+    def end(self, exchange: "Course", worker: "Worker", route: str) -> None:
         """The request is over. route: the name of its route."""
         outcome = Response(exchange.status, exchange.sent, exchange.flag, self.response)
         for cost, check in self._taken:

@@ -14,6 +14,9 @@ from headgate.worker.upstream import ServerConnection
 if TYPE_CHECKING:
     from headgate.worker.downstream import Downstream
 
+# What the server is asked for, and the client is told.
+UPGRADE = b"Connection: upgrade\r\nUpgrade: %b\r\n"
+
 
 class Tunnel:
     """The two ends of a tunnel."""

@@ -18,7 +18,7 @@ from headgate.wire.cells import ServerCell
 from headgate.worker.server import Server
 
 if TYPE_CHECKING:
-    from headgate.worker.exchange import Exchange
+    from headgate.worker.passage import Passage
 
 # Bodies are read in large pieces; while a client takes them slowly no more than this waits in memory for it.
 HIGH_WATER = 262144
@@ -59,7 +59,7 @@ class ServerConnection(asyncio.Protocol):
 
     def __init__(self, server: Server) -> None:
         self.server = server
-        self.exchange: Exchange | None = None
+        self.exchange: Passage | None = None
         self._buffer = b""
         self._chunked: Chunked | None = None
         self.deadline = 0.0
@@ -192,7 +192,7 @@ class ServerConnection(asyncio.Protocol):
         self.received = data
         return exchange.resume(head)
 
-    def _body_received(self, exchange: "Exchange", data: bytes) -> None:
+    def _body_received(self, exchange: "Passage", data: bytes) -> None:
         if self._left >= 0:
             self._left -= len(data)
             if self._left > 0:
