@@ -1,7 +1,7 @@
 """The chapter of the story in which limits decide whether the request may pass, and answer it where it may not.
 
 On the usual way that is one call to the store, or none: a client's connection has ready what its limits have to decide
-(`Downstream.checks`). What waits for functions of users, or holds a request back, is for routes that say so.
+(`Client.checks`). What waits for functions of users, or holds a request back, is for routes that say so.
 """
 
 from asyncio import Task

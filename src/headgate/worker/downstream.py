@@ -8,21 +8,16 @@ import asyncio
 import fcntl
 import sys
 import termios
-from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, cast
 
 from headgate.errors import BadRequest, ClientGone, ExchangeError, RequestTimeout
-from headgate.http1.forwarded import believed_fields, forwarding_fields
-from headgate.http1.request import RequestHead, read_request
+from headgate.http1.request import read_request
 from headgate.model.address import Address
 from headgate.model.config import Listener
 from headgate.routing.client import plain_address
-from headgate.store.base import Check
-from headgate.store.gate import Gate
-from headgate.store.ways import Way
+from headgate.worker.client import Client
 from headgate.worker.exchange import Exchange
-from headgate.worker.plan import LiveRoute
 
 if TYPE_CHECKING:
     from headgate.worker.process import Worker
@@ -32,11 +27,6 @@ _LARGE = 16384  # bytes of a body from which on what came with its head is not c
 _TURN = 100  # requests sent ahead that are answered at one go, where the answers need no server
 _LINGER = 2.0  # seconds in which a client that still sends may read the answer before the connection is cut
 _NEVER = float("inf")
-
-
-def _not_looked_for() -> bool:
-    """In the place of a client's way through a limit until the second request: many clients send just one."""
-    return False
 
 
 class State(Enum):
@@ -54,46 +44,32 @@ _HEAD, _IDLE, _EXCHANGE, _LINGERS, _CLOSED = State
 _READS_HEADS = (_IDLE, _HEAD)
 
 
-class Downstream(asyncio.Protocol):
+class Downstream(Client, asyncio.Protocol):
     """One connection of one client.
 
-    ip: the peer's address; address: the same as bytes. trusted: whether it is a proxy whose word is believed.
     deadline: when `expire` is due. listener: the one it came by, as it was then.
     """
 
     __slots__ = (
-        "_added",
-        "_added_host",
         "_busy",
-        "_checked_ip",
-        "_checked_route",
-        "_checks",
-        "_gate",
         "_has_ended",
         "_paused",
         "_reading",
         "_waiting",
-        "_way",
-        "address",
         "buffer",
         "deadline",
-        "exchange",
-        "ip",
         "listener",
         "state",
         "transport",
-        "trusted",
-        "worker",
         "write",
     )
 
     transport: asyncio.Transport
 
     def __init__(self, worker: "Worker", listener: Listener) -> None:
-        self.worker = worker
+        super().__init__(worker)
         self.listener = listener
         self.buffer = b""
-        self.exchange: Exchange | None = None
         self.state = _HEAD
         self.deadline = _NEVER
         self._paused = False  # the client reads more slowly than we write
@@ -101,15 +77,6 @@ class Downstream(asyncio.Protocol):
         self._reading = True
         self._busy = False
         self._has_ended = False  # it sends no more, and still reads
-        self._added_host = b""
-        self._added = b""
-        self._checked_route: LiveRoute | None = None
-        self._checked_ip = ""
-        self._checks: Sequence[Check] = ()
-        self._way: Way | None = None
-        self._gate: Gate | None = None
-        self.ip = ""
-        self.trusted = False
 
     # What the loop tells it.
 
@@ -330,48 +297,6 @@ class Downstream(asyncio.Protocol):
 
     # What the exchange asks of it.
 
-    def client_of(self, head: RequestHead) -> str:
-        """The address of the client that a request is for."""
-        if head.claims is None:
-            return self.ip
-        return self.worker.plan.trusted.client(self.ip, head.claims.get(b"x-forwarded-for"))
-
-    def checks(self, route: LiveRoute, client: str, head: RequestHead) -> Sequence[Check]:
-        """What the limits of the route have to decide; none where all let it pass at once.
-
-        Where a client's requests all have one key, they and the short way are kept for the next request.
-        """
-        if not route.by_address:
-            return route.checks(route.limits, client, head)
-        if route is not self._checked_route or client != self._checked_ip:
-            self._checked_route, self._checked_ip = route, client
-            # A tuple: a store may keep what it makes of one that does not change.
-            self._checks, self._way = tuple(route.checks(route.limits, client, head)), _not_looked_for
-            return self._checks
-        way = self._way
-        if way is None:
-            return self._checks
-        if way is _not_looked_for:
-            self._way = way = self._short_way(route)
-        if way is None or not way():
-            return self._checks
-        if route.holds:
-            assert self.exchange is not None
-            assert self._gate is not None
-            self.exchange.entered(self._gate)
-        return ()
-
-    def _short_way(self, route: LiveRoute) -> Way | None:
-        """The way for the requests of this client: there is one where its limits say nothing to it."""
-        if route.tells or not self._checks:
-            return None
-        account = self.worker.account
-        if route.holds:
-            one = len(self._checks) == 1 and not route.tried
-            self._gate = self.worker.store.gate(self._checks[0], account.tally(self._checks[0][0])) if one else None
-            return None if self._gate is None else self._gate.enter
-        return self.worker.store.way(self._checks, [account.passed(limit) for limit, _, _ in self._checks])
-
     def took_some(self) -> bool:
         """Whether something waits for the client and it took some of it since this was last asked."""
         before, self._waiting = self._waiting, self.transport.get_write_buffer_size()
@@ -388,15 +313,6 @@ class Downstream(asyncio.Protocol):
         if sock is None:
             return waiting
         return waiting + int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-
-    def fields_for(self, head: RequestHead) -> bytes:
-        """The fields that tell the server whom it serves."""
-        if head.claims is not None:
-            return believed_fields(self.address, head.host, b"http", head.claims)
-        if head.host != self._added_host or not self._added:
-            self._added_host = head.host
-            self._added = forwarding_fields(self.address, head.host, b"http")
-        return self._added
 
     def expire(self, now: float) -> None:
         """The deadline has passed."""
