@@ -21,7 +21,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from headgate.control import metrics, values, views
+from headgate.control import metrics, network_values, views
 from headgate.control.bodies import answer, read
 from headgate.control.guard import MAX_BODY, Guard
 from headgate.control.limits_api import LimitsApi
@@ -249,7 +249,7 @@ def _names(request: Request) -> tuple[str, Address]:
 
 def _address(text: str) -> Address:
     try:
-        return values.address(text)  # in normal form, as the configuration has it
+        return network_values.address(text)  # in normal form, as the configuration has it
     except ValueError as error:
         raise HTTPException(400, str(error)) from error
 

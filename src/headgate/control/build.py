@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from headgate.control import functions, overrides, secret, sections, tokens, values
+from headgate.control import functions, network_values, overrides, secret, sections, tokens, values
 from headgate.control.report import Place, Report
 from headgate.control.values import Kind, Kinds
 from headgate.limits.keys import is_hashed
@@ -42,7 +42,7 @@ _WILDCARDS = {"0.0.0.0": False, "::": True}  # and whether it stands for IPv6
 # The keys that stand in no table.
 TOP: Kinds = {
     "workers": sections.WORKERS,
-    "trusted_proxies": values.many(values.NETWORK, "list of networks", same=str),
+    "trusted_proxies": values.many(network_values.NETWORK, "list of networks", same=str),
     "state_file": values.OPTIONAL_TEXT,
     "python_path": values.many(values.TEXT, "list of folders", same=str),
     "drain": values.duration(zero=True),

@@ -6,7 +6,7 @@ are one limit in a store.
 
 import re
 
-from headgate.control import values
+from headgate.control import network_values, values
 from headgate.control.report import Place, Said, quoted
 from headgate.control.values import Kind, parsed
 from headgate.limits import concurrency, settle
@@ -96,7 +96,7 @@ def by_function(found: dict[str, object]) -> dict[str, object]:
 
 FUNCTION = parsed('`"python:module:name"`', "a function", _function)
 COST = or_function(values.number(1, _MOST))
-EXEMPT = or_function(values.many(values.NETWORK, "list of networks", same=str))
+EXEMPT = or_function(values.many(network_values.NETWORK, "list of networks", same=str))
 
 
 def _settle(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import fields, replace
 from typing import TypeVar
 
-from headgate.control import limit_values, overrides, values
+from headgate.control import http_values, limit_values, network_values, overrides, values
 from headgate.control.report import Place, quoted
 from headgate.control.values import Kind, Kinds, table
 from headgate.limits import concurrency
@@ -39,17 +39,17 @@ HEADS: Kinds = {
 }
 CONNECTIONS: Kinds = {"max": values.number(0, 1 << 20), "max_per_client": values.number(0, 1 << 20)}
 HEALTH_CHECK: Kinds = {
-    "path": values.TARGET,
+    "path": http_values.TARGET,
     "interval": values.duration(),
     "timeout": values.duration(),
     "rise": values.number(1, 1000),
     "fall": values.number(1, 1000),
-    "status": values.STATUSES,
-    "host": values.HOST_FIELD,
+    "status": http_values.STATUSES,
+    "host": http_values.HOST_FIELD,
 }
 EJECTION: Kinds = {"failures": values.number(0, 1_000_000), "base": values.duration()}
 SERVER: Kinds = {
-    "address": values.SERVER_ADDRESS,
+    "address": network_values.SERVER_ADDRESS,
     "weight": values.number(0, 256),
     "max_requests": values.number(0, 1_000_000),
 }
@@ -100,20 +100,20 @@ LIMIT: Kinds = {
     "overrides": overrides.OVERRIDES,
 }
 RETRY: Kinds = {
-    "on": values.many(values.CONDITION, "list of failures and statuses", same=str),
+    "on": values.many(http_values.CONDITION, "list of failures and statuses", same=str),
     "attempts": values.number(1, 100),
     "budget": values.number(0, 100),
 }
 STORE: Kinds = {
-    "url": values.STORE_URL,
+    "url": network_values.STORE_URL,
     "deadline": values.duration(),
     "prefix": values.TEXT,
     "secret": values.SECRET,
     "secret_file": values.TEXT,
 }
-ADMIN: Kinds = {"listen": values.ADMIN_ADDRESS, "token": values.TOKEN, "token_file": values.TEXT}
+ADMIN: Kinds = {"listen": network_values.ADMIN_ADDRESS, "token": values.TOKEN, "token_file": values.TEXT}
 ACCESS_LOG: Kinds = {"format": values.choice("a format", "text", "json"), "path": values.TEXT}
-MATCH: Kinds = {"host": values.MATCH_HOST, "path": values.MATCH_PATH}
+MATCH: Kinds = {"host": http_values.MATCH_HOST, "path": http_values.MATCH_PATH}
 
 
 def timeouts(base: config.Timeouts, kinds: Kinds, noun: str) -> Kind[config.Timeouts]:
@@ -133,7 +133,7 @@ def limits(known: Collection[str] | None) -> Kind[tuple[str, ...]]:
 def listener(base: config.Timeouts, known_limits: Collection[str] | None = None) -> Kinds:
     """The keys of a listener. base: the timeouts of the whole installation."""
     return {
-        "address": values.LISTEN_ADDRESS,
+        "address": network_values.LISTEN_ADDRESS,
         "timeouts": timeouts(base, LISTENER_TIMEOUTS, "a timeout of a listener"),
         "limits": limits(known_limits),
     }
@@ -172,7 +172,7 @@ def route(
         "limits": limits(known_limits),
         "retry": section(config.Retry, RETRY, "a setting of retries"),
         "on_client_gone": values.ON_CLIENT_GONE,
-        "upgrades": values.many(values.UPGRADE, "list of protocols", same=str),
+        "upgrades": values.many(http_values.UPGRADE, "list of protocols", same=str),
         "timeouts": timeouts(base, ROUTE_TIMEOUTS, "a timeout of a route"),
     }
 
@@ -254,7 +254,7 @@ WORKERS = Kind(f'`"auto"` or 1 to {MAX_WORKERS}', read_workers)
 
 def _server(place: Place, value: object) -> config.Server:
     if isinstance(value, str):
-        return config.Server(values.SERVER_ADDRESS.read(place, value))
+        return config.Server(network_values.SERVER_ADDRESS.read(place, value))
     if not isinstance(value, dict):
         raise ValueError(f"expected an address or a table, found {values.kind_of(value)}")
     return config.Server(**table(place, value, SERVER, "a setting of a server", ["address"]))  # type: ignore[arg-type]

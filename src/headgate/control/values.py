@@ -3,32 +3,24 @@
 A `Kind` reads one value: it returns what the model wants, raises ValueError with what is wrong and what was expected,
 or raises `Said` when it reported the problems itself (tables and lists do, for what is in them). The same kinds give
 the reference its "Value" column, so the reference cannot promise what the loader does not do.
+
+Here is how tables and lists are read, and numbers, words, times and texts. `network_values.py`, `http_values.py` and
+`limit_values.py` have those that only mean something there.
 """
 
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
 from typing import Generic, TypeVar
 
 from headgate.control.report import Place, Said, quoted, unknown
-from headgate.http1.upgrade import is_http
 from headgate.model import rate
-from headgate.model.address import Address
 from headgate.model.config import Rate
-from headgate.routing.router import normal_path
-from headgate.store.url import parse as parse_store
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
-_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-_TARGET = re.compile(r"/[!-~]*")
-_PROTOCOL = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_STATUS = re.compile(r"(\d{3})(?:\s*-\s*(\d{3}))?", re.ASCII)
-_LONGEST_SOCKET_PATH = 107  # sockaddr_un has 108 bytes and the kernel wants a NUL at the end
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,90 +223,6 @@ def _optional_text(text: str) -> str:
 OPTIONAL_TEXT = parsed("text", "a text", _optional_text)
 
 
-def name(text: str, noun: str) -> str:
-    """The name of an upstream or a limit, which also stands in metrics, in Redis and in the paths of the admin API."""
-    if not _NAME.fullmatch(text):
-        raise ValueError(f'{quoted(text)} is not a name for {noun} (letters, digits, "_", "-", "."; at most 64)')
-    return text
-
-
-# -- the network
-
-
-def host(text: str) -> str:
-    """A host name or IP address in the one form that comparisons use. Raises ValueError when it is none."""
-    try:
-        return str(ip_address(text))
-    except ValueError:
-        pass
-    # What looks like an address and is none would be looked up as a name, and fail much later.
-    if ":" in text or text.replace(".", "").isdigit():
-        raise ValueError(f"{quoted(text)} is not an IP address")
-    if len(text) > 253 or not _HOST.fullmatch(text):
-        raise ValueError(f"{quoted(text)} is not a host name")
-    return text.lower()
-
-
-def address(text: str, *, listen: bool = False) -> Address:
-    """The address in normal form. listen: port 0 is allowed, it stands for one that the system chooses."""
-    found = Address.parse(text)
-    if found.path:
-        if not found.path.isprintable() or len(found.path.encode("utf-8", "replace")) > _LONGEST_SOCKET_PATH:
-            raise ValueError(
-                f"{quoted(text)} is not an address: a socket's path has at most {_LONGEST_SOCKET_PATH} bytes"
-            )
-        return found
-    if found.port == 0 and not listen:
-        raise ValueError(f"{quoted(text)} is not an address to connect to: a server's port is 1 to 65535")
-    return Address(host(found.host), found.port)
-
-
-SERVER_ADDRESS = parsed("address", "an address", address)
-LISTEN_ADDRESS = parsed("address", "an address", lambda text: address(text, listen=True))
-ADMIN_ADDRESS: Kind[Address | None] = parsed(
-    'address or `"off"`', "an address", lambda text: None if text == "off" else address(text, listen=True)
-)
-
-
-def _network(text: str) -> str:
-    try:
-        return str(ip_network(text))
-    except ValueError:
-        pass
-    try:
-        wide = ip_network(text, strict=False)
-    except ValueError:
-        raise ValueError(f"{quoted(text)} is not a network (expected 10.0.0.0/8, 192.0.2.7 or fd00::/8)") from None
-    raise ValueError(f"{quoted(text)} is not a network: it has bits set beyond its prefix (expected {wide})")
-
-
-NETWORK = parsed("network", "a network", _network)
-
-
-def _store_url(text: str) -> str:
-    try:
-        if text:
-            parse_store(text)
-    except ValueError:
-        # Without the parser's own words: it cannot tell a part of a badly written password from the rest.
-        raise ValueError(
-            "not a Redis URL (expected redis://[user:password@]host:port/db, unix:///path, "
-            "redis+sentinel://[user:password@]host:port[,host:port...]/service/db or "
-            "redis+cluster://[user:password@]host:port[,host:port...], rediss for TLS; "
-            'in a password "/", "@", ":" and "#" are written %2F, %40, %3A and %23)'
-        ) from None
-    return text
-
-
-STORE_URL = parsed(
-    "`redis://[user:password@]host:port/db`, `unix:///path`, "
-    "`redis+sentinel://[user:password@]host:port[,host:port...]/service/db` or "
-    "`redis+cluster://[user:password@]host:port[,host:port...]`; `rediss` is with TLS",
-    "a URL",
-    _store_url,
-)
-
-
 def token(text: str) -> str:
     """The admin API's token, which travels in a header field. Raises ValueError, without the token."""
     if not text or not text.isascii() or not text.isprintable() or " " in text:
@@ -335,97 +243,8 @@ def _secret(text: str) -> str:
 SECRET = parsed("text", "a text", _secret)
 
 
-# -- what requests are compared with
-
-
-def _match_host(text: str) -> str:
-    if text == "":
-        return ""
-    if "*" in text:
-        raise ValueError(f"{quoted(text)} is not a host name: wildcards are not known, leave the host out to match all")
-    if text.startswith("[") and text.endswith("]"):
-        return f"[{host(text[1:-1])}]"
-    if ":" in text:
-        raise ValueError(f"{quoted(text)} is not a host name (expected no port; an IPv6 address in brackets)")
-    return host(text.removesuffix("."))
-
-
-MATCH_HOST = parsed("host name", "a host name", _match_host)
-
-
-def _match_path(text: str) -> str:
-    if not text.startswith("/") or not text.isprintable() or any(c in text for c in " ?#"):
-        raise ValueError(f'{quoted(text)} is not a path (expected one that begins with "/", without blanks, "?", "#")')
-    if normal_path(text.encode()) is None:
-        raise ValueError(f'{quoted(text)} means one path or another, because ".." follows an empty segment')
+def name(text: str, noun: str) -> str:
+    """The name of an upstream or a limit, which also stands in metrics, in Redis and in the paths of the admin API."""
+    if not _NAME.fullmatch(text):
+        raise ValueError(f'{quoted(text)} is not a name for {noun} (letters, digits, "_", "-", "."; at most 64)')
     return text
-
-
-MATCH_PATH = parsed("path", "a path", _match_path)
-
-
-def _upgrade(text: str) -> str:
-    if text != "*" and not _PROTOCOL.fullmatch(text):
-        raise ValueError(f'{quoted(text)} is not a protocol (expected one like "websocket", or "*")')
-    if text != "*" and is_http(text.encode()):
-        raise ValueError(f"{quoted(text)} is HTTP itself: it would pass requests that nobody here looks at")
-    return text.lower()
-
-
-UPGRADE = parsed("protocol", "a protocol", _upgrade)
-
-
-def _target(text: str) -> str:
-    if not _TARGET.fullmatch(text) or "#" in text:
-        raise ValueError(f'{quoted(text)} is not a path (expected one that begins with "/", without blanks or "#")')
-    return text
-
-
-TARGET = parsed("path", "a path", _target)
-
-
-def _host_field(text: str) -> str:
-    if text:
-        bare = text if re.search(r":\d+$", text) else f"{text}:80"
-        found = Address.parse(bare)
-        if found.path:
-            raise ValueError(f"{quoted(text)} is not a host name")
-        host(found.host)
-    return text
-
-
-HOST_FIELD = parsed("host name", "a host name", _host_field)
-
-
-def _statuses(place: Place, value: object) -> tuple[tuple[int, int], ...]:
-    found = value if isinstance(value, list) else [value]
-    if not found:
-        raise ValueError("expected at least one status")
-    return tuple(_status_range(entry) for entry in found)
-
-
-def _condition(place: Place, value: object) -> str | int:
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not 400 <= value <= 599:
-            raise ValueError(f"{value} is no status of a failure (expected 400 to 599)")
-        return value
-    text = string(value, "a failure or a status")
-    if text not in CONDITIONS:
-        raise ValueError(unknown(text, "a failure", CONDITIONS))
-    return text
-
-
-CONDITIONS = ("reset", "timeout", "malformed")
-CONDITION: Kind[str | int] = Kind("failure or status", _condition)
-
-
-def _status_range(value: object) -> tuple[int, int]:
-    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else string(value, "a status")
-    match = _STATUS.fullmatch(text.strip())
-    low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if not 100 <= low <= high <= 599:
-        raise ValueError(f'{quoted(text)} is not a status (expected 200, "200-399" or a list of such, 100 to 599)')
-    return low, high
-
-
-STATUSES = Kind("status, range or list of such", _statuses)
