@@ -227,7 +227,7 @@ def test_the_short_way_is_left_where_the_store_is_asked(make: Make) -> None:
         client.new()
         client.sends(get())
         assert client.protocol.exchange is not None
-        assert not isinstance(client.protocol.exchange._places, Gate)
+        assert not isinstance(client.protocol.exchange.places, Gate)
         server.sends(ok())
         assert world.limit_cell(LimitCell.IN_FLIGHT) == 0
 

@@ -200,7 +200,7 @@ def _gcra(meter: Meter, slot: Slot, passed: memoryview, place: int) -> Way:
     cells, at, hash_, stripe, nanoseconds = slot
     acquire, release, owner, me = stripe.acquire, stripe.release, stripe.owner, stripe.me
     ends, value = at + 1, at + 2
-    most, period = meter.most, meter.period
+    most, period, below = meter.most, meter.period, meter.most - 1
     ahead = (meter.burst - spare(meter.burst)) * period
 
     def passes() -> bool:
@@ -214,7 +214,7 @@ def _gcra(meter: Meter, slot: Slot, passed: memoryview, place: int) -> Way:
             wanted = wanted + period if wanted > 0 else period
             if cells[at] != hash_ or wanted > ahead or rest == BANNED:
                 return False
-            until = -(-wanted // most)
+            until = (wanted + below) // most
             cells[value] = until * most - wanted
             cells[ends] = now + until
         finally:

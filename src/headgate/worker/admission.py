@@ -10,7 +10,6 @@ from collections.abc import Generator, Sequence
 from headgate.errors import ClientGone, Limited, StoreUnavailable
 from headgate.limits.decision import Decision, Delayed
 from headgate.store.base import Check
-from headgate.store.gate import Gate
 from headgate.worker.answers import CLOSE, KEEP_ALIVE, longest_refusal
 from headgate.worker.course import Story
 from headgate.worker.functions import ask
@@ -98,13 +97,9 @@ class Admission(Passage):
         else:
             worker.tried(asked, places)
 
-    def entered(self, gate: Gate) -> None:
-        """It took its place under the only limit that it has, on the short way; it gives it back there."""
-        self._places = gate
-
     def _counted(self) -> Places:
         """The places of this request, which is to hold some until it ends."""
-        if self._places is None:
-            self._places = Places(self._worker.store, self._worker.account)
-        assert isinstance(self._places, Places)  # a gate is for routes where nothing else is asked
-        return self._places
+        if self.places is None:
+            self.places = Places(self._worker.store, self._worker.account)
+        assert isinstance(self.places, Places)  # a gate is for routes where nothing else is asked
+        return self.places

@@ -81,25 +81,22 @@ class Client:
 
         Where a client's requests all have one key, they and the short way are kept for the next request.
         """
+        if route is self._checked_route and client == self._checked_ip:
+            way = self._way
+            if way is not None:
+                if way():
+                    if route.holds:
+                        self.exchange.places = self._gate  # type: ignore[union-attr]
+                    return ()
+                if way is _not_looked_for:
+                    self._way = self._short_way(route)
+            return self._checks
         if not route.by_address:
             return route.checks(route.limits, client, head)
-        if route is not self._checked_route or client != self._checked_ip:
-            self._checked_route, self._checked_ip = route, client
-            # A tuple: a store may keep what it makes of one that does not change.
-            self._checks, self._way = tuple(route.checks(route.limits, client, head)), _not_looked_for
-            return self._checks
-        way = self._way
-        if way is None:
-            return self._checks
-        if way is _not_looked_for:
-            self._way = way = self._short_way(route)
-        if way is None or not way():
-            return self._checks
-        if route.holds:
-            assert self.exchange is not None
-            assert self._gate is not None
-            self.exchange.entered(self._gate)
-        return ()
+        self._checked_route, self._checked_ip = route, client
+        # A tuple: a store may keep what it makes of one that does not change.
+        self._checks, self._way = tuple(route.checks(route.limits, client, head)), _not_looked_for
+        return self._checks
 
     def _short_way(self, route: LiveRoute) -> Way | None:
         """The way for the requests of this client: there is one where its limits say nothing to it."""

@@ -54,7 +54,8 @@ class Course:
     """One request and its response.
 
     id: what names it in logs and to the server. status, sent, flag, server: what came of it. connection: the
-    server's, from the moment that the request is sent until its response is complete.
+    server's, from the moment that the request is sent until its response is complete. places: those that it holds under
+    limits on what is in flight.
     """
 
     __slots__ = (
@@ -64,7 +65,6 @@ class Course:
         "_framing",
         "_holds",
         "_phase",
-        "_places",
         "_route",
         "_story",
         "_tunnel",
@@ -78,6 +78,7 @@ class Course:
         "flag",
         "head",
         "id",
+        "places",
         "sent",
         "server",
         "started",
@@ -113,7 +114,7 @@ class Course:
         self._until = NEVER  # when all attempts together must be over
         self._asked = b""  # what the server is asked to upgrade to
         self._tunnel: Tunnel | None = None
-        self._places: Places | Gate | None = None  # under limits on what is in flight
+        self.places: Places | Gate | None = None
 
     @property
     def now(self) -> float:
@@ -198,7 +199,7 @@ class Course:
 
         Before the last of the response is written: who has all of it may ask again at once, also of another worker.
         """
-        places, self._places = self._places, None
+        places, self.places = self.places, None
         if places is not None:
             places.leave()
 

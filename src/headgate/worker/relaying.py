@@ -46,7 +46,7 @@ class Relaying(Passage):
         if self._framing and body:
             body = b"%x\r\n%b\r\n" % (len(body), bytes(body))
         self.status = response.status
-        if complete and self._places is not None:
+        if complete and self.places is not None:
             self._give_back()
         if len(body) <= SMALL:
             out = b"".join((response.lines, extra, b"\r\n", body))
