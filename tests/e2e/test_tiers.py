@@ -42,7 +42,7 @@ def test_a_key_gets_another_rate_at_run_time_and_has_it_after_a_restart(make: Ma
     assert headgate.api("PUT", f"{OVERRIDES}/free", {"rate": "unlimited"}).status == 200
     assert [passed(headgate, key) for key in ("alice", "bob", "free", "other")] == [4, 1, 6, 2]
     # The count of another rate is another count, and the limit's own goes on where it was.
-    assert headgate.api("PUT", "/api/v1/tiers/gold", {"rate": "5/hour"}).status == 200
+    assert headgate.cli("tier", "set", "gold", "5/hour").stdout == "tier gold is 5/hour now\n"
     assert headgate.cli("limit", "set", "plain", "1/hour").returncode == 0
     assert [passed(headgate, key) for key in ("alice", "plain")] == [5, 1]
     assert headgate.cli("limit", "unset", "plain").returncode == 0
@@ -59,6 +59,10 @@ def test_a_key_gets_another_rate_at_run_time_and_has_it_after_a_restart(make: Ma
         ["per_key", "=bob", "1/hour", "runtime"],
         ["per_key", "=free", "unlimited", "runtime"],
     ]
+    listed = headgate.cli("tier", "list").stdout.splitlines()
+    assert [line.split() for line in listed] == [["NAME", "RATE", "SOURCE"], ["gold", "5/hour", "runtime"]]
+    assert headgate.cli("tier", "unset", "gold").stdout == "tier gold is 4/hour again, as the configuration says\n"
+    assert passed(headgate, "alice") == 4
 
 
 def test_a_rate_of_its_own_is_exact_over_two_headgates_on_one_redis(

@@ -179,6 +179,29 @@ class Overrides(msgspec.Struct, frozen=True):
     overrides: list[OverrideShown]
 
 
+class TierShown(msgspec.Struct, frozen=True):
+    """A rate with a name: `GET /api/v1/tiers/{name}`."""
+
+    name: str
+    rate: str
+    burst: int
+    source: str
+
+
+class Tiers(msgspec.Struct, frozen=True):
+    """The answer of `GET /api/v1/tiers`."""
+
+    tiers: list[TierShown]
+
+
+class TierUnset(msgspec.Struct, frozen=True):
+    """The answer of `DELETE /api/v1/tiers/{name}`: what the configuration says. rate: None where it says nothing."""
+
+    name: str
+    rate: str | None
+    burst: int
+
+
 class Reset(msgspec.Struct, frozen=True):
     """The answer of `DELETE /api/v1/limits/{name}/keys/{key}`: whether there was something to forget."""
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "status": ("headgate.cli.status:status", "Show what a running Headgate does."),
     "server": ("headgate.cli.server:server", "List and change the servers of a running Headgate."),
     "limit": ("headgate.cli.limit:limit", "See and change what the limits of a running Headgate count."),
+    "tier": ("headgate.cli.tier:tier", "List and change the tiers of a running Headgate."),
     "events": ("headgate.cli.events:events", "Show what changed of late in a running Headgate."),
     "upgrade": ("headgate.cli.upgrade:upgrade", "Have the code that is installed now take over."),
     "reload": ("headgate.cli.reload:reload", "Have a running Headgate read its configuration again."),

@@ -150,7 +150,9 @@ class TiersApi:
         name = request.path_params["name"]
         await self._plane.tune(partial(tunings.forget, name=name))
         self._tell("tier_unset", f"tier {name} is as the configuration has it", tier=name)
-        return Response(status_code=204)
+        tier = self._plane.fleet.config.tiers.get(name)
+        rate, burst = (rate_text(tier.rate), tier.burst) if tier else (None, 0)
+        return answer({"name": name, "rate": rate, "burst": burst})
 
     def _limit(self, request: Request) -> Limit:
         return tunings.limit_of(self._plane.fleet.config, request.path_params["name"])

@@ -161,8 +161,11 @@ def test_a_tier_is_defined_changed_and_made_what_it_was() -> None:
             {"name": "gold", "rate": "7/second", "burst": 0, "source": "runtime"},
             {"name": "iron", "rate": "unlimited", "burst": 0, "source": "runtime"},
         ]
-        for name in ("gold", "iron"):
-            assert (await api("DELETE", f"{TIERS}/{name}")).status == 204
+        unset = [(await api("DELETE", f"{TIERS}/{name}")).json for name in ("gold", "iron")]
+        assert unset == [
+            {"name": "gold", "rate": "1000/minute", "burst": 7},
+            {"name": "iron", "rate": None, "burst": 0},
+        ]
         assert (await api("GET", f"{TIERS}/gold")).json == {
             "name": "gold",
             "rate": "1000/minute",
