@@ -179,6 +179,13 @@ class Overrides(msgspec.Struct, frozen=True):
     overrides: list[OverrideShown]
 
 
+class OverrideUnset(msgspec.Struct, frozen=True):
+    """The answer of `DELETE /api/v1/limits/{name}/overrides/{key}`: the key in its one form."""
+
+    limit: str
+    key: str
+
+
 class TierShown(msgspec.Struct, frozen=True):
     """A rate with a name: `GET /api/v1/tiers/{name}`."""
 

@@ -5,7 +5,7 @@ import json
 import click
 
 from headgate.cli.admin import Admin, Json, with_admin
-from headgate.cli.answers import Overrides, OverrideShown, read
+from headgate.cli.answers import Overrides, OverrideShown, OverrideUnset, read
 from headgate.cli.limit_names import AS_JSON, known_limits, named, path_of
 from headgate.cli.tables import printable, table
 
@@ -41,8 +41,8 @@ def set_override(admin: Admin, names: tuple[str, ...], burst: int | None) -> Non
 def unset_override(admin: Admin, names: tuple[str, ...]) -> None:
     """Let a key come under the limit as all others do."""
     name, key = named(admin, names)
-    admin.ask("DELETE", path_of(name, key, "overrides"))
-    _said(f"{key} comes under {name} as all others do now")
+    found = read(admin.ask("DELETE", path_of(name, key, "overrides")), OverrideUnset)
+    _said(f"{found.key} comes under {found.limit} as all others do now")
 
 
 @click.command("overrides")

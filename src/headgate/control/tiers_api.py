@@ -119,7 +119,7 @@ class TiersApi:
         await self._plane.tune(partial(tunings.give_up, limit=limit.name, key=key))
         text = f"limit {limit.name}: {key} has the limit's own rate"
         self._tell("override_unset", text, limit=limit.name, key=key)
-        return Response(status_code=204)
+        return answer({"limit": limit.name, "key": key})
 
     async def tiers(self, request: Request) -> Response:
         """All tiers."""

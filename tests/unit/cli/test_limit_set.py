@@ -50,9 +50,11 @@ def test_a_key_gets_what_it_is_given(
 def test_the_only_limit_need_not_be_named(headgate: Headgate, admin: FakeAdmin) -> None:
     admin.answers[f"GET {LIMITS}"] = (200, {"limits": [PER_IP], "store": LOCAL})
     admin.answers[f"PUT {OF_IPS}/192.0.2.7"] = (200, ALICE)
-    admin.answers[f"DELETE {OF_IPS}/192.0.2.7"] = (204, None)
+    admin.answers[f"DELETE {OF_IPS}/2001%3Adb8%3A%3A1"] = (200, {"limit": "per_ip", "key": "2001:db8::/64"})
     assert headgate("limit", "set", "192.0.2.7", "gold")[0] == 0
-    assert headgate("limit", "unset", "192.0.2.7")[:2] == (0, ["192.0.2.7 comes under per_ip as all others do now"])
+    # The key is told in its one form, as all commands show it, and not as it was typed.
+    line = "2001:db8::/64 comes under per_ip as all others do now"
+    assert headgate("limit", "unset", "2001:db8::1")[:2] == (0, [line])
 
 
 @pytest.mark.parametrize(
