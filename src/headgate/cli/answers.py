@@ -103,6 +103,7 @@ class Counters(msgspec.Struct, frozen=True):
     delayed: int
     banned: int
     store_errors: int
+    function_errors: int = 0
 
 
 class LimitStore(msgspec.Struct, frozen=True):

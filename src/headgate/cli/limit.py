@@ -23,6 +23,7 @@ _HEADS = (
     "DELAYED",
     "BANNED",
     "STORE ERRORS",
+    "FUNCTION ERRORS",
     "MOST REFUSED OF LATE",
 )
 _NAMES = click.argument("names", metavar="[LIMIT] KEY", nargs=-1, required=True)
@@ -127,6 +128,7 @@ def _row(one: LimitShown) -> Row:
         counters.delayed,
         counters.banned,
         counters.store_errors,
+        counters.function_errors or "",  # few limits have functions: with no errors there is no column
         one.top.keys[0].key if one.top.keys else "",
     )
 

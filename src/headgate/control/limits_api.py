@@ -54,6 +54,7 @@ _COUNTERS = {
     "delayed": LimitCell.DELAYED,
     "banned": LimitCell.BANNED,
     "store_errors": LimitCell.STORE_ERRORS,
+    "function_errors": LimitCell.FUNCTION_ERRORS,
 }
 
 

@@ -141,6 +141,8 @@ def _limits(plane: Plane) -> list[Json]:
             "near": plane.cells.limit_total(state.slot, LimitCell.NEAR),
             "delayed": plane.cells.limit_total(state.slot, LimitCell.DELAYED),
             "banned": plane.cells.limit_total(state.slot, LimitCell.BANNED),
+            "store_errors": plane.cells.limit_total(state.slot, LimitCell.STORE_ERRORS),
+            "function_errors": plane.cells.limit_total(state.slot, LimitCell.FUNCTION_ERRORS),
             "in_flight": plane.cells.limit_total(state.slot, LimitCell.IN_FLIGHT),
         }
         for state in plane.fleet.snapshot.limits

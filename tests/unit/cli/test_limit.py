@@ -68,6 +68,18 @@ def test_limits_are_listed_with_what_they_decided(headgate: Headgate, limits: Fa
     assert out[3] == "limits are counted in Redis (out of reach of 2 workers: on_store_error decides)"
 
 
+def test_errors_of_functions_are_listed_where_there_are_some(headgate: Headgate, limits: FakeAdmin) -> None:
+    failing = PER_IP | {"name": "per_plan", "counters": COUNTERS | {"function_errors": 3}}
+    limits.answers[f"GET {LIMITS}"] = (200, {"limits": [PER_IP, failing], "store": LOCAL})
+    limits.answers[f"GET {LIMITS}/per_plan"] = (200, failing | {"store": LOCAL})
+    heads, fine, bad, _ = headgate("limit", "list")[1]
+    assert heads.endswith("STORE ERRORS  FUNCTION ERRORS")
+    assert fine.split()[-2:] == ["2", "1"]
+    assert bad.split()[-2:] == ["1", "3"]
+    assert headgate("limit", "show", "per_plan")[1][1].split()[-2:] == ["1", "3"]
+    assert "FUNCTION" not in headgate("limit", "show", "per_ip")[1][0]
+
+
 def test_a_headgate_without_limits_says_so(headgate: Headgate, limits: FakeAdmin) -> None:
     limits.answers[f"GET {LIMITS}"] = (200, {"limits": [], "store": LOCAL})
     _, out, _ = headgate("limit", "list")

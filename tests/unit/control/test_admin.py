@@ -21,7 +21,7 @@ from headgate.errors import ConfigError
 from headgate.model.address import Address
 from headgate.model.config import Admin, Config
 from headgate.model.server import Mode
-from headgate.wire.cells import ServerCell, WorkerCell
+from headgate.wire.cells import LimitCell, ServerCell, WorkerCell
 from tests.unit.control.configs import A, B, C, config, upstream
 from tests.unit.control.planes import Answer, call, plane
 
@@ -64,6 +64,9 @@ def with_api(
 def test_the_status_has_everything() -> None:
     async def test(api: Api) -> None:
         api.plane.cells.worker(1)[WorkerCell.CONNECTIONS] = 3
+        api.plane.cells.limit(0, 0)[LimitCell.STORE_ERRORS] = 4
+        for index, errors in enumerate((2, 3)):
+            api.plane.cells.limit(index, 0)[LimitCell.FUNCTION_ERRORS] = errors
         status = (await api("GET", "/api/v1/status")).json
         assert set(status) == {
             *("version", "snapshot", "pid", "started", "uptime", "draining"),
@@ -85,6 +88,8 @@ def test_the_status_has_everything() -> None:
                 "near": 0,
                 "delayed": 0,
                 "banned": 0,
+                "store_errors": 4,
+                "function_errors": 5,
                 "in_flight": 0,
             }
         ]

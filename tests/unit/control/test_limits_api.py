@@ -68,6 +68,7 @@ def test_limits_are_shown_with_settings_and_counters() -> None:
         slot = api.state("by_path").slot
         api.plane.cells.limit(0, slot)[LimitCell.REFUSED] = 3
         api.plane.cells.limit(1, slot)[LimitCell.REFUSED] = 4
+        api.plane.cells.limit(1, slot)[LimitCell.FUNCTION_ERRORS] = 5
         answer = (await api("GET", "/api/v1/limits")).json
         assert answer["store"] == {"kind": "local", "down": 0}
         one = (await api("GET", "/api/v1/limits/by_path")).json
@@ -76,6 +77,7 @@ def test_limits_are_shown_with_settings_and_counters() -> None:
         assert one["counters"] == {
             **dict.fromkeys(("allowed", "dry_run_refused", "near", "delayed", "banned", "store_errors"), 0),
             "refused": 7,
+            "function_errors": 5,
         }
         names = [limit["name"] for limit in answer["limits"]]  # type: ignore[attr-defined]
         assert names == ["per_ip", "by_path"]
