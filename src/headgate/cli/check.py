@@ -4,7 +4,9 @@ from pathlib import Path
 
 import click
 
+from headgate.cli.tables import printable
 from headgate.control.config import load
+from headgate.control.unused import unused
 from headgate.errors import ConfigError
 from headgate.model.config import Config
 
@@ -12,13 +14,20 @@ from headgate.model.config import Config
 @click.command
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, readable=False), metavar="FILE...")
 def check(files: tuple[Path, ...]) -> None:
-    """Check configuration files and report every mistake at once, each with its line."""
+    """Check configuration files and report every mistake at once, each with its line.
+
+    What may be meant so is a warning: a limit that nothing names, a tier that no key could have.
+    """
     problems: list[str] = []
     for file in files:
         try:
-            click.echo(f"{file}: ok ({summary(load(file))})")
+            config = load(file)
         except ConfigError as error:
             problems += error.problems
+            continue
+        click.echo(f"{file}: ok ({summary(config)})")
+        for line in unused(config):
+            click.echo(f"headgate: warning: {file}: {printable(line)}", err=True)
     if problems:
         raise ConfigError(problems)
 

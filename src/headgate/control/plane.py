@@ -26,6 +26,7 @@ from headgate.control.refusals import Refusals
 from headgate.control.sockets import Bound, bind_all, close_all
 from headgate.control.state import StateFile
 from headgate.control.tuning import Tuning
+from headgate.control.unused import unused
 from headgate.control.workers import Crew
 from headgate.errors import Busy, Exists, StateFailed
 from headgate.limits.keytext import shown
@@ -266,7 +267,7 @@ class Plane:
         inert = sorted(before.keys() - {upstream.name for upstream in self.fleet.config.upstreams})
         if inert:
             logger.warning("changes made at run time are kept for upstreams that are not there: %s", ", ".join(inert))
-        for line in tunings.inert(self.fleet.config, self.fleet.tuning):
+        for line in (*unused(self.fleet.config), *tunings.inert(self.fleet.config, self.fleet.tuning)):
             logger.warning("%s", line)
         if self.fleet.overlay == before and self.fleet.tuning == tuning:
             return

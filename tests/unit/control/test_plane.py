@@ -193,6 +193,15 @@ class TestStateAtTheStart:
         assert "cannot be written" in caplog.text
 
 
+def test_what_the_configuration_has_and_nothing_names_is_told_at_the_start(caplog: pytest.LogCaptureFixture) -> None:
+
+    async def test(the: Plane) -> None:
+        await the.start({}, UNTUNED)
+
+    with_plane(test, config(upstream("web", A, check=None), limits=("forgotten",)))
+    assert "limits.forgotten: no route, no listener and no upstream of a route names it" in caplog.text
+
+
 class TestReload:
     """Listeners are bound before anything changes and closed after."""
 

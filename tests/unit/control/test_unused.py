@@ -1,0 +1,57 @@
+from dataclasses import replace
+
+import pytest
+
+from headgate.control.unused import unused
+from headgate.model.config import Config, Limit, Rate, Tier
+from tests.unit.control.configs import config, upstream
+
+PLACES = (Limit("places", Rate(5, 0.0), algorithm="concurrency"),)
+PER_MINUTE = (Limit("per_ip", Rate(5, 60.0)),)
+
+
+def naming(route: str = "", listener: str = "", upstreams: dict[str, str] | None = None) -> Config:
+    """A configuration with the limit `l`, one route (to `web`), and what names which limit; "" names none."""
+    names = upstreams or {"web": ""}
+    base = config(limits=("l",))
+    return replace(
+        base,
+        routes=tuple(replace(one, limits=(route,) if route else ()) for one in base.routes),
+        listeners=tuple(replace(one, limits=(listener,) if listener else ()) for one in base.listeners),
+        upstreams=tuple(replace(upstream(name=name), limits=(its,) if its else ()) for name, its in names.items()),
+    )
+
+
+@pytest.mark.parametrize(
+    "base",
+    [naming(route="l"), naming(listener="l"), naming(upstreams={"web": "l"}), naming("l", "l", {"web": "l"})],
+    ids=["route", "listener", "upstream", "all"],
+)
+def test_a_limit_that_something_names_is_used(base: Config) -> None:
+    assert unused(base) == []
+
+
+@pytest.mark.parametrize("base", [naming(), naming(upstreams={"web": "", "old": "l"})], ids=["nothing", "no route's"])
+def test_a_limit_that_stands_nowhere_is_told(base: Config) -> None:
+    assert unused(base) == ["limits.l: no route, no listener and no upstream of a route names it"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "tier", "why"),
+    [
+        (PER_MINUTE, Tier(Rate(9, 60.0)), ""),
+        (PER_MINUTE, Tier(None), ""),
+        (PLACES, Tier(None), ""),
+        (PLACES, Tier(Rate(9, 0.0)), ""),
+        (PLACES + PER_MINUTE, Tier(Rate(9, 0.0)), ""),
+        (PER_MINUTE, Tier(Rate(9, 0.0)), 'it is "9 in flight", and no limit is one for which that could stand'),
+        (PLACES, Tier(Rate(9, 60.0)), 'it is "9/minute", and no limit is one for which that could stand'),
+        ((), Tier(None), "there is no limit whose keys could have it"),
+    ],
+)
+def test_a_tier_that_keys_could_have_is_as_it_should_be(limits: tuple[Limit, ...], tier: Tier, why: str) -> None:
+    base = config()
+    names = tuple(limit.name for limit in limits)
+    routes = tuple(replace(route, limits=names) for route in base.routes)
+    base = replace(base, limits=limits, routes=routes, tiers={"gold": tier})
+    assert unused(base) == ([f"tiers.gold: {why}"] if why else [])
