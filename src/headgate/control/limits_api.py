@@ -46,6 +46,8 @@ Json = dict[str, object]
 _FEW = 3  # of the most refused keys that are shown with a limit
 _SHORTEST = 0.001  # seconds that a ban lasts: a shorter one would be over before it is looked at
 _YEAR = 366 * 86_400.0
+_METHODS_OF_A_KEY = ("DELETE", "GET", "HEAD")
+_METHODS_OF_A_BAN = ("DELETE", "PUT")
 _COUNTERS = {
     "allowed": LimitCell.ALLOWED,
     "refused": LimitCell.REFUSED,
@@ -71,11 +73,13 @@ class LimitsApi:
     def routes(self) -> list[Route]:
         """All of them."""
         limits = "/api/v1/limits"
+        key = Route(limits + "/{name}/keys/{key:path}", self.key)
+        key.methods = set()  # whichever: whether it is about a key or its ban is seen in the path as it was sent alone
         return [
             Route(limits, self.limits, methods=["GET"]),
             Route(limits + "/{name}", self.limit, methods=["GET"]),
             Route(limits + "/{name}/top", self.top, methods=["GET"]),
-            Route(limits + "/{name}/keys/{key:path}", self.key, methods=["GET", "DELETE", "PUT"]),
+            key,
         ]
 
     async def limits(self, request: Request) -> Response:
@@ -95,15 +99,16 @@ class LimitsApi:
 
     async def key(self, request: Request) -> Response:
         """A key of a limit, or its ban."""
-        state = self._state(request)
         text, ending = key_in(request, "keys", "ban")
+        allowed = _METHODS_OF_A_BAN if ending else _METHODS_OF_A_KEY
+        if request.method not in allowed:
+            raise HTTPException(405, headers={"Allow": ", ".join(allowed)})
+        state = self._state(request)
         key = self._key(state, text)
         at = request.query_params.get("rate")
         state = self._deciding(state, key) if at is None else self._at(state, at)
         if ending:
             return await self._ban(request, state, key)
-        if request.method == "PUT":
-            raise HTTPException(405, headers={"Allow": "DELETE, GET"})
         counts = self._plane.counting.counts()
         if request.method == "DELETE":
             had = await counts.reset(state, key)
@@ -113,8 +118,6 @@ class LimitsApi:
         return answer(_standing(state, key, await counts.look(state, key)))
 
     async def _ban(self, request: Request, state: LimitState, key: bytes) -> Response:
-        if request.method not in ("PUT", "DELETE"):
-            raise HTTPException(405, headers={"Allow": "DELETE, PUT"})
         counts = self._plane.counting.counts()
         if request.method == "DELETE":
             had = await counts.unban(state, key)

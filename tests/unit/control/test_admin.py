@@ -101,6 +101,34 @@ def test_the_status_has_everything() -> None:
     with_api(test, config(limits=("per_ip",)))
 
 
+@pytest.mark.parametrize(
+    ("method", "target", "allowed"),
+    [
+        ("PUT", SERVERS, "GET, HEAD, POST"),
+        ("PUT", f"{SERVERS}/{A}", "DELETE, GET, HEAD, PATCH"),
+        ("GET", "/api/v1/reload", "POST"),
+        ("POST", "/metrics", "GET, HEAD"),
+        ("OPTIONS", "/api/v1/limits", "GET, HEAD"),
+        ("DELETE", "/api/v1/limits/per_ip/overrides", "GET, HEAD, PATCH"),
+        ("POST", "/api/v1/limits/per_ip/overrides/192.0.2.7", "DELETE, GET, HEAD, PUT"),
+        ("POST", "/api/v1/limits/per_ip/overrides/keys%2F192.0.2.7", "DELETE, GET, HEAD, PUT"),
+        ("PATCH", "/api/v1/tiers/gold", "DELETE, GET, HEAD, PUT"),
+        ("PUT", "/api/v1/limits/per_ip/keys/192.0.2.7", "DELETE, GET, HEAD"),
+        ("POST", "/api/v1/limits/per_ip/keys/192.0.2.7", "DELETE, GET, HEAD"),
+        ("POST", "/api/v1/limits/per_ip/keys/%2Fban", "DELETE, GET, HEAD"),
+        ("GET", "/api/v1/limits/per_ip/keys/192.0.2.7/ban", "DELETE, PUT"),
+        ("OPTIONS", "/api/v1/limits/per_ip/keys/192.0.2.7/ban", "DELETE, PUT"),
+    ],
+)
+def test_a_method_that_a_path_has_not_is_told_all_that_it_has(method: str, target: str, allowed: str) -> None:
+    async def test(api: Api) -> None:
+        answer = await api(method, target)
+        assert (answer.status, answer.headers["allow"]) == (405, allowed)
+        assert answer.headers["content-type"] == "application/problem+json"
+
+    with_api(test, config(limits=("per_ip",)))
+
+
 def test_events_are_told_since_a_number() -> None:
     async def test(api: Api) -> None:
         for text in ("one", "two"):
