@@ -22,7 +22,8 @@ def _rate(place: Place, value: object) -> Rate | None:
     return values.RATE.read(place, value)
 
 
-BURST = values.number(0, 1_000_000_000)
+MOST_BURST = 1_000_000_000
+BURST = values.number(0, MOST_BURST)
 TIER: Kinds = {"rate": Kind(f'rate, `"20 in flight"` or `"{UNLIMITED}"`', _rate), "burst": BURST}
 
 

@@ -10,17 +10,19 @@ import contextlib
 import fcntl
 import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
 from headgate.control.overlay import Changes, Overlay
-from headgate.control.overrides import rate_of, rate_text
+from headgate.control.overrides import MOST_BURST, overdue, rate_of, rate_text, tier_name
+from headgate.control.report import path_text
 from headgate.control.tuning import Tuning
 from headgate.errors import StateFailed
 from headgate.model.address import Address
-from headgate.model.config import Tier
+from headgate.model.config import Override, Tier
 
 logger = logging.getLogger("headgate.state")
 
@@ -36,14 +38,15 @@ class _Changes(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
 
 class _Tier(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     rate: str
-    burst: Annotated[int, msgspec.Meta(ge=0)] = 0
+    burst: Annotated[int, msgspec.Meta(ge=0, le=MOST_BURST)] = 0
 
 
 class _File(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    # What stands under each name is read by itself, so that an error can say where it is.
     format: int
-    upstreams: dict[str, _Changes]
-    tiers: dict[str, _Tier] = {}
-    overrides: dict[str, dict[str, str | _Tier | None]] = {}  # by limit and key; a string is the name of a tier
+    upstreams: dict[str, object]  # of _Changes
+    tiers: dict[str, object] = {}  # of _Tier
+    overrides: dict[str, dict[str, object]] = {}  # by limit and key: a _Tier, the name of a tier, or null
 
 
 class StateFile:
@@ -135,26 +138,54 @@ def _parse(content: bytes) -> tuple[Overlay, Tuning]:
     file = msgspec.convert(head, _File)
     if file.format != _FORMAT:
         raise ValueError(f"format {file.format} is not known (known: {_FORMAT})")
-    overlay = {}
-    for name, stored in file.upstreams.items():
-        for address in (*stored.added, *stored.removed, *stored.modes, *stored.weights):
-            Address.parse(address)
-        overlay[name] = Changes(
-            tuple(dict.fromkeys(stored.added)),
-            tuple(dict.fromkeys(stored.removed)),
-            {address: mode for address, mode in stored.modes.items() if mode != "ready"},
-            stored.weights,
-        )
-    tiers = {name: _tier(stored) for name, stored in file.tiers.items()}
-    overrides = {
-        limit: {key: _tier(what) if isinstance(what, _Tier) else what for key, what in those.items()}
-        for limit, those in file.overrides.items()
-    }
+    overlay: Overlay = {}
+    tiers: dict[str, Tier] = {}
+    overrides: dict[str, dict[str, Override | None]] = {}
+    for name, value in file.upstreams.items():
+        with _at("upstreams", name):
+            overlay[name] = _changes(msgspec.convert(value, _Changes))
+    for name, value in file.tiers.items():
+        with _at("tiers", name):
+            tiers[tier_name(name)] = _tier(msgspec.convert(value, _Tier))
+    for limit, those in file.overrides.items():
+        overrides[limit] = {}
+        for key, value in those.items():
+            with _at("overrides", limit, key):
+                overrides[limit][key] = _override(msgspec.convert(value, str | _Tier | None))
     return overlay, Tuning(tiers, overrides)
 
 
+@contextlib.contextmanager
+def _at(*path: str) -> Iterator[None]:
+    """Has an error of the block say where in the file it is."""
+    try:
+        yield
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise ValueError(f"{path_text(path)}: {error}") from error
+
+
+def _changes(stored: _Changes) -> Changes:
+    for address in (*stored.added, *stored.removed, *stored.modes, *stored.weights):
+        Address.parse(address)
+    return Changes(
+        tuple(dict.fromkeys(stored.added)),
+        tuple(dict.fromkeys(stored.removed)),
+        {address: mode for address, mode in stored.modes.items() if mode != "ready"},
+        stored.weights,
+    )
+
+
+def _override(stored: str | _Tier | None) -> Override | None:
+    if isinstance(stored, _Tier):
+        return _tier(stored)
+    return None if stored is None else tier_name(stored)
+
+
 def _tier(stored: _Tier) -> Tier:
-    return Tier(rate_of(stored.rate), stored.burst)
+    tier = Tier(rate_of(stored.rate), stored.burst)
+    if why_not := overdue(tier.burst, tier.rate):
+        raise ValueError(f"burst: {why_not}")
+    return tier
 
 
 def _stored_tier(tier: Tier) -> _Tier:

@@ -27,7 +27,7 @@ from starlette.routing import Route
 from headgate.control import tuning as tunings
 from headgate.control.bodies import answer, read
 from headgate.control.keypath import key_in
-from headgate.control.overrides import overdue, rate_of, rate_text, tier_name
+from headgate.control.overrides import MOST_BURST, overdue, rate_of, rate_text, tier_name
 from headgate.control.plane import Plane
 from headgate.errors import Unknown
 from headgate.model.config import Limit, Override, Tier
@@ -36,7 +36,7 @@ logger = logging.getLogger("headgate.control")
 
 Json = dict[str, object]
 
-_Burst = Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)]
+_Burst = Annotated[int, msgspec.Meta(ge=0, le=MOST_BURST)]
 
 
 class _Override(msgspec.Struct, forbid_unknown_fields=True):

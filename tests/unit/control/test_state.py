@@ -18,10 +18,10 @@ OVERLAY: Overlay = {
 }
 
 TUNING = Tuning(
-    {"gold": Tier(Rate(1000, 60.0)), "späte": Tier(None)},
+    {"gold": Tier(Rate(1000, 60.0)), "late": Tier(None)},
     {
         "per_key": {"=alice": "gold", "=b, \\x00": Tier(Rate(5, 1234567.125), 20), "=carol": Tier(None), "=dave": None},
-        "gone": {"192.0.2.7": "no such tier"},
+        "gone": {"192.0.2.7": "no-such-tier"},
     },
 )
 
@@ -79,13 +79,32 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
         (b'{"format": 2, "upstreams": {}}', "newer Headgate"),
         (b'{"format": 0, "upstreams": {}}', "format 0 is not known"),
         (b'{"format": 1, "upstreams": {}, "x": 1}', "unknown field `x`"),
-        (b'{"format": 1, "upstreams": {"web": {"added": ["10.0.0.1"]}}}', '"10.0.0.1" is not an address'),
-        (b'{"format": 1, "upstreams": {"web": {"modes": {"10.0.0.1:1": "off"}}}}', "Invalid enum value"),
-        (b'{"format": 1, "upstreams": {"web": {"weights": {"10.0.0.1:1": 257}}}}', "<= 256"),
-        (b'{"format": 1, "upstreams": {}, "tiers": {"a": {"rate": "5"}}}', '"5" is not a rate'),
-        (b'{"format": 1, "upstreams": {}, "tiers": {"a": {"rate": "5/s", "burst": -1}}}', ">= 0"),
-        (b'{"format": 1, "upstreams": {}, "overrides": {"a": {"b": {"rate": "x"}}}}', '"x" is not a rate'),
-        (b'{"format": 1, "upstreams": {}, "overrides": {"a": {"b": 5}}}', "Expected"),
+        (
+            b'{"format": 1, "upstreams": {"web": {"added": ["10.0.0.1"]}}}',
+            'upstreams.web: "10.0.0.1" is not an address',
+        ),
+        (b'{"format": 1, "upstreams": {"web": {"modes": {"10.0.0.1:1": "off"}}}}', "upstreams.web: Invalid enum value"),
+        (b'{"format": 1, "upstreams": {"web": {"weights": {"10.0.0.1:1": 257}}}}', "upstreams.web: .*<= 256"),
+        (b'{"format": 1, "upstreams": {}, "tiers": {"a": {"rate": "5"}}}', 'tiers.a: "5" is not a rate'),
+        (b'{"format": 1, "upstreams": {}, "tiers": {"a": {"rate": "5/s", "burst": -1}}}', "tiers.a: .*>= 0"),
+        (b'{"format": 1, "upstreams": {}, "tiers": {"a": {"rate": "5/s", "burst": 1000000001}}}', "<= 1000000000"),
+        (
+            b'{"format": 1, "upstreams": {}, "tiers": {"a": {"rate": "1/d", "burst": 9999}}}',
+            "tiers.a: burst: .* 27 years",
+        ),
+        (b'{"format": 1, "upstreams": {}, "tiers": {"a b": {"rate": "5/s"}}}', 'tiers."a b": "a b" is not a name'),
+        (b'{"format": 1, "upstreams": {}, "tiers": {"unlimited": {"rate": "5/s"}}}', "is no name for a tier"),
+        (
+            b'{"format": 1, "upstreams": {}, "overrides": {"a": {"b": {"rate": "x"}}}}',
+            'overrides.a.b: "x" is not a rate',
+        ),
+        (
+            b'{"format": 1, "upstreams": {}, "overrides": {"a": {"=b\\u001b": {"rate": "1/d", "burst": 9999}}}}',
+            r'overrides.a."=b\\x1b": burst: .* 27 years',
+        ),
+        (b'{"format": 1, "upstreams": {}, "overrides": {"a": {"b": "5/s"}}}', 'overrides.a.b: "5/s" is not a name'),
+        (b'{"format": 1, "upstreams": {}, "overrides": {"a": {"b": ""}}}', 'overrides.a.b: "" is not a name'),
+        (b'{"format": 1, "upstreams": {}, "overrides": {"a": {"b": 5}}}', "overrides.a.b: Expected"),
     ],
 )
 def test_a_file_that_is_not_understood_stops_the_start(
