@@ -1,9 +1,13 @@
 """What is kept of every exchange: the cells and the line in the access log, whatever came of it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from headgate.limits.keys import Seal
+from headgate.model.config import Limit, Rate
+from headgate.model.snapshot import LimitState
 from headgate.wire.cells import FLAGS, LATENCY_BUCKETS, ServerCell, WorkerCell
 from tests.exchange.kit import LIMIT, Make, World, get, ok, post
 
@@ -191,3 +195,52 @@ def test_a_response_that_broke_off_is_logged_with_its_status_and_its_flag(world:
     line = log.lines[0].split()
     assert (line[5], line[10]) == (b"200", b"UC")
     assert int(line[6]) == len(client.new())
+
+
+SECRET = Limit("by_token", Rate(2, 60.0), "query:token", private=True)
+
+
+@pytest.mark.parametrize("limit", [SECRET, replace(SECRET, dry_run=True)], ids=["decides", "tries"])
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_what_a_private_limit_counts_by_is_not_in_the_log(make: Make, form: str, limit: Limit) -> None:
+    world = make(limits=[LimitState(limit, 0)])
+    log = world.logs(form)
+    client = world.client()
+    client.sends(get(b"/a?token=s3cret&b=c"))
+    server = world.accepted()
+    assert b"/a?token=s3cret&b=c" in server.new()  # its server gets it as it is
+    server.sends(ok())
+    shown = b"/a?token=%b&b=c" % Seal(world.worker._local.secret)(b"=s3cret")
+    assert shown in log.lines[0]
+    assert b"s3cret" not in log.lines[0]
+
+
+def test_a_secret_is_not_in_the_log_of_what_no_route_matches_but_of_routes_without_the_limit(make: Make) -> None:
+    world = make()
+    one = world.snapshot.routes[0]
+    routes = (replace(one, path="/private", limits=("by_token",)), replace(one, path="/other", limits=()))
+    world.adopt(replace(world.snapshot, version=2, limits=(LimitState(SECRET, 0),), routes=routes))
+    log = world.logs("text")
+    for path in (b"/private", b"/other", b"/none"):
+        client = world.client()
+        client.sends(get(path + b"?token=s3cret", b"Connection: close"))
+        if path != b"/none":
+            world.accepted().sends(ok(b"", b"Connection: close"))
+    shown = [line.split()[4] for line in log.lines]
+    hashed = Seal(world.worker._local.secret)(b"=s3cret")
+    assert shown == [b"/private?token=" + hashed, b"/other?token=s3cret", b"/none?token=" + hashed]
+
+
+def test_a_request_keeps_its_secret_when_the_limit_is_taken_away_meanwhile(make: Make) -> None:
+    world = make(limits=[LimitState(SECRET, 0)])
+    log = world.logs("text")
+    client = world.client()
+    client.sends(get(b"/?token=s3cret"))
+    server = world.accepted()
+    routes = tuple(replace(route, limits=()) for route in world.snapshot.routes)
+    world.adopt(replace(world.snapshot, version=2, limits=(), routes=routes))
+    server.sends(ok())
+    client.sends(get(b"/?token=public"))
+    server.sends(ok())
+    assert b"s3cret" not in log.lines[0]
+    assert log.lines[1].split()[4] == b"/?token=public"

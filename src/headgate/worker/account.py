@@ -34,7 +34,7 @@ _STATUS = [b"%d" % status for status in range(600)]
 class Account:
     """Counts for one worker."""
 
-    __slots__ = ("_began", "_cells", "_index", "_limits", "_line", "_second", "_shown", "_worker", "log")
+    __slots__ = ("_began", "_cells", "_index", "_limits", "_line", "_second", "_shown", "_worker", "hides", "log")
 
     def __init__(self, cells: Cells, index: int) -> None:
         self._cells = cells
@@ -44,6 +44,7 @@ class Account:
         self._line: Callable[[Fields], bytes] = text_line
         self._shown: Callable[[bytes], bytes] = visible
         self.log: LogWriter | None = None
+        self.hides = False  # whether a plan hides something of a target; for good: exchanges outlast their plan
         self._second = b""  # the present one as the access log writes it
         self._began = float("-inf")  # when it did, on the clock of `perf_counter`
 
@@ -82,7 +83,7 @@ class Account:
                         exchange.client.address if head.claims is None else exchange.client_ip.encode(),
                         head.method,
                         head.host or b"-",
-                        head.target,
+                        exchange.target if self.hides else head.target,
                         _STATUS[exchange.status],
                         b"%d" % exchange.sent,
                         b"0.%06d" % microseconds

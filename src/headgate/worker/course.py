@@ -127,6 +127,13 @@ class Course:
         return self._route.timeouts
 
     @property
+    def target(self) -> bytes:
+        """The target as the access log shows it: what private limits count by is hidden."""
+        route: LiveRoute | None = getattr(self, "_route", None)
+        hide = self._worker.plan.hide if route is None else route.hide
+        return self.head.target if hide is None else hide(self.head.target)
+
+    @property
     def is_relaying(self) -> bool:
         """Whether a response's body is on its way."""
         return self._phase is RESPONSE_BODY

@@ -15,6 +15,7 @@ from headgate.limits.keys import PREFIXES, Seal, compose, is_secret, network_of,
 from headgate.model.config import Jwt, Limit
 from headgate.model.snapshot import LimitState
 from headgate.routing.router import host_name, normal_path
+from headgate.worker.hiding import Hide, hiding
 
 _FIXED = ("route", "constant")  # what is the same for all requests of a route
 _REMEMBERED = 2048  # networks of clients: that of an address costs microseconds
@@ -42,6 +43,10 @@ class Keys:
             parts = [_hidden(part, self._seal) for part in parts]
         is_address = all(prefixes(name) is not None or name in _FIXED for name in names)
         return Key(parts, is_address, limit.key == "client_ip" and not limit.private)
+
+    def hiding(self, limits: Iterable[Limit]) -> Hide | None:
+        """What hides from the access log the parameters of a query that private ones of these limits count by."""
+        return hiding(limits, self._seal)
 
     def told(self, limit: Limit) -> Callable[[bytes, bytes], bytes]:
         """What makes the key of what a function says, if anything, and of the key of its client's address."""

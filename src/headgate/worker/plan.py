@@ -115,6 +115,7 @@ class LiveRoute:
     a client's requests on the route by one key, and none is settled. checks: what they have to decide on a request; see
     `checks`. tells: whether every response says what is left of them. costs: what tells, by the limit's slot, what a
     request really cost. unwanted: the statuses with which a request goes to another server.
+    hide: what hides from the access log what a private limit counts by.
     """
 
     __slots__ = (
@@ -125,6 +126,7 @@ class LiveRoute:
         "costs",
         "delays",
         "group",
+        "hide",
         "holds",
         "limits",
         "name",
@@ -156,6 +158,7 @@ class LiveRoute:
         self.timeouts: Timeouts = route.timeouts
         self.retry: Retry = route.retry
         self.on_client_gone = route.on_client_gone
+        self.hide = keys.hiding(state.limit for state, _, _ in limits)
         self.unwanted = frozenset(status for status in route.retry.on if isinstance(status, int))
         self.upgrades = frozenset(name.encode() for name in route.upgrades)
 
@@ -231,10 +234,22 @@ class Plan:
     """Everything that a worker serves by.
 
     has_min_rates: whether any route asks its clients for a least rate. router: of all listeners but those in `routers`,
-    which are those that have limits of their own: a route is another one with each listener's limits.
+    which are those that have limits of their own: a route is another one with each listener's limits. hide: that of all
+    limits together, for requests that no route matches.
     """
 
-    __slots__ = ("groups", "has_min_rates", "heads", "limits", "router", "routers", "servers", "snapshot", "trusted")
+    __slots__ = (
+        "groups",
+        "has_min_rates",
+        "heads",
+        "hide",
+        "limits",
+        "router",
+        "routers",
+        "servers",
+        "snapshot",
+        "trusted",
+    )
 
     def __init__(self, snapshot: Snapshot, before: "Plan | None", shared: Shared, now: float) -> None:
         """before: whose live servers and budgets are carried over."""
@@ -254,6 +269,7 @@ class Plan:
             route.timeouts.request_min_rate or route.timeouts.response_min_rate for route in snapshot.routes
         )
         keys = Keys(snapshot.store.secret.encode() or shared.secret, snapshot.jwt, snapshot.limits)
+        self.hide = keys.hiding(state.limit for state in snapshot.limits)
         self.router = self._router((), keys, shared.library)
         made = {
             listener.limits: self._router(listener.limits, keys, shared.library)

@@ -131,6 +131,7 @@ class Worker:
         if snapshot.access_log != before.access_log:
             self._open_log(snapshot)
         self.plan = plan
+        self.account.hides |= plan.hide is not None
         self.refused.keep(snapshot.limits)
         self._guard.most = snapshot.connections.max_per_client
         self._most_clients = snapshot.connections.max or _half_of_descriptors()
