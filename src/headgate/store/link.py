@@ -7,6 +7,7 @@ again: an answer that comes late can not be taken for another's.
 """
 
 import asyncio
+import errno
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,14 +19,27 @@ from headgate.store.url import Endpoint
 _ROLE = command("ROLE")
 # Conditions that pass by themselves; whatever else Redis refuses at the opening, a person must mend.
 _PASSING = ("LOADING", "OOM", "READONLY", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "UNKILLABLE")
+# What a connect says where a Redis is away that was there. Others, such as a want of descriptors, say more than that.
+_ABSENCE = (
+    errno.ECONNREFUSED,
+    errno.ECONNRESET,
+    errno.ENOENT,
+    errno.EHOSTUNREACH,
+    errno.ENETUNREACH,
+    errno.ETIMEDOUT,
+)
 
 
 @dataclass
 class LinkFailed(Exception):
-    """A link that could not be opened. permanent: it will not do better without a change of the settings."""
+    """A link that could not be opened.
+
+    permanent: it will not do better without a change of the settings. silent: all that is known is that nobody answers.
+    """
 
     reason: str
     permanent: bool = False
+    silent: bool = False
 
     def __str__(self) -> str:
         return self.reason
@@ -67,7 +81,8 @@ class Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tells the owner."""
-        self._end(LinkFailed(f"the connection was lost ({exc})" if exc else "Redis closed the connection"))
+        reason = f"the connection was lost ({exc})" if exc else "Redis closed the connection"
+        self._end(LinkFailed(reason, silent=True))
 
     def write(self, data: bytes) -> None:
         """Sends commands."""
@@ -131,7 +146,8 @@ async def open_link(endpoint: Endpoint, probe: bytes, loop: asyncio.AbstractEven
     except ssl.SSLError as error:
         raise LinkFailed(f"TLS failed ({error.reason or error})", permanent=True) from error
     except (OSError, ValueError) as error:  # ValueError: a name that the resolver or the kernel cannot even take
-        raise LinkFailed(getattr(error, "strerror", None) or str(error)) from error
+        silent = getattr(error, "errno", None) in _ABSENCE
+        raise LinkFailed(getattr(error, "strerror", None) or str(error), silent=silent) from error
     finally:
         if not link.opened.done() or link.opened.cancelled() or link.opened.exception():
             link.abort()

@@ -61,6 +61,7 @@ class Pipeline:
         self._breaker = Breaker()
         self._accepts = True  # the breaker's, kept here for the way of each request
         self.reason = ""
+        self._logged = ""  # the reason that the log has of the present failure
         self._link: Link | None = None
         self._waiting: deque[Waiting] = deque()
         self._out: list[bytes] = []
@@ -140,9 +141,9 @@ class Pipeline:
                 async with asyncio.timeout(_CONNECT):
                     link = await self._place.open(self._loop)
             except LinkFailed as failure:
-                self._fail(failure.reason)
+                self._fail(failure.reason, silent=failure.silent)
             except TimeoutError:
-                self._fail(f"no answer within {_CONNECT:g} s")
+                self._fail(f"no answer within {_CONNECT:g} s", silent=True)
             else:
                 self._opened(link)
                 moved = partial(self._fail, "the master is another one now")
@@ -153,7 +154,7 @@ class Pipeline:
         was_down = self._breaker.state is State.DOWN
         self._breaker.note(Event.OPENED, self._loop.time())
         self._accepts = True
-        self.reason = ""
+        self.reason = self._logged = ""
         self._lost.clear()
         self._link = link
         link.on_replies = self._replied
@@ -164,12 +165,15 @@ class Pipeline:
             logger.info("limit store %s is back", self._place)
             self._on_change(False)
 
-    def _fail(self, reason: str) -> None:
-        """Opens the breaker and leaves what waits."""
+    def _fail(self, reason: str, *, silent: bool = False) -> None:
+        """Opens the breaker and leaves what waits. silent: all that is known is that nobody answers."""
         was_down = self._breaker.state is State.DOWN
         self._breaker.note(Event.FAILED, self._loop.time())
-        if reason != self.reason:
-            self.reason = reason
+        self.reason = reason
+        # That nobody answers is no news of one that is down: a Redis that was killed would be told of twice, by the end
+        # of its connection and by the refusal of the next. What it says itself is: a password it wants, say.
+        if reason != self._logged and not (silent and was_down):
+            self._logged = reason
             logger.warning("%s", down(self._place, reason))
         self._give_up()
         self._lost.set()

@@ -87,7 +87,7 @@ class Master:
         try:
             link = await open_link(endpoint, self._probe, loop, master=True)
         except LinkFailed as failure:
-            raise LinkFailed(f"{endpoint.at}: {failure.reason}", failure.permanent) from failure
+            raise LinkFailed(f"{endpoint.at}: {failure.reason}", failure.permanent, failure.silent) from failure
         if endpoint.at != self._at:
             self._at = endpoint.at
             logger.info("limit store %s is at %s", self, endpoint.at)

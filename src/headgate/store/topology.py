@@ -122,7 +122,7 @@ class Whole:
             try:
                 link = await open_link(master, probe_in(self._prefix, served), loop)
             except LinkFailed as failure:
-                raise LinkFailed(f"{master.at}: {failure.reason}", failure.permanent) from failure
+                raise LinkFailed(f"{master.at}: {failure.reason}", failure.permanent, failure.silent) from failure
         missing = SLOTS - sum(map(len, slots.values()))
         if missing or link is None:
             if link is not None:
