@@ -89,6 +89,9 @@ class LocalStore(Store, Protocol):
     def hit(self, checks: Sequence[Check], resume: Resume) -> Sequence[Decision]:
         """The decisions, in the order of the checks."""
 
+    async def come_free(self, limit: LimitState, key: bytes) -> None:
+        """Returns when `look`, `reset` and `ban` need not wait for another process, or would do so in vain."""
+
     def look(self, limit: LimitState, key: bytes) -> Standing | None:
         """How the key stands, for an operator; nothing is taken. None when the store cannot say."""
 

@@ -58,33 +58,37 @@ class Counts(Protocol):
 
 
 class LocalCounts:
-    """Counts on this machine."""
+    """Counts on this machine. A process that keeps a lock is waited for, but the event loop goes on meanwhile."""
 
     def __init__(self, store: LocalStore) -> None:
         self._store = store
 
     async def look(self, limit: LimitState, key: bytes) -> Standing:
         """How the key stands."""
+        await self._store.come_free(limit, key)
         return _known(self._store.look(limit, key))
 
     async def reset(self, limit: LimitState, key: bytes) -> bool:
         """Forgets the key's count and its ban."""
-        return self._forget(limit, key, ban_only=False)
+        return await self._forget(limit, key, ban_only=False)
 
     async def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
         """Refuses the key from now on."""
+        await self._store.come_free(limit, key)
         self._store.ban(limit, key, seconds)
         if not _known(self._store.look(limit, key)).is_banned:
             raise StoreDown("a lock of the limits' memory could not be had")
 
     async def unban(self, limit: LimitState, key: bytes) -> bool:
         """Lifts the ban."""
-        return self._forget(limit, key, ban_only=True)
+        return await self._forget(limit, key, ban_only=True)
 
-    def _forget(self, limit: LimitState, key: bytes, *, ban_only: bool) -> bool:
+    async def _forget(self, limit: LimitState, key: bytes, *, ban_only: bool) -> bool:
+        await self._store.come_free(limit, key)
         had = _known(self._store.reset(limit, key, ban_only=ban_only))
         counter = refusals(limit)
         if counter is not None and (had or not ban_only):
+            await self._store.come_free(counter, key)
             _known(self._store.reset(counter, key))
         return had
 

@@ -80,6 +80,9 @@ class MemoryStore:
     def gate(self, check: Check, tally: Tally) -> None:
         """Nor here."""
 
+    async def come_free(self, limit: LimitState, key: bytes) -> None:
+        """There is nothing to wait for."""
+
     def look(self, limit: LimitState, key: bytes) -> Standing:
         """How the key stands."""
         name, meter, now = (limit_identity(limit.limit), key), self._meters.of(limit), self._clock()

@@ -202,6 +202,13 @@ class SharedStore:
             return None
         return gate(entry.meter, entry.held, slot, tally, lambda: self.release([check]))
 
+    async def come_free(self, limit: LimitState, key: bytes) -> None:
+        """Waits for the locks that `look`, `reset` and `ban` take, as long as these would."""
+        if limit.limit.algorithm == concurrency.NAME:
+            await self._owners_lock.come_free()
+        _, (_, _, _, stripe) = self._at(limit, key)
+        await stripe.come_free()
+
     def look(self, limit: LimitState, key: bytes) -> Standing | None:
         """How the key stands; None when a process that does not go on keeps the lock."""
         entry, (hash_, _, _, stripe) = self._at(limit, key)

@@ -18,13 +18,14 @@ Holding takes less than a microsecond and never spans anything that waits. What 
 after each single write.
 """
 
+import asyncio
 import ctypes
 import fcntl
 import mmap
 import os
 import time
 from _multiprocessing import SemLock
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 SIZE = 64  # bytes of a stripe: a cache line
 _OWNER = 48  # offset of the owner cell; a sem_t has at most 32 bytes (glibc and musl, 64 bit)
@@ -101,17 +102,48 @@ class Stripe:
         begin = time.monotonic()
         if begin < self._stuck_until:
             return False
-        blank = 0
+        looks = self._looks(begin)
         while not self.acquire(True, _LOOK_EVERY):
+            if (found := next(looks)) is not None:
+                return found
+        return True
+
+    async def come_free(self) -> bool:
+        """Waits as `wait` does, but holds up no event loop, until the stripe can be taken; False when it cannot.
+
+        It is not taken: what is held must not wait, and a task that was cancelled would keep it. Who takes it at once
+        waits only if another came in this very moment, which is over in a microsecond.
+        """
+        begin = time.monotonic()
+        if begin < self._stuck_until:
+            return False
+        looks = self._looks(begin)
+        while not self.acquire(False):
+            await asyncio.sleep(_LOOK_EVERY)
+            if (found := next(looks)) is False:
+                return False
+            if found:
+                break
+        self.leave()
+        return True
+
+    def _looks(self, begin: float) -> Iterator[bool | None]:
+        """What is seen at each look at a stripe that is taken: None when it is to be waited for.
+
+        True: its owner was dead, and it is taken now. False: a living one has kept it for too long since `begin`.
+        """
+        blank = 0
+        while True:
             owner = self._cells[self.owner]
             blank = 0 if owner else blank + 1
             orphaned = not is_alive(owner) if owner else blank >= _BLANK_LOOKS
             if orphaned and self._succeed(owner):
-                return True
-            if time.monotonic() - begin > self.patience:
+                yield True
+            elif time.monotonic() - begin > self.patience:
                 self._stuck_until = time.monotonic() + 1.0
-                return False
-        return True
+                yield False
+            else:
+                yield None
 
     def _succeed(self, owner: int) -> bool:
         """Takes over from a dead owner, unless another did so first."""

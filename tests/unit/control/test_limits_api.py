@@ -297,6 +297,39 @@ def test_the_keys_of_private_limits_are_found_by_what_a_person_knows_of_them(sec
     with_api(test, replace(BASE, limits=limits, store=Store(secret=secret)))
 
 
+@pytest.mark.parametrize(
+    ("method", "target", "body"),
+    [
+        ("GET", SLASHES, None),
+        ("DELETE", SLASHES, None),
+        ("PUT", f"{SLASHES}/ban", {}),
+        ("DELETE", f"{SLASHES}/ban", None),
+    ],
+    ids=["look", "reset", "ban", "unban"],
+)
+@pytest.mark.parametrize("held", [False, True], ids=["counted", "in flight"])
+def test_a_worker_that_keeps_a_lock_holds_up_no_other_operator(
+    method: str, target: str, body: dict[str, object] | None, held: bool
+) -> None:
+    async def test(api: Api) -> None:
+        operated = api.plane.counting._local
+        locks = [*api.store._stripes, api.store._owners_lock]
+        for lock in (*operated._stripes, operated._owners_lock):
+            lock.patience = 30.0
+        for lock in locks:
+            assert lock.enter()
+        waiting = asyncio.create_task(api(method, target, body))
+        await asyncio.sleep(0)
+        assert (await api("GET", "/api/v1/limits")).status == 200
+        assert not waiting.done()
+        for lock in locks:
+            lock.leave()
+        assert (await waiting).status == 200
+
+    places = Limit("by_path", Rate(2, 0.0), "path", algorithm="concurrency", ban=BY_PATH.ban)
+    with_api(test, replace(BASE, limits=(places if held else BY_PATH,)))
+
+
 def test_a_redis_that_is_not_there_is_503_and_one_that_comes_is_asked(tmp_path: Path) -> None:
     async def test(api: Api) -> None:
         answer = await api("GET", KEY)

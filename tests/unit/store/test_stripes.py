@@ -1,10 +1,11 @@
+import asyncio
 import mmap
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -136,6 +137,58 @@ def test_a_stopped_holder_is_waited_for_once_and_then_done_without(memory: int) 
         both = store.hit([(allow, b"k", 1), (deny, b"k", 1)])
         assert [decision.allowed for decision in both] == [True, False]
         store.close()
+
+
+def watched(stripe: Stripe, *, until: int = -1, then: Callable[[], None] = lambda: None) -> tuple[bool, int]:
+    """Waits on a loop for the stripe; what came of it, and how often something else ran meanwhile.
+
+    then: called when it has run so often.
+    """
+
+    async def main() -> tuple[bool, int]:
+        turns = 0
+        waiting = asyncio.create_task(stripe.come_free())
+        while not waiting.done():
+            await asyncio.sleep(0)
+            turns += 1
+            if turns == until:
+                then()
+        return waiting.result(), turns
+
+    return asyncio.run(main())
+
+
+def test_an_event_loop_goes_on_while_it_waits_for_a_stripe_and_does_not_keep_it(memory: int) -> None:
+    here, there = SharedStore(memory)._stripes[0], SharedStore(memory)._stripes[0]
+    here.patience = 30.0
+    assert there.enter()
+    free, turns = watched(here, until=1000, then=there.leave)
+    assert free
+    assert turns > 1000
+    assert watched(here)[0]
+    assert there.enter(), "it is free for whoever comes"
+
+
+def test_an_event_loop_too_waits_for_a_stopped_holder_once(memory: int) -> None:
+    here, there = SharedStore(memory)._stripes[0], SharedStore(memory)._stripes[0]
+    here.patience = 0.02
+    assert there.enter()
+    free, turns = watched(here)
+    assert not free
+    assert turns > 2
+    assert watched(here) == (False, 1)
+    there.leave()
+    here._stuck_until = 0.0
+    assert watched(here)[0]
+
+
+@pytest.mark.parametrize("take", ["assert stripe.enter()", "stripe.acquire(False)"], ids=["named", "blank"])
+def test_an_event_loop_too_succeeds_a_dead_holder(memory: int, take: str) -> None:
+    with Holder(memory, take=take) as holder:
+        holder.kill()
+        here, there = SharedStore(memory)._stripes[0], SharedStore(memory)._stripes[0]
+        assert watched(here)[0]
+        assert there.enter()
 
 
 def test_another_successor_is_left_in_possession(memory: int) -> None:
