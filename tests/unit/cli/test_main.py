@@ -8,6 +8,7 @@ import pytest
 from headgate import __version__
 from headgate.cli import main
 from headgate.errors import ConfigError, ListenFailed
+from tests.tree import SOURCE
 from tests.unit.cli.conftest import Headgate
 
 
@@ -26,7 +27,7 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 
 def test_help_imports_nothing_but_click_and_the_standard_library() -> None:
     script = (
-        "import sys; from headgate.cli.main import call; code = call(['--help']);"
+        f"import sys; sys.path.insert(0, {SOURCE!r}); from headgate.cli.main import call; code = call(['--help']);"
         "known = set(sys.stdlib_module_names) | {'click', 'headgate', '__main__'};"
         "slow = {'asyncio', 'http', 'json', 'email', 'ssl', 'tomllib'};"
         "loaded = {name.partition('.')[0] for name in sys.modules if not name.startswith('_')};"

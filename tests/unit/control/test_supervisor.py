@@ -16,14 +16,17 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import headgate as headgate_package
 from headgate.model.address import Address
 from headgate.model.config import AccessLog, Admin, Config, HealthCheck, Listener
+from tests.tree import SOURCE
 from tests.unit.control.configs import A, config, upstream
 
 RUN = str(Path(__file__).with_name("run_headgate.py"))
 ANY = Address("127.0.0.1", 0)
 BASE = replace(config(upstream("web", A, check=None)), admin=Admin(ANY), drain=20.0)
 ROOT = Path(__file__).parents[3]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), SOURCE))}
 
 
 class Headgate:
@@ -38,7 +41,7 @@ class Headgate:
             [sys.executable, RUN, str(path), behaviour],
             stderr=subprocess.PIPE,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            env={**ENVIRONMENT, **environment},
         )
         self.reader = threading.Thread(target=self.read)
         self.reader.start()
@@ -176,6 +179,12 @@ def test_while_it_drains_it_says_so(start: Start) -> None:
     assert headgate.admin("GET", "/api/v1/status")[1]["draining"] is True
 
 
+def test_the_supervisor_of_these_tests_is_the_one_under_test() -> None:
+    code = "import headgate, tests; print(headgate.__file__, tests.__file__, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd="/", env=ENVIRONMENT)
+    assert done.stdout.splitlines() == [headgate_package.__file__, str(ROOT / "tests" / "__init__.py")]
+
+
 class TestMistakes:
     """Each of them is one line and an exit code, before any worker runs."""
 
@@ -225,7 +234,7 @@ class TestMistakes:
             text=True,
             cwd=ROOT,
             timeout=30,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env=ENVIRONMENT,
         )
         assert found.returncode == 78
         assert found.stderr.splitlines() == [f"headgate: {path}: one", f"{path}: two"]
