@@ -1,10 +1,14 @@
 """Limits are exact: over the workers of a machine, over two Headgates on one Redis, and by the right address."""
 
+import json
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.e2e.kit.backend import Backend, answers
 from tests.e2e.kit.client import Raw, Response, burst, fetch
@@ -222,3 +226,39 @@ def test_the_users_of_one_address_have_limits_of_their_own_by_their_tokens(make:
     assert [headgate.get(Authorization=f"Bearer {token}").status for token in tokens] == [200, 429, 200]
     assert headgate.get(Authorization=f"Bearer {tokens[0][:-4]}").status == 200, "the first of its address"
     assert headgate.get().status == 429
+
+
+def test_a_key_set_is_another_one_with_a_reload_and_no_sooner(make: Make, backend: Start, tmp_path: Path) -> None:
+    old, new = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    file = tmp_path / "jwks.json"
+
+    def publish(*keys: ec.EllipticCurvePrivateKey) -> None:
+        jwks = [jwt.algorithms.ECAlgorithm.to_jwk(key.public_key(), as_dict=True) for key in keys]
+        file.write_text(json.dumps({"keys": jwks}))
+
+    publish(old)
+    config = settings(
+        [backend().address],
+        limits={"per_user": {"rate": "1/hour", "key": "jwt:sub"}},
+        jwt={"algorithms": ["ES256"], "key_files": [str(file)]},
+        routes=[{"upstream": "web", "limits": ["per_user"]}],
+    )
+    headgate = make(config).start()
+    assert [headgate.get().status for _ in range(2)] == [200, 429]  # from here on what has no good token is refused
+
+    def is_good(key: ec.EllipticCurvePrivateKey) -> bool:
+        token = jwt.encode({"sub": str(uuid4())}, key, "ES256")
+        return headgate.get(Authorization=f"Bearer {token}").status == 200
+
+    publish(new)
+    assert (is_good(old), is_good(new)) == (True, False)
+    assert headgate.cli("reload").returncode == 0
+    assert (is_good(old), is_good(new)) == (False, True)
+    publish(old, new)
+    assert headgate.cli("reload").returncode == 0
+    assert (is_good(old), is_good(new)) == (True, True)
+    file.write_text("{")
+    refused = headgate.cli("reload")
+    assert refused.returncode != 0
+    assert "jwt.key_files[0]" in refused.stderr
+    assert (is_good(old), is_good(new)) == (True, True)
