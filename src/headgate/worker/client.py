@@ -83,13 +83,10 @@ class Client:
         """
         if route is self._checked_route and client == self._checked_ip:
             way = self._way
-            if way is not None:
-                if way():
-                    if route.holds:
-                        self.exchange.places = self._gate  # type: ignore[union-attr]
-                    return ()
-                if way is _not_looked_for:
-                    self._way = self._short_way(route)
+            if way is not None and (way() or (way is _not_looked_for and self._finds_way(route))):
+                if route.holds:
+                    self.exchange.places = self._gate  # type: ignore[union-attr]
+                return ()
             return self._checks
         if not route.by_address:
             return route.checks(route.limits, client, head)
@@ -97,6 +94,11 @@ class Client:
         # A tuple: a store may keep what it makes of one that does not change.
         self._checks, self._way = tuple(route.checks(route.limits, client, head)), _not_looked_for
         return self._checks
+
+    def _finds_way(self, route: LiveRoute) -> bool:
+        """Whether there is a short way for the requests of this client, and one goes it."""
+        self._way = way = self._short_way(route)
+        return way is not None and way()
 
     def _short_way(self, route: LiveRoute) -> Way | None:
         """The way for the requests of this client: there is one where its limits say nothing to it."""
