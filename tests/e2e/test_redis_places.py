@@ -314,6 +314,20 @@ def test_a_new_connection_takes_over_what_the_old_one_held(redis_server: RedisSe
         assert one.hit([(flying, K, 0)])[0].remaining == 1 + ended
 
 
+def test_all_that_it_was_on_connections_before_is_removed_at_once(redis_server: RedisServer, benches: Benches) -> None:
+    flying = in_flight(3)
+    one = benches.join()
+    assert one.allows(flying)
+    for old in ("before", "earlier"):
+        redis_server.command("HSET", name(flying), old, "1 9999999999999")
+    assert not one.allows(flying)
+    (held,) = one.store._holders._held.values()
+    held.old = (b"earlier", b"before")
+    one.store._holders.renew()
+    assert one.hit([(flying, K, 0)])[0].remaining == 2
+    assert not held.old
+
+
 def test_what_an_emptied_redis_forgot_it_is_told_again(redis_server: RedisServer) -> None:
     benches = Benches(redis_server.url, term=0.3)
     flying = in_flight(3)

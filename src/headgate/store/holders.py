@@ -9,12 +9,15 @@ least, and as many more as questions are on their way whose answers are not know
 Redis or a failover, is so put right with the next one.
 
 A new connection is a new holder. What was sent on an old one may still arrive: it then counts for a holder that nobody
-renews, and can take nothing from what the new one says. Its last words to a key are removed as the new one names it.
+renews, and can take nothing from what the new one says. Its last words to a key are removed as the new one names it:
+until Redis has answered that, each word to the key says it, however many connections are lost meanwhile. Old ones are
+looked for at every key that is held, or of which something was on its way when the connection was lost.
 While Redis is down, what is held is counted on this machine, with what passes there; when it is back, Redis is told.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from math import ceil
 
 from headgate.limits.decision import Decision, Holding
@@ -28,6 +31,7 @@ Told = Callable[[Reply], object]
 
 TERM = 30.0  # seconds
 _PIECE = 100  # keys that are renewed at one go
+_OLD = 64  # holders of a key: more connections than can be lost while what the first has said still counts
 
 
 def _ignore(reply: Reply) -> None:
@@ -37,7 +41,7 @@ def _ignore(reply: Reply) -> None:
 class Held:
     """What this worker holds of a key: in all, how much of it is counted on this machine, and what it has asked for.
 
-    share: the part of the limit that stands for it on this machine. old: the holder that has it still from before.
+    share: the part of the limit that stands for it on this machine. old: holders that may still have some from before.
     """
 
     __slots__ = ("asked", "count", "here", "key", "limit", "old", "share")
@@ -49,7 +53,7 @@ class Held:
         self.here = 0
         self.asked = 0
         self.share = limit
-        self.old = b""
+        self.old: tuple[bytes, ...] = ()
 
     @property
     def is_over(self) -> bool:
@@ -156,12 +160,20 @@ class Holders:
                 self._say(held, back)
             self._tidy(rule, held)
 
-    def lost(self) -> None:
-        """The connection is gone: this machine counts what is held, until Redis is back."""
+    def lost(self, unanswered: Iterable[tuple[LimitState, bytes]] = ()) -> None:
+        """The connection is gone: this machine counts what is held, until Redis is back.
+
+        unanswered: keys of which Redis was told something that it may have heard or not.
+        """
+        if self.is_here:  # there was no connection since
+            return
         old, self.id, self.is_here = self.id, _name(), True
         self._rest, self._on_their_way = [], 0
+        for limit, key in unanswered:
+            if (rule := self._rule_of(limit)).holds:
+                self._of(rule, limit, key)
         for held in self._held.values():
-            held.old = held.old or old
+            held.old = (*held.old, old)[-_OLD:]
             if held.limit.limit.on_store_error == "local":
                 if not held.here:
                     held.share = self._share(held.limit)
@@ -206,13 +218,23 @@ class Holders:
             self._send(held.limit, held.key, self._command(held, 0, 0, 0), _ignore)
 
     def _say(self, held: Held, back: int = 0, told: Told = _ignore) -> None:
+        if held.old:
+            told = partial(self._removed, held, held.old, told)
         self._send(held.limit, held.key, self._command(held, back, held.count, held.asked), told)
-        held.old = b""
+
+    def _removed(self, held: Held, old: tuple[bytes, ...], told: Told, reply: Reply) -> None:
+        """These have nothing any more, if Redis answered; what it cannot do now will not be better later."""
+        if reply is not None:
+            held.old = tuple([one for one in held.old if one not in old])
+            rule = self._rule_of(held.limit)
+            if self._held.get(rule.key(held.key)) is held:  # else it ended, and may have begun anew
+                self._tidy(rule, held)
+        told(reply)
 
     def _command(self, held: Held, back: int, least: int, asked: int) -> bytes:
-        arguments = command(self.id, self.term, back, least, asked, held.old)[4:]
+        _, arguments = command(self.id, self.term, back, least, asked, *held.old).split(b"\r\n", 1)
         name = self._rule_of(held.limit).key(held.key)
-        return b"*10\r\n$4\r\nEVAL\r\n%b$1\r\n1\r\n%b%b" % (_TEXT, name, arguments)
+        return b"*%d\r\n$4\r\nEVAL\r\n%b$1\r\n1\r\n%b%b" % (9 + len(held.old), _TEXT, name, arguments)
 
     def _of(self, rule: Rule, limit: LimitState, key: bytes) -> Held:
         """By the key's name in Redis: a reload makes another object of the same limit."""

@@ -10,7 +10,7 @@ local call, match, max = redis.call, string.match, math.max
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local key, holder, term, least = KEYS[1], ARGV[1], ARGV[2] + 0, ARGV[4] + 0
-if ARGV[6] ~= '' then call('HDEL', key, ARGV[6]) end
+if ARGV[6] then call('HDEL', key, unpack(ARGV, 6)) end
 local count = tonumber(match(call('HGET', key, holder) or '', '^%d+') or 0)
 count = math.min(max(count - ARGV[3], least), least + ARGV[5])
 if count > 0 then

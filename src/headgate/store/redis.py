@@ -361,7 +361,7 @@ class RedisStore(Pipeline):
         self._renew()
 
     def _went(self) -> None:
-        self._holders.lost()
+        self._holders.lost([checks[0][:2] for checks, _, _, form in self._waiting if form == script.TOLD])
         self._kept.clear()
         for rule in self._rules.values():
             rule.held_by(self._holders.id, self._holders.term)

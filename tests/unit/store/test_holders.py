@@ -11,7 +11,7 @@ from headgate.store import holders, holding
 from headgate.store.base import Check
 from headgate.store.holders import Asked, Here, Holders
 from headgate.store.memory import MemoryStore
-from headgate.store.resp import Reader, Reply
+from headgate.store.resp import ErrorReply, Reader, Reply
 from headgate.store.script import Rule
 from headgate.testing.clock import ManualClock
 from headgate.testing.stores import never
@@ -24,7 +24,7 @@ CHECK = (FLYING, K, 1)
 
 
 class Desk:
-    """A worker's holders with what they said: (back, least, asked, old) of each command."""
+    """A worker's holders with what they said: (back, least, asked, olds) of each command."""
 
     def __init__(self) -> None:
         self.commands: list[list[bytes]] = []
@@ -46,14 +46,14 @@ class Desk:
         for told in waiting:
             told(b"OK")
 
-    def said(self) -> list[tuple[int, int, int, bytes]]:
+    def said(self) -> list[tuple[int, int, int, tuple[bytes, ...]]]:
         """What was said since this was last asked, and is answered now."""
         self.answer()
         commands, self.commands = self.commands, []
         for command in commands:
             assert command[0] == b"EVAL"
             assert command[2:6] == [b"1", b"p:flying:client_ip:concurrency:5/1:" + K, self.holders.id, b"30000"]
-        return [(int(c[6]), int(c[7]), int(c[8]), c[9]) for c in commands]
+        return [(int(c[6]), int(c[7]), int(c[8]), tuple(c[9:])) for c in commands]
 
     def takes(self, *checks: Check) -> None:
         """Asks for places and gets them."""
@@ -68,7 +68,7 @@ def test_what_is_given_back_is_said_with_what_is_held_still() -> None:
     desk.takes(CHECK, (limit(3), K, 1), (FLYING, K, 2))
     assert len(desk.told) == 1
     desk.holders.release([(FLYING, K, 2), CHECK])
-    assert desk.said() == [(2, 1, 0, b""), (1, 0, 0, b"")]
+    assert desk.said() == [(2, 1, 0, ()), (1, 0, 0, ())]
     assert not desk.holders._held
 
 
@@ -78,18 +78,18 @@ def test_what_is_asked_meanwhile_may_be_held_or_not() -> None:
     answer = desk.holders.asks([CHECK], desk.told.append)
     refusal = desk.holders.asks([CHECK, (limit(3), K, 1)], desk.told.append)
     desk.holders.release([CHECK])
-    assert desk.said() == [(1, 0, 2, b"")]
+    assert desk.said() == [(1, 0, 2, ())]
     answer([Holding(True, FLYING, 0, 0)])
     refusal([Holding(True, FLYING, 0, 0), Decision(False, limit(3), 0, 5)])
     desk.holders.renew()
-    assert desk.said() == [(0, 1, 0, b"")]
+    assert desk.said() == [(0, 1, 0, ())]
 
 
 def test_more_than_is_held_cannot_be_given_back() -> None:
     desk = Desk()
     desk.takes(CHECK)
     desk.holders.release([(FLYING, K, 3)])
-    assert desk.said() == [(1, 0, 0, b"")]
+    assert desk.said() == [(1, 0, 0, ())]
 
 
 def test_a_reloaded_limit_is_the_same_limit() -> None:
@@ -98,7 +98,7 @@ def test_a_reloaded_limit_is_the_same_limit() -> None:
     desk.takes(CHECK)
     desk.takes((again, K, 1))
     desk.holders.release([(again, K, 1)])
-    assert desk.said() == [(1, 1, 0, b"")]
+    assert desk.said() == [(1, 1, 0, ())]
 
 
 def test_a_question_that_was_answered_here_took_nothing_in_redis() -> None:
@@ -137,12 +137,12 @@ def test_without_redis_this_machine_counts_and_the_next_connection_takes_over() 
     desk.holders.lost()  # once more, before it was back
     desk.holders.back()
     desk.holders.renew()
-    assert desk.said() == [(0, 2, 0, before)]
+    assert desk.said() == [(0, 2, 0, (before,))]
     assert desk.in_local() == 0
     desk.holders.renew()
-    assert desk.said() == [(0, 2, 0, b"")]
+    assert desk.said() == [(0, 2, 0, ())]
     desk.holders.release([(FLYING, K, 2)])
-    assert desk.said() == [(2, 0, 0, b"")]
+    assert desk.said() == [(2, 0, 0, ())]
     assert not desk.holders._held
 
 
@@ -155,7 +155,65 @@ def test_what_ended_without_redis_is_taken_from_the_old_holder() -> None:
     assert desk.in_local() == 0
     desk.holders.back()
     desk.holders.renew()
-    assert desk.said() == [(0, 0, 0, before)]
+    assert desk.said() == [(0, 0, 0, (before,))]
+    assert not desk.holders._held
+
+
+def test_an_old_holder_is_removed_until_redis_has_said_so() -> None:
+    desk = Desk()
+    desk.takes(CHECK)
+    olds = []
+    for _ in range(3):  # connections that are lost before Redis has answered, and before it was told anything
+        olds.append(desk.holders.id)
+        desk.holders.lost()
+        desk.holders.lost()  # there was none in between
+        desk.holders.back()
+        if len(olds) < 3:
+            desk.holders.renew()
+            waiting, desk.waiting = desk.waiting, []
+            for told in waiting:
+                told(None)
+    desk.commands.clear()
+    desk.holders.renew()
+    desk.holders.release([CHECK])
+    assert desk.said() == [(0, 1, 0, tuple(olds)), (1, 0, 0, tuple(olds))]
+    assert not desk.holders._held
+
+
+def test_what_redis_cannot_remove_is_not_said_for_ever() -> None:
+    desk = Desk()
+    desk.takes(CHECK)
+    before = desk.holders.id
+    desk.holders.lost()
+    desk.holders.back()
+    desk.holders.renew()
+    (told,) = desk.waiting
+    told(ErrorReply("WRONGTYPE"))
+    desk.waiting.clear()
+    desk.holders.renew()
+    assert [tuple(command[9:]) for command in desk.commands] == [(before,), ()]
+
+
+def test_old_holders_are_bounded() -> None:
+    desk = Desk()
+    desk.takes(CHECK)
+    for _ in range(100):
+        desk.holders.lost()
+        desk.holders.back()
+    desk.holders.renew()
+    assert len(desk.commands[-1]) == 9 + 64
+
+
+def test_a_give_back_that_redis_may_not_have_heard_is_said_again() -> None:
+    desk = Desk()
+    desk.takes(CHECK)
+    before = desk.holders.id
+    desk.holders.release([CHECK])
+    desk.commands.clear()
+    desk.holders.lost([(FLYING, K), (limit(3), K)])  # an operator's word about a count may be on its way, too
+    desk.holders.back()
+    desk.holders.renew()
+    assert desk.said() == [(0, 0, 0, (before,))]
     assert not desk.holders._held
 
 
@@ -167,7 +225,7 @@ def test_what_passed_here_and_ends_before_redis_was_told_is_taken_from_both() ->
     desk.takes(CHECK)
     desk.holders.release([CHECK])
     assert desk.in_local() == 0
-    assert desk.said() == [(1, 1, 0, b"")]
+    assert desk.said() == [(1, 1, 0, ())]
 
 
 @pytest.mark.parametrize("on_store_error", ["allow", "deny"])
@@ -188,7 +246,7 @@ def test_who_leaves_holds_nothing() -> None:
     desk.takes(CHECK)
     desk.holders.asks([CHECK], desk.told.append)
     desk.holders.leave()
-    assert desk.said() == [(0, 0, 0, b"")]
+    assert desk.said() == [(0, 0, 0, ())]
 
 
 def test_much_is_told_in_parts_each_when_the_one_before_is_answered() -> None:

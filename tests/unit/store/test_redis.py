@@ -24,6 +24,7 @@ from headgate.store.shared import SharedStore
 from headgate.testing.clock import ManualClock, VirtualLoop
 from tests.unit.store.fake_redis import ALLOWED, REFUSED, Command, FakeRedis
 from tests.unit.store.limits import limit
+from tests.unit.store.test_held import in_flight
 
 K = b"192.0.2.1"
 
@@ -268,6 +269,27 @@ def test_of_limits_that_are_far_from_their_end_nothing_more_is_told(play: Callab
                 assert [decision.limit for decision in decisions] == [check[0] for check in checks]
                 assert [decision.remaining for decision in decisions] == [21, 3][: len(checks)]
         assert not stage.changes
+
+    play(story)
+
+
+def test_what_was_given_back_to_a_redis_that_goes_is_given_back_to_the_next_one(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        flying = in_flight(3)
+        stage.fake.answer = lambda command: b"+4 2 0\r\n"
+        (decision,) = await stage.ask((flying, K, 1))
+        assert decision.allowed
+        before = stage.store._holders.id
+        stage.fake.answer = lambda command: None
+        stage.store.release([(flying, K, 1)])
+        await asyncio.sleep(0.01)
+        stage.fake.drop()
+        stage.fake.commands.clear()
+        stage.fake.answer = lambda command: b"+OK\r\n"
+        await asyncio.sleep(1.0)
+        assert [command[9:] for command in stage.fake.commands] == [[before]]
+        assert not stage.store._holders._held
 
     play(story)
 
