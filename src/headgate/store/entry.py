@@ -53,7 +53,7 @@ class Entry:
         self.burst = meter.burst * meter.period
         is_plain = meter.is_plain and meter.unit == 1 and meter.most > 0
         self.short = _SHORT.get(limit.limit.algorithm) if is_plain else None
-        if held is not None and held.mine is not None:
+        if held is not None:
             self.short = _short_concurrency
         self.hash_key = blake2b(limit_identity(limit.limit).encode(), key=seed).digest()
         self.places: dict[bytes, Place] = {}
@@ -89,12 +89,11 @@ def _short_concurrency(entry: Entry, cells: memoryview, at: int, now: int) -> De
     """The same of `concurrency.step`, while nobody is banned; `Held.add` without the call."""
     places = entry.held
     assert places is not None
-    assert places.mine is not None
-    held = cells[at + 1]
-    if held >= entry.most or cells[places.bans] > now:
+    held, mine = cells[at + 1], places.mine
+    if held >= entry.most or cells[places.bans] > now or mine is None:
         return None
     cells[at + 1] = held = held + 1
-    places.mine[(at - places.first) // 2] += 1
+    mine[(at - places.first) // 2] += 1
     return Holding(True, entry.limit, entry.most - held, 0)
 
 

@@ -16,10 +16,13 @@ forgotten, so a bucket can be full: then `find` says so, and the caller lets pas
 Pages cost nothing until they are written: a process costs four bytes for each slot that it ever used.
 """
 
+import logging
 import mmap
 from collections.abc import Callable, Collection
 
 from headgate.store.stripes import Stripe
+
+logger = logging.getLogger("headgate.store")
 
 BUCKETS = 4096  # at the most: 65,536 keys that are held at the same time
 NOWHERE = -1
@@ -28,6 +31,8 @@ _WAYS = 16
 _OWNERS = 512  # processes at once: two Headgates with as many workers as may be, while one takes over from the other
 _TRUST = 10_000  # microseconds for which a process that lives is believed to go on
 _LOOKED = 4096  # slots of which a process remembers when it added them up
+_AGAIN = 1_000_000  # microseconds after which a process that has no column tries to get one again
+_BRIEFLY = 0.02  # seconds for which it then waits for a lock, and with it all that it serves
 
 
 def size(buckets: int) -> int:
@@ -38,7 +43,7 @@ def size(buckets: int) -> int:
 class Held:
     """The places as one process sees them. Slots are named by the index of their first cell.
 
-    first: the first of all slots. mine: the column of this process, by slot; None when there is none to be had.
+    first: the first of all slots. mine: the column of this process, by slot; None until there is one to be had.
     bans: the cell that says until when any key under such a limit may be banned, so that nobody looks for bans usually.
     Whoever calls anything but `__init__` has the stripe of the hash, and `now` is in microseconds.
     """
@@ -68,27 +73,50 @@ class Held:
         self._alive: dict[int, int] = {}  # owners, and until when they are believed to live
         self._looked: dict[int, int] = {}
         self._lock = lock
+        self._tried = 0  # when it was tried last to get a column
+        self._missing = ""  # why there is none
         self.mine = self._claim()
 
-    def _claim(self) -> memoryview | None:
+    def claim(self, now: int) -> bool:
+        """Whether this process has a column. Without one it tries to get one now and again, and says what came of it.
+
+        Else a process would count nothing until it is replaced, because another was stopped when it began.
+        """
+        if self.mine is None and now - self._tried >= _AGAIN:
+            self._tried = now
+            self.mine = self._claim(_BRIEFLY)
+        return self.mine is not None
+
+    def _claim(self, patience: float | None = None) -> memoryview | None:
+        """The column of this process, None when it cannot be had."""
+        column, missing = None, "another process keeps the lock of its table"
+        if self._lock.enter(patience):
+            try:
+                column, missing = self._free_column(), f"{_OWNERS} processes have all places of its table"
+            finally:
+                self._lock.leave()
+        if column is not None:
+            missing = ""
+        if missing and missing != self._missing:
+            logger.warning("limits on what is in flight are left to on_store_error here: %s", missing)
+        elif self._missing and not missing:
+            logger.info("limits on what is in flight are counted here again")
+        self._missing = missing
+        return column
+
+    def _free_column(self) -> memoryview | None:
         """The column of this process: its own, a fresh one, or one of a dead process."""
-        lock = self._lock
-        if not lock.enter():
-            return None
-        try:
-            owners = self._owners.tolist()
-            if self._me in owners:
-                return self._column(owners.index(self._me))
-            for place, owner in enumerate(owners):
-                if not owner or not self._is_alive(owner):
-                    column = self._column(place)
-                    if owner:  # before the column has a new owner, or he would seem to hold this
-                        column[:] = memoryview(bytes(4 * self._slots)).cast("I")
-                    self._owners[place] = self._me
-                    return column
-            return None
-        finally:
-            lock.leave()
+        owners = self._owners.tolist()
+        if self._me in owners:
+            return self._column(owners.index(self._me))
+        for place, owner in enumerate(owners):
+            if not owner or not self._is_alive(owner):
+                column = self._column(place)
+                if owner:  # before the column has a new owner, or he would seem to hold this
+                    column[:] = memoryview(bytes(4 * self._slots)).cast("I")
+                self._owners[place] = self._me
+                return column
+        return None
 
     def _column(self, place: int) -> memoryview:
         return self._columns[place * self._slots : (place + 1) * self._slots]

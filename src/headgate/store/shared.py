@@ -411,7 +411,7 @@ class SharedStore:
             at, before = taken[hash_]
         elif self._cells[at] != hash_ or (taken and any(at == slot for slot, _ in taken.values())):
             at = places.find(hash_, now, [slot for slot, _ in taken.values()])
-        if at == NOWHERE or places.mine is None:
+        if at == NOWHERE or (places.mine is None and not places.claim(now)):
             self.on_uncounted(entry.limit)
             return undecided(entry.limit)
         after = entry.decide(places.total(at, hash_) + before, 0, now, cost)
@@ -465,8 +465,9 @@ class SharedStore:
             return False
         try:
             places = self._places()
-            at = places.find(hash_, self._clock())
-            if at == NOWHERE or places.mine is None:
+            now = self._clock()
+            at = places.find(hash_, now)
+            if at == NOWHERE or not places.claim(now):
                 self.on_uncounted(limit)
             else:
                 places.add(at, hash_, cost)

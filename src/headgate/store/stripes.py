@@ -85,9 +85,9 @@ class Stripe:
         self._fd = fd
         self._stuck_until = 0.0
 
-    def enter(self) -> bool:
-        """Takes the stripe; False when a living process keeps it."""
-        if not self.acquire(False) and not self.wait():
+    def enter(self, patience: float | None = None) -> bool:
+        """Takes the stripe; False when a living process keeps it. patience: instead of the usual one."""
+        if not self.acquire(False) and not self.wait(patience):
             return False
         self._cells[self.owner] = self.me
         return True
@@ -97,12 +97,13 @@ class Stripe:
         self._cells[self.owner] = 0
         self.release()
 
-    def wait(self) -> bool:
+    def wait(self, patience: float | None = None) -> bool:
         """Takes the stripe after a first attempt failed; False when a living process keeps it for too long."""
+        patience = self.patience if patience is None else patience
         begin = time.monotonic()
         if begin < self._stuck_until:
             return False
-        looks = self._looks(begin)
+        looks = self._looks(begin, patience)
         while not self.acquire(True, _LOOK_EVERY):
             if (found := next(looks)) is not None:
                 return found
@@ -117,7 +118,7 @@ class Stripe:
         begin = time.monotonic()
         if begin < self._stuck_until:
             return False
-        looks = self._looks(begin)
+        looks = self._looks(begin, self.patience)
         while not self.acquire(False):
             await asyncio.sleep(_LOOK_EVERY)
             if (found := next(looks)) is False:
@@ -127,7 +128,7 @@ class Stripe:
         self.leave()
         return True
 
-    def _looks(self, begin: float) -> Iterator[bool | None]:
+    def _looks(self, begin: float, patience: float) -> Iterator[bool | None]:
         """What is seen at each look at a stripe that is taken: None when it is to be waited for.
 
         True: its owner was dead, and it is taken now. False: a living one has kept it for too long since `begin`.
@@ -139,7 +140,7 @@ class Stripe:
             orphaned = not is_alive(owner) if owner else blank >= _BLANK_LOOKS
             if orphaned and self._succeed(owner):
                 yield True
-            elif time.monotonic() - begin > self.patience:
+            elif time.monotonic() - begin > patience:
                 self._stuck_until = time.monotonic() + 1.0
                 yield False
             else:

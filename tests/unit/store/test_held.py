@@ -15,6 +15,7 @@ from headgate.limits.decision import Banned, Holding
 from headgate.model.config import Ban
 from headgate.model.snapshot import LimitState
 from headgate.store.base import Check
+from headgate.store.gate import Tally
 from headgate.store.memory import MemoryStore
 from headgate.store.shared import SharedStore
 from headgate.testing.clock import ManualClock
@@ -171,6 +172,56 @@ def test_with_more_processes_than_columns_the_rest_counts_nothing_and_says_so() 
         store.hold([check])
         store.release([check])
         assert uncounted == [check[0]] * 3
+
+
+def test_a_process_that_found_no_column_tries_again_once_a_second(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "headgate.store")
+    with crew(room=8) as made:
+        check = (in_flight(1), b"k", 1)
+        others = [made.join() for _ in range(512)]
+        for other in others:
+            other.hit([(in_flight(1, "other"), b"k", 0)])
+        store = made.join()
+        for _ in range(2):
+            assert not isinstance(store.hit([check])[0], Holding)
+        made.kill(others[7])
+        made.clock.now += 999_999
+        assert not isinstance(store.hit([check])[0], Holding)
+        assert [record.getMessage() for record in caplog.records] == [
+            "limits on what is in flight are left to on_store_error here: 512 processes have all places of its table"
+        ]
+        made.clock.now += 1
+        assert [isinstance(one, Holding) and one.allowed for one in (store.hit([check])[0] for _ in range(2))] == [
+            True,
+            False,
+        ]
+        assert caplog.records[1].getMessage() == "limits on what is in flight are counted here again"
+        assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize("takes", [True, False], ids=["asks", "takes"])
+def test_a_process_that_began_while_another_kept_the_lock_counts_when_it_is_free(
+    takes: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    with crew() as made:
+        store, other = made.join(), made.join()
+        check = (in_flight(2), b"k", 1)
+        lock = store._owners_lock
+        lock.patience = 0.0
+        assert other._owners_lock.enter()
+        for _ in range(2):
+            assert not isinstance(store.hit([check])[0], Holding)
+        assert store.gate(check, Tally(memoryview(bytearray(16)).cast("Q"), 0, 1)) is None
+        other._owners_lock.leave()
+        made.clock.now += 1_000_000
+        if takes:
+            store.hold([check])
+        else:
+            assert isinstance(store.hit([check])[0], Holding)
+        assert [store.hit([check])[0].allowed for _ in range(2)] == [True, False]
+        assert other.hit([(check[0], b"k", 0)])[0].remaining == 0
+        (record,) = caplog.records
+        assert "another process keeps the lock of its table" in record.getMessage()
 
 
 def test_a_key_that_is_held_is_never_forgotten_and_one_too_many_is_decided_by_on_store_error() -> None:
