@@ -72,16 +72,33 @@ class Peers:
         _, value, ends = entry or (limit, 0, 0)
         self._used[id(limit), key] = limit, *self._meters.of(limit).charge(value, ends, self._clock(), cost)
 
+    def joined(self, checks: Sequence[Check]) -> Sequence[Check]:
+        """What is charged now, and with what is given back what is owed of that key still; it is forgotten here.
+
+        Else it would be given back first, of which nothing comes where nothing was taken yet, and charged then.
+        """
+        if not self._used:
+            return checks
+        now, found = self._clock(), []
+        for limit, key, cost in checks:
+            owed = self._used.pop((id(limit), key), None) if cost < 0 else None
+            found.append((limit, key, cost if owed is None else cost + self._counts(*owed, now)))
+        return found
+
     def settle(self, most: int) -> list[Check]:
         """So much, at the most, of what Redis is to be charged with because it counts still; it is forgotten here."""
         now = self._clock()
         owed: list[Check] = []
         while self._used and len(owed) < most:
-            (_, key), (limit, value, ends) = self._used.popitem()
-            meter = self._meters.of(limit)
-            if now < ends and (used := meter.burst - meter.decide(value, ends, now, 0).remaining) > 0:
-                owed.append((limit, key, used))
+            (_, key), used = self._used.popitem()
+            if (cost := self._counts(*used, now)) > 0:
+                owed.append((used[0], key, cost))
         return owed
+
+    def _counts(self, limit: LimitState, value: int, ends: int, now: int) -> int:
+        """How much of it still counts."""
+        meter = self._meters.of(limit)
+        return max(0, meter.burst - meter.decide(value, ends, now, 0).remaining) if now < ends else 0
 
 
 class Charges:

@@ -154,6 +154,8 @@ class RedisStore(Pipeline):
 
         What is on its way to Redis when the connection breaks may be lost.
         """
+        if self._accepts:
+            checks = self._peers.joined(checks)
         checks = [check for check in checks if check[2]]  # nothing is nothing, where the script would begin a window
         if not checks:
             return

@@ -51,6 +51,22 @@ def test_what_was_let_pass_is_owed_as_far_as_it_still_counts() -> None:
     assert peers.settle(10**6) == []
 
 
+def test_what_is_given_back_goes_with_what_is_owed_of_the_key() -> None:
+    clock = ManualClock()
+    peers = Peers("p", b"me", clock)
+    one = limit(10)
+    back = [(one, K, -2), (one, b"other", -2), (one, b"taken", 2)]
+    assert peers.joined(back) is back, "nothing is owed"
+    for key in (K, b"taken"):
+        peers.passed((one, key, 3))
+    assert peers.joined(back) == [(one, K, 1), *back[1:]]
+    assert peers.joined(back) == back
+    assert peers.settle(10) == [(one, b"taken", 3)]
+    peers.passed((one, K, 3))
+    clock.advance(60)
+    assert peers.joined(back) == back, "it has ended"
+
+
 def test_what_is_remembered_is_bounded() -> None:
     peers = Peers("p", b"me", ManualClock())
     one = limit(10)

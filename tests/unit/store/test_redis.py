@@ -975,6 +975,23 @@ def test_a_great_debt_is_charged_in_parts_that_hold_nobody_up(play: Callable[...
     play(story)
 
 
+def test_what_is_given_back_before_it_was_charged_is_not_charged(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        one = await owing(stage, 200)
+        stage.fake.answer = lambda command: None
+        await back(stage)
+        charged = {command[3].rpartition(b":")[2] for command in stage.fake.commands}
+        key = next(key for key in (b"%d" % number for number in range(200)) if key not in charged)
+        stage.store.charge([(one, key, -1)])
+        stage.fake.answer = lambda command: b"+1 1 1\r\n"
+        stage.fake.say(b"+1 1 1\r\n" * 64)
+        await asyncio.sleep(0.01)
+        assert len(stage.fake.commands) == 199
+        assert not any(command[3].endswith(b":" + key) for command in stage.fake.commands)
+
+    play(story)
+
+
 @pytest.mark.parametrize("trouble", ["silent", "lost"])
 def test_a_redis_that_fails_again_while_it_is_charged_never_charges_twice(
     play: Callable[..., None], trouble: str
