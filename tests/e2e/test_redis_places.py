@@ -328,6 +328,32 @@ def test_all_that_it_was_on_connections_before_is_removed_at_once(redis_server: 
     assert not held.old
 
 
+@pytest.mark.parametrize("ended", [0, 1])
+def test_what_redis_gives_before_it_is_told_what_is_held_is_counted_beside_it(
+    redis_server: RedisServer, benches: Benches, ended: int
+) -> None:
+    flying = in_flight(5)
+    one = benches.join()
+    assert [one.allows(flying) for _ in range(2)] == [True, True]
+    store = one.store
+
+    async def begin_anew() -> None:
+        store._holders.lost()
+        for rule in store._rules.values():
+            rule.held_by(store._holders.id, store._holders.term)
+        store._holders.back()
+        asked = asyncio.ensure_future(one.ask((flying, K, 1)))
+        await asyncio.sleep(0)
+        store.release([(flying, K, 1)] * ended)
+        store._holders.renew()
+        assert (await asked)[0].allowed
+
+    one.run(begin_anew())
+    holder = store._holders.id.decode()
+    assert redis_server.command("HGET", name(flying), holder).split()[1] == b"%d" % (3 - ended)
+    assert number(redis_server.command("HLEN", name(flying))) == 1
+
+
 def test_what_an_emptied_redis_forgot_it_is_told_again(redis_server: RedisServer) -> None:
     benches = Benches(redis_server.url, term=0.3)
     flying = in_flight(3)

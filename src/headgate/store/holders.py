@@ -6,7 +6,8 @@ again, and nobody has to notice.
 
 Each worker knows what it holds (`Holders`), wherever it is counted, and each command but a question says it: so many at
 least, and as many more as questions are on their way whose answers are not known yet. Whatever got lost, by an emptied
-Redis or a failover, is so put right with the next one.
+Redis or a failover, is so put right with the next one. Between these two it says what has changed: so many are given
+back, or were taken without Redis and are new to it (less than nothing is given back).
 
 A new connection is a new holder. What was sent on an old one may still arrive: it then counts for a holder that nobody
 renews, and can take nothing from what the new one says. Its last words to a key are removed as the new one names it:
@@ -41,10 +42,11 @@ def _ignore(reply: Reply) -> None:
 class Held:
     """What this worker holds of a key: in all, how much of it is counted on this machine, and what it has asked for.
 
-    share: the part of the limit that stands for it on this machine. old: holders that may still have some from before.
+    untold: how much of it the present holder has not told Redis yet. share: the part of the limit that stands for it on
+    this machine. old: holders that may still have some from before.
     """
 
-    __slots__ = ("asked", "count", "here", "key", "limit", "old", "share")
+    __slots__ = ("asked", "count", "here", "key", "limit", "old", "share", "untold")
 
     def __init__(self, limit: LimitState, key: bytes) -> None:
         self.limit = limit
@@ -52,6 +54,7 @@ class Held:
         self.count = 0
         self.here = 0
         self.asked = 0
+        self.untold = 0
         self.share = limit
         self.old: tuple[bytes, ...] = ()
 
@@ -139,6 +142,7 @@ class Holders:
                 held = self._of(self._rule_of(limit), limit, key)
                 held.count += cost
                 held.here += cost
+                held.untold += cost
                 held.share = decision.limit
 
     def has(self, limit: LimitState, key: bytes) -> bool:
@@ -156,7 +160,9 @@ class Holders:
             if held.here:
                 self._local.release([(held.share, key, min(cost, held.here))])
                 held.here -= min(cost, held.here)
-            if not self.is_here:
+            if self.is_here:
+                held.untold = held.count
+            else:
                 self._say(held, back)
             self._tidy(rule, held)
 
@@ -174,6 +180,7 @@ class Holders:
                 self._of(rule, limit, key)
         for held in self._held.values():
             held.old = (*held.old, old)[-_OLD:]
+            held.untold = held.count
             if held.limit.limit.on_store_error == "local":
                 if not held.here:
                     held.share = self._share(held.limit)
@@ -220,7 +227,8 @@ class Holders:
     def _say(self, held: Held, back: int = 0, told: Told = _ignore) -> None:
         if held.old:
             told = partial(self._removed, held, held.old, told)
-        self._send(held.limit, held.key, self._command(held, back, held.count, held.asked), told)
+        self._send(held.limit, held.key, self._command(held, back - held.untold, held.count, held.asked), told)
+        held.untold = 0
 
     def _removed(self, held: Held, old: tuple[bytes, ...], told: Told, reply: Reply) -> None:
         """These have nothing any more, if Redis answered; what it cannot do now will not be better later."""

@@ -137,7 +137,7 @@ def test_without_redis_this_machine_counts_and_the_next_connection_takes_over() 
     desk.holders.lost()  # once more, before it was back
     desk.holders.back()
     desk.holders.renew()
-    assert desk.said() == [(0, 2, 0, (before,))]
+    assert desk.said() == [(-2, 2, 0, (before,))]
     assert desk.in_local() == 0
     desk.holders.renew()
     assert desk.said() == [(0, 2, 0, ())]
@@ -176,7 +176,7 @@ def test_an_old_holder_is_removed_until_redis_has_said_so() -> None:
     desk.commands.clear()
     desk.holders.renew()
     desk.holders.release([CHECK])
-    assert desk.said() == [(0, 1, 0, tuple(olds)), (1, 0, 0, tuple(olds))]
+    assert desk.said() == [(-1, 1, 0, tuple(olds)), (1, 0, 0, tuple(olds))]
     assert not desk.holders._held
 
 
@@ -225,7 +225,29 @@ def test_what_passed_here_and_ends_before_redis_was_told_is_taken_from_both() ->
     desk.takes(CHECK)
     desk.holders.release([CHECK])
     assert desk.in_local() == 0
-    assert desk.said() == [(1, 1, 0, ())]
+    assert desk.said() == [(0, 1, 0, ())]
+
+
+@pytest.mark.parametrize("released", [True, False], ids=["released", "renewed"])
+@pytest.mark.parametrize("held_before", [True, False], ids=["held before", "passed here"])
+def test_what_redis_was_not_told_of_hides_nothing_of_what_it_may_have_given_meanwhile(
+    held_before: bool, released: bool
+) -> None:
+    desk = Desk()
+    if held_before:
+        desk.takes(CHECK)
+    desk.holders.lost()
+    if not held_before:
+        desk.holders.took_here([CHECK], desk.local.hit([CHECK], never))
+    desk.holders.back()
+    desk.holders.asks([CHECK], desk.told.append)  # it is on its way, and taken before the next word is heard
+    if released:
+        desk.holders.release([CHECK])
+    else:
+        desk.holders.renew()
+    assert [told[:3] for told in desk.said()] == [(0, 0, 1) if released else (-1, 1, 1)]
+    desk.holders.renew()
+    assert [told[:3] for told in desk.said()] == [(0, 0, 1) if released else (0, 1, 1)]
 
 
 @pytest.mark.parametrize("on_store_error", ["allow", "deny"])
@@ -238,7 +260,7 @@ def test_a_limit_that_does_not_count_here_is_not_counted_here(on_store_error: st
     desk.holders.release([(one, K, 1)])
     desk.holders.back()
     desk.holders.renew()
-    assert [told[:3] for told in desk.said()] == [(0, 1, 0)]
+    assert [told[:3] for told in desk.said()] == [(-1, 1, 0)]
 
 
 def test_who_leaves_holds_nothing() -> None:
