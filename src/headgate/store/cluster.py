@@ -214,6 +214,11 @@ class ClusterStore:
         """Whether this node is the one that is told that this Headgate lives."""
         return self._slots[self._home] is node
 
+    @property
+    def reason(self) -> str:
+        """Which masters cannot be asked, and why; "" while all can."""
+        return "; ".join(sorted(node.trouble for node in self._nodes.values() if node.slots and node.is_down))
+
     def changed(self) -> None:
         """A node went down or came back."""
         down = any(node.is_down for node in self._nodes.values() if node.slots)

@@ -147,6 +147,11 @@ class Node(RedisStore):
         return self._breaker.state is State.DOWN
 
     @property
+    def trouble(self) -> str:
+        """Where it is, if that is known, and why it cannot be asked."""
+        return f"{self.endpoint.at}: {self.reason}" if self.endpoint.host else self.reason
+
+    @property
     def accepts(self) -> bool:
         """Whether it is asked."""
         return self._accepts

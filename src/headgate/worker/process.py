@@ -260,7 +260,7 @@ class Worker:
     def _build_store(self, snapshot: Snapshot) -> Store:
         def changed(down: bool) -> None:
             self._row[WorkerCell.STORE_DOWN] = int(down)
-            self._send(StoreChanged(down, store.reason if isinstance(store, RedisStore) else ""))
+            self._send(StoreChanged(down, store.reason if isinstance(store, RedisStore | ClusterStore) else ""))
 
         if self._row[WorkerCell.STORE_DOWN]:  # of the one before
             self._row[WorkerCell.STORE_DOWN] = 0

@@ -314,6 +314,32 @@ def test_a_lost_master_is_found_again_where_its_slots_are(caplog: pytest.LogCapt
     assert sum("is at" in message for message in caplog.messages) == 1
 
 
+def test_it_says_which_masters_cannot_be_asked_and_why() -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        assert stage.store.reason == ""
+        first, second = (f"127.0.0.1:{stage.nodes[number].port}: " for number in (0, 1))
+        stage.answers[0] = lambda command: None
+        await stage.ask((limit(), stage.key(0), 1))
+        assert stage.store.reason == f"{first}no answer within 50 ms"
+        await stage.nodes[1].stop()
+        await asyncio.sleep(0.01)
+        assert all(text in stage.store.reason for text in (first, second, "; "))
+
+    play(story)
+
+
+def test_before_it_is_known_who_serves_what_it_says_why_nobody_helps() -> None:
+    async def story(stage: Stage) -> None:
+        for node in stage.nodes:
+            await node.stop()
+        while not stage.changes:
+            await asyncio.sleep(0.01)
+        assert stage.store.reason.startswith("no node of the Cluster helps; 127.0.0.1:")
+
+    play(story)
+
+
 def test_a_master_that_hands_over_everything_is_left() -> None:
     async def story(stage: Stage) -> None:
         await stage.opened()

@@ -393,16 +393,18 @@ def test_a_store_that_is_not_wanted_any_more_is_closed(run: Run) -> None:
     scenario(run, play)
 
 
-def test_the_supervisor_is_told_of_a_store_that_is_down_and_of_one_that_is_given_up(run: Run) -> None:
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "redis+cluster://127.0.0.1:1"])
+def test_the_supervisor_is_told_of_a_store_that_is_down_and_of_one_that_is_given_up(run: Run, url: str) -> None:
     async def play(world: Running) -> None:
         def stores() -> list[Message]:
             return [message for message in world.told if isinstance(message, StoreChanged)]
 
-        await world.worker.adopt(replace(world.snapshot, version=2, store=Store(url="redis://127.0.0.1:1/0")), {})
+        await world.worker.adopt(replace(world.snapshot, version=2, store=Store(url=url)), {})
         await until(lambda: bool(stores()))
         (down,) = stores()
         assert isinstance(down, StoreChanged)
         assert down.down
+        assert "127.0.0.1:1" in down.reason or url.startswith("redis:")
         assert down.reason
         await world.worker.adopt(replace(world.snapshot, version=3), {})
         assert stores() == [down, StoreChanged(False)]
