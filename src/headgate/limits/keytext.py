@@ -6,6 +6,9 @@ is not printable, or is a blank at an end of its part.
 
 `written` reads what a person knows of a key, which is less: a value without its mark, in full where the key has a hash;
 an address in any form. It needs the limit that is meant. The admin API and the command line use it.
+
+Texts are UTF-8 wherever people write them. HTTP has its fields as Latin-1, and so have functions of users who look at
+them: `counted` makes the same key of both.
 """
 
 import re
@@ -16,6 +19,22 @@ from headgate.limits.keys import PREFIXES, Seal, compose, is_secret, network_of,
 _TOKEN = re.compile(r"\\.?|[^\\,]+|,", re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:x([0-9a-fA-F]{2})|([\\,]?))")
 _HASH = re.compile(rb"[#~][0-9a-f]{32}")
+
+
+def counted(text: str) -> bytes:
+    """What a program's text counts as: `café` in UTF-8, also where its bytes were read as Latin-1 (`cafÃ©`).
+
+    What reads as UTF-8 in Latin-1 is taken for that; a program to which the two are not the same says bytes. Raises
+    ValueError for half a character.
+    """
+    if text.isascii():
+        return text.encode()
+    try:
+        read_as_latin = text.encode("latin-1")
+        read_as_latin.decode()
+    except UnicodeError:
+        return text.encode("utf-8", "surrogateescape")
+    return read_as_latin
 
 
 def shown(key: bytes) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from headgate.ext import Request
 from headgate.http1.request import RequestHead
 from headgate.limits.keys import client_ip
+from headgate.limits.keytext import counted
 from headgate.limits.overrides import at_tier, having
 from headgate.limits.settle import MOST
 from headgate.model.config import UNLIMITED, Limit, Tier
@@ -182,7 +183,7 @@ def _key(answer: object) -> bytes | None:
     if answer is None:
         return b""
     if isinstance(answer, str):
-        return answer.encode("utf-8", "surrogateescape")
+        return counted(answer)
     if isinstance(answer, int) and not isinstance(answer, bool):
         return b"%d" % answer
     if not isinstance(answer, bytes):

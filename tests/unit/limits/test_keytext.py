@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.limits.keys import Seal, compose, said
-from headgate.limits.keytext import read, shown, written
+from headgate.limits.keytext import counted, read, shown, written
 
 HASH = "#" + "0123456789abcdef" * 2
 
@@ -35,6 +35,32 @@ HASH = "#" + "0123456789abcdef" * 2
 def test_a_key_has_a_text_and_the_text_is_the_key(key: bytes, text: str) -> None:
     assert shown(key) == text
     assert read(text) == key
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("abc", b"abc"),
+        ("", b""),
+        ("café", b"caf\xc3\xa9"),
+        ("caf\xc3\xa9", b"caf\xc3\xa9"),
+        ("caf\udce9", b"caf\xe9"),
+        ("\u20ac\xc3\xa9", b"\xe2\x82\xac\xc3\x83\xc2\xa9"),
+    ],
+)
+def test_a_programs_text_is_the_same_key_however_its_bytes_were_read(text: str, key: bytes) -> None:
+    assert counted(text) == key
+    assert read(shown(b"=" + key)) == b"=" + key
+
+
+@given(st.text().filter(lambda text: text == text.encode("utf-8", "replace").decode()))
+def test_what_people_write_is_what_a_function_reads_in_a_field(text: str) -> None:
+    assert counted(text.encode().decode("latin-1")) == text.encode()
+
+
+def test_half_a_character_is_no_key() -> None:
+    with pytest.raises(ValueError, match="surrogates"):
+        counted("\ud800")
 
 
 @given(st.binary() | st.lists(st.binary(), min_size=2).map(compose))

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from headgate.ext import Request
+from headgate.limits.keytext import written
 from headgate.limits.settle import MOST
 from headgate.model.config import Limit, OnError, Python, Rate, Tier
 from headgate.model.snapshot import LimitState, Snapshot
@@ -59,6 +60,7 @@ def said(saying: Saying[object]) -> object:
     [
         ("key", "u1", b"u1"),
         ("key", "\xe9\udcff", b"\xc3\xa9\xff"),
+        ("key", "\xc3\xa9", b"\xc3\xa9"),
         ("key", b"\x00", b"\x00"),
         ("key", 7, b"7"),
         ("key", None, b""),
@@ -286,6 +288,13 @@ def test_a_key_with_a_rate_of_its_own_has_that_one_whatever_a_function_says() ->
     special = live(state, key=lambda request: "special", limit=lambda request: 1 // 0, cost=lambda request: 3)
     assert checks(special) == [(OVERRIDDEN, b"=special", 3)]
     assert checks(live(state, key=lambda request: "free")) == []
+
+
+@pytest.mark.parametrize("sent", ["zo\xc3\xab", "zo\xeb"], ids=["UTF-8", "Latin-1"])
+def test_a_field_beyond_ascii_is_the_key_that_an_operator_writes(sent: str) -> None:
+    state = LimitState(LIMIT, 0)
+    ((_, key, _),) = checks(live(state, key=lambda asked: request("GET /", {"X-User": sent}).header("x-user")))
+    assert key == written("zoë", "header:x-user")
 
 
 def test_what_a_function_says_of_a_private_limit_is_hidden() -> None:
