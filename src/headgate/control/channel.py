@@ -1,8 +1,9 @@
 """The supervisor's end of the socket pair to one worker: messages out, with descriptors, and messages in.
 
 Sending never blocks and never raises: what does not fit in the socket's buffer waits here, and a snapshot that waits
-is replaced by a newer one, so a worker that is slow gets the truth of now and not a history. When the worker is gone
-the channel ends once, by `on_end`, however that was noticed.
+is replaced by a newer one, so a worker that is slow gets the truth of now and not a history. What is to be done once,
+however often it was asked for, waits once, ahead of the snapshots and so between no two of them: it has nothing to do
+with what they say. When the worker is gone the channel ends once, by `on_end`, however that was noticed.
 """
 
 import asyncio
@@ -16,11 +17,12 @@ import msgspec
 
 from headgate.model.address import Address
 from headgate.model.snapshot import Snapshot
-from headgate.wire.messages import Adopt, Message, Reader, encode
+from headgate.wire.messages import Adopt, Forget, ForgetAll, Message, Reader, ReopenLog, encode
 
 logger = logging.getLogger("headgate.workers")
 
 _READ = 65536
+_KEYS = 1024  # to be forgotten that wait; beyond, all are
 
 
 @dataclass(slots=True)
@@ -56,6 +58,7 @@ class Channel:
         self._on_end = on_end
         self._reader = Reader()
         self._queue: deque[_Update | Message] = deque()
+        self._chores: dict[Forget | ForgetAll | ReopenLog, None] = {}  # what is to be done once, in its order
         self._outgoing: _Outgoing | None = None
         self._passed: set[Address] = set()  # the listeners whose sockets the worker has
         self._loop = asyncio.get_running_loop()
@@ -80,8 +83,19 @@ class Channel:
 
     def send(self, message: Message) -> None:
         """Sends another message."""
-        self._queue.append(message)
+        if isinstance(message, Forget | ReopenLog):
+            self._add(message)
+        else:
+            self._queue.append(message)
         self._send()
+
+    def _add(self, chore: Forget | ReopenLog) -> None:
+        if len(self._chores) >= _KEYS:
+            for key in [one for one in self._chores if isinstance(one, Forget)]:
+                del self._chores[key]
+            self._chores[ForgetAll()] = None
+        if not isinstance(chore, Forget) or ForgetAll() not in self._chores:
+            self._chores[chore] = None
 
     def close(self) -> None:
         """Ends the channel without calling `on_end`."""
@@ -90,6 +104,7 @@ class Channel:
             self._loop.remove_writer(self._sock)
             self._sock.close()
         self._queue.clear()
+        self._chores.clear()
         if self._outgoing:
             self._outgoing.close()
             self._outgoing = None
@@ -97,7 +112,7 @@ class Channel:
     def _send(self) -> None:
         if self._sock.fileno() < 0:
             return
-        while self._outgoing or self._queue:
+        while self._outgoing or self._chores or self._queue:
             message = self._outgoing = self._outgoing or self._next()
             try:
                 sent = self._send_some(message)
@@ -119,6 +134,10 @@ class Channel:
         return socket.send_fds(self._sock, [message.data], [sock.fileno() for sock in message.sockets])
 
     def _next(self) -> _Outgoing:
+        if self._chores:
+            chore = next(iter(self._chores))
+            del self._chores[chore]
+            return _Outgoing(memoryview(encode(chore)), [])
         item = self._queue.popleft()
         if not isinstance(item, _Update):
             return _Outgoing(memoryview(encode(item)), [])

@@ -122,6 +122,11 @@ class ClusterStore:
         for node in self._nodes.values():
             node.forget(limit, key)
 
+    def forget_all(self) -> None:
+        """Forgets what is remembered of any key."""
+        for node in self._nodes.values():
+            node.forget_all()
+
     def tell(
         self, limit: LimitState, key: bytes, make: Callable[[Rule], bytes], resume: Callable[[Reply], object]
     ) -> None:

@@ -194,6 +194,11 @@ class RedisStore(Pipeline):
                 if rule.leases is not None:
                     rule.leases.drop(key)
 
+    def forget_all(self) -> None:
+        """Forgets what is remembered of any key."""
+        self._rules.clear()
+        self._kept.clear()
+
     def tell(
         self, limit: LimitState, key: bytes, make: Callable[[Rule], bytes], resume: Callable[[Reply], object]
     ) -> None:

@@ -54,6 +54,10 @@ class Forget(msgspec.Struct, frozen=True, tag=True):
     key: bytes
 
 
+class ForgetAll(msgspec.Struct, frozen=True, tag=True):
+    """Supervisor to worker: the same of more keys than are worth naming."""
+
+
 class Adopted(msgspec.Struct, frozen=True, tag=True):
     """Worker to supervisor: this version is the one served now. The first means that the worker is ready."""
 
@@ -107,7 +111,7 @@ class Ejected(msgspec.Struct, frozen=True, tag=True):
     seconds: float
 
 
-Message = Adopt | Drain | ReopenLog | Forget | Adopted | Drained | Tops | StoreChanged | KeyBanned | Ejected
+Message = Adopt | Drain | ReopenLog | Forget | ForgetAll | Adopted | Drained | Tops | StoreChanged | KeyBanned | Ejected
 Told = Tops | StoreChanged | KeyBanned | Ejected  # of these, what is not about a worker's own life
 
 _encode = msgspec.msgpack.Encoder().encode

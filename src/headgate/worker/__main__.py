@@ -12,7 +12,7 @@ import sys
 import msgspec
 
 from headgate.wire.events import EventFormatter
-from headgate.wire.messages import Adopt, Drain, Forget, Launch, Message, ReopenLog
+from headgate.wire.messages import Adopt, Drain, Forget, ForgetAll, Launch, Message, ReopenLog
 from headgate.worker.control import Control
 from headgate.worker.process import Worker
 
@@ -34,6 +34,8 @@ async def serve(launch: Launch) -> None:
             worker.reopen_log()
         elif isinstance(message, Forget):
             worker.forget(message.limit, message.key)
+        elif isinstance(message, ForgetAll):
+            worker.forget_all()
 
     async def adopt() -> None:
         while True:

@@ -164,6 +164,11 @@ class Worker:
         if isinstance(self.store, RedisStore | ClusterStore):
             self.store.forget(limit, key)
 
+    def forget_all(self) -> None:
+        """The same of many keys."""
+        if isinstance(self.store, RedisStore | ClusterStore):
+            self.store.forget_all()
+
     def reopen_log(self) -> None:
         """Opens the access log's file anew."""
         if self.account.log is not None:

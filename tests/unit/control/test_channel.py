@@ -6,7 +6,7 @@ from headgate.control.channel import Channel
 from headgate.control.fleet import Fleet
 from headgate.model.address import Address
 from headgate.model.snapshot import Snapshot
-from headgate.wire.messages import Adopt, Adopted, Drain, Message, Reader, ReopenLog, encode
+from headgate.wire.messages import Adopt, Adopted, Drain, Forget, ForgetAll, Message, Reader, ReopenLog, encode
 from tests.unit.control.configs import config, upstream, with_listeners
 
 ONE, TWO = Address("127.0.0.1", 1), Address("127.0.0.1", 2)
@@ -115,6 +115,43 @@ def test_messages_wait_their_turn_behind_a_big_one() -> None:
         ends.channel.send(ReopenLog())
         ends.channel.send(Drain(2.0))
         assert await ends.receive() == ([Adopt(big), ReopenLog(), Drain(2.0)], 0)
+
+    with_ends(test)
+
+
+def test_what_is_to_be_done_once_waits_once_and_between_no_snapshots() -> None:
+    async def test(ends: Ends) -> None:
+        big, last = snapshot(servers=4000), snapshot(servers=3)
+        ends.channel.adopt(big, {})
+        for servers in (1, 2, 3):
+            ends.channel.adopt(snapshot(servers=servers), {})
+            for message in (Forget("a", b"k"), Forget("a", b"other"), ReopenLog(), Forget("a", b"k")):
+                ends.channel.send(message)
+        ends.channel.send(Drain(1.0))
+        assert len(ends.channel._queue) == 2
+        assert await ends.receive() == (
+            [Adopt(big), Forget("a", b"k"), Forget("a", b"other"), ReopenLog(), Adopt(last), Drain(1.0)],
+            0,
+        )
+        ends.channel.send(Forget("a", b"k"))
+        assert await ends.receive() == ([Forget("a", b"k")], 0)
+
+    with_ends(test)
+
+
+def test_beyond_a_thousand_keys_all_are_forgotten() -> None:
+    async def test(ends: Ends) -> None:
+        big = snapshot(servers=4000)
+        ends.channel.adopt(big, {})
+        ends.channel.send(ReopenLog())
+        for number in range(1023):
+            ends.channel.send(Forget("a", b"%d" % number))
+        assert len(ends.channel._chores) == 1024
+        for number in range(1023, 5000):
+            ends.channel.send(Forget("a", b"%d" % number))
+        assert await ends.receive() == ([Adopt(big), ReopenLog(), ForgetAll()], 0)
+        ends.channel.send(Forget("a", b"1"))
+        assert await ends.receive() == ([Forget("a", b"1")], 0)
 
     with_ends(test)
 

@@ -287,6 +287,13 @@ def test_what_an_operator_changed_is_forgotten_on_every_node() -> None:
             assert not (await stage.ask((one, stage.key(number), 1)))[0].allowed
             stage.store.forget(one.limit.name, stage.key(number))
             assert (await stage.ask((one, stage.key(number), 1)))[0].allowed
+        stage.answers = [lambda command: b"+6 60000\r\n"] * 3
+        for number in (0, 1):
+            assert not (await stage.ask((one, stage.key(number), 1)))[0].allowed
+        stage.answers = [lambda command: ALLOWED] * 3
+        stage.store.forget_all()
+        for number in (0, 1):
+            assert (await stage.ask((one, stage.key(number), 1)))[0].allowed
 
     play(story)
 

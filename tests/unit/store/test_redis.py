@@ -1081,6 +1081,34 @@ def test_what_is_known_of_a_key_that_an_operator_changed_is_forgotten(play: Call
     play(story)
 
 
+def test_all_that_is_known_of_keys_may_be_forgotten(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        leased, one, flying = limit(100, lease=10), limit(name="one"), in_flight(3)
+        stage.fake.answer = lambda command: b"+4 2 0\r\n"
+        assert (await stage.ask((flying, K, 1)))[0].allowed
+        stage.fake.answer = lambda command: b"+1 90 60000000 10\r\n"
+        assert (await stage.ask((leased, K, 1)))[0].allowed
+        stage.fake.answer = lambda command: REFUSED
+        assert not (await stage.ask((one, K, 1)))[0].allowed
+        waiting = stage.ask((leased, b"waits", 1))
+        stage.fake.commands.clear()
+        stage.store.forget_all()
+        stage.fake.answer = lambda command: ALLOWED if b"one:" in command[3] else b"+1 90 60000000 10\r\n"
+        assert (await waiting)[0].allowed
+        assert (await stage.ask((one, K, 1)))[0].allowed
+        assert (await stage.ask((leased, K, 1)))[0].allowed
+        assert (await stage.ask((leased, b"waits", 1)))[0].allowed
+        assert len(stage.fake.commands) == 4
+        stage.store.release([(flying, K, 1)])
+        stage.fake.answer = lambda command: b"+OK\r\n"
+        while stage.waits():
+            await asyncio.sleep(0.001)
+        assert not stage.store._holders._held
+
+    play(story)
+
+
 def test_a_ban_by_an_operator_ends_what_is_held_of_a_lease(play: Callable[..., None]) -> None:
     async def story(stage: Stage) -> None:
         await stage.opened()

@@ -13,9 +13,10 @@ import pytest
 import uvloop
 
 from headgate.model.address import Address
-from headgate.model.config import AccessLog, Connections, Ejection, Listener, Route, Store, Timeouts
+from headgate.model.config import AccessLog, Connections, Ejection, Limit, Listener, Rate, Route, Store, Timeouts
 from headgate.model.server import ServerState
-from headgate.model.snapshot import Snapshot, UpstreamState
+from headgate.model.snapshot import LimitState, Snapshot, UpstreamState
+from headgate.store.redis import RedisStore
 from headgate.store.shared import SharedStore
 from headgate.wire.cells import Cells, ServerCell
 from headgate.wire.messages import Adopted, Drained, Launch, Message, StoreChanged
@@ -408,6 +409,23 @@ def test_the_supervisor_is_told_of_a_store_that_is_down_and_of_one_that_is_given
         assert down.reason
         await world.worker.adopt(replace(world.snapshot, version=3), {})
         assert stores() == [down, StoreChanged(False)]
+
+    scenario(run, play)
+
+
+def test_what_the_store_remembers_of_keys_is_forgotten_when_the_supervisor_says_so(run: Run) -> None:
+    async def play(world: Running) -> None:
+        world.worker.forget_all()  # on this machine nothing is remembered
+        await world.worker.adopt(replace(world.snapshot, version=2, store=Store(url="redis://127.0.0.1:1/0")), {})
+        store = world.worker.store
+        assert isinstance(store, RedisStore)
+        rule = store._enter(LimitState(Limit("a", Rate(1, 60.0)), 0))
+        rule.over = dict.fromkeys((b"k", b"other"), (1000000000.0, 1000000000.0, False))
+        world.worker.forget("a", b"k")
+        assert rule.over.keys() == {b"other"}
+        world.worker.forget_all()
+        assert not store._rules
+        await world.worker.adopt(replace(world.snapshot, version=3), {})
 
     scenario(run, play)
 
