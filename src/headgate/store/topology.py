@@ -8,7 +8,7 @@ import asyncio
 from binascii import crc_hqx
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
+from functools import cache
 
 from headgate.store.link import Link, LinkFailed, ask, open_link
 from headgate.store.resp import Reply, command
@@ -17,6 +17,7 @@ from headgate.store.url import Cluster, Endpoint
 
 SLOTS = 16384
 _PATIENCE = 0.5  # seconds for what one node says
+_GOLDEN = 0.6180339887  # its multiples modulo 1 lie as far apart as they can, however many they are
 _QUESTION = command(b"CLUSTER", b"SLOTS")  # CLUSTER SHARDS is unknown before Redis 7
 
 
@@ -45,9 +46,44 @@ def probe_in(prefix: str, slots: Sequence[int], attempt: int = 0) -> bytes:
     """
     if not slots:
         return probe(None)
-    wanted = set(slots)
-    tag = next(tag for tag in (b"%x" % number for number in count(977 * attempt)) if slot(tag) in wanted)
+    tag = tag_in(slots[int(attempt * _GOLDEN % 1 * len(slots))])
     return probe(b"%b:{%b}" % (prefix.encode("utf-8", "surrogateescape"), tag))
+
+
+def tag_in(number: int) -> bytes:
+    """A tag of four letters whose slot is this one.
+
+    A CRC is linear: which bits of the slot change with a bit of the tag does not depend on the others. So it is known
+    for each bit of a slot which bits of the tag change that one alone. To try tags until one fits takes some 16,000.
+    """
+    wanted, bits = number ^ slot(_letters(0)), 0
+    for bit, change in enumerate(_changes()):
+        if wanted >> bit & 1:
+            bits ^= change
+    return _letters(bits)
+
+
+def _letters(bits: int) -> bytes:
+    """A tag for each number of 16 bits, four of them in each letter: from `@` to `O`."""
+    return bytes([0x40 | bits >> shift & 15 for shift in (12, 8, 4, 0)])
+
+
+@cache
+def _changes() -> list[int]:
+    """What changes each bit of a slot alone: Gauss-Jordan elimination, modulo 2, of what each bit of a tag does."""
+    known: dict[int, tuple[int, int]] = {}  # by its highest bit: what changes in the slot, and by what in the tag
+    for bit in range(16):
+        effect, change = slot(_letters(1 << bit)) ^ slot(_letters(0)), 1 << bit
+        for place, (its_effect, its_change) in known.items():
+            if effect >> place & 1:
+                effect, change = effect ^ its_effect, change ^ its_change
+        if effect:
+            new = effect.bit_length() - 1
+            for place, (its_effect, its_change) in known.items():
+                if its_effect >> new & 1:
+                    known[place] = its_effect ^ effect, its_change ^ change
+            known[new] = effect, change
+    return [known[place][1] for place in range(14)]
 
 
 def place_of(text: str, said_by: Endpoint) -> Endpoint:

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headgate.limits.tags import tag
+from headgate.store import topology
 from headgate.store.link import LinkFailed
 from headgate.store.node import TaggedRule
 from headgate.store.resp import Reader, Reply
-from headgate.store.topology import SLOTS, Range, place_of, probe_in, ranges, read, slot
+from headgate.store.topology import SLOTS, Range, place_of, probe_in, ranges, read, slot, tag_in
 from headgate.store.url import Endpoint
 from headgate.testing.clock import VirtualLoop
 from tests.unit.store.fake_redis import FakeRedis
@@ -49,6 +50,26 @@ def test_a_probe_is_written_where_a_node_serves(slots: list[int], attempt: int) 
     assert isinstance(name, bytes)
     assert name.startswith(b"p:{")
     assert slot(name) in slots
+
+
+def test_there_is_a_tag_for_each_slot() -> None:
+    tags = [tag_in(number) for number in range(SLOTS)]
+    assert [slot(b"p:{%b}:probe" % tag) for tag in tags] == list(range(SLOTS))
+    assert {letter for tag in tags for letter in tag} == set(b"@ABCDEFGHIJKLMNO")
+
+
+def test_a_slot_is_found_without_trying_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    probe_in("p", [1])
+    hashes = []
+    monkeypatch.setattr(topology, "slot", lambda name: hashes.append(name) or slot(name))  # type: ignore[func-returns-value]
+    probe_in("p", [9999])
+    assert len(hashes) <= 2
+
+
+def test_another_attempt_goes_to_another_slot() -> None:
+    assert len({probe_in("p", range(SLOTS // 2), attempt) for attempt in range(20)}) == 20
+    assert len({probe_in("p", range(977), attempt) for attempt in range(20)}) == 20
+    assert len({probe_in("p", [7, 9], attempt) for attempt in range(2)}) == 2
 
 
 def test_who_serves_nothing_is_probed_without_a_key() -> None:
