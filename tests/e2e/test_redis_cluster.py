@@ -135,7 +135,7 @@ from headgate.limits.keys import compose
 from headgate.limits.tags import tags
 from headgate.model.config import Store as Settings
 from headgate.model.snapshot import LimitState
-from headgate.store.build import elsewhere
+from headgate.store.build import build
 from headgate.store.memory import MemoryStore
 from headgate.testing.clock import ManualClock
 from tests.unit.store.limits import limit
@@ -143,7 +143,7 @@ from tests.unit.store.test_held import in_flight
 
 async def main():
     loop = asyncio.get_running_loop()
-    store = elsewhere(Settings(url=sys.argv[1], deadline=30.0), MemoryStore(ManualClock()), loop)
+    store = build(Settings(url=sys.argv[1], deadline=30.0), MemoryStore(ManualClock()), loop)
     def of(most, name, key):  # gcra: so slow a rate that nothing comes back in the meantime
         one = limit(most, name, 36_000.0, "deny", algorithm=sys.argv[2]).limit
         if sys.argv[2] == "gcra":

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from headgate.limits.keys import Seal
 from headgate.model import config
-from headgate.store.build import elsewhere
+from headgate.store.build import build
 from headgate.store.cluster import ClusterStore
 from headgate.store.counts import Counts, LocalCounts, RedisCounts
 from headgate.store.redis import RedisStore
@@ -39,7 +39,7 @@ class Counting:
             patient = replace(settings, deadline=max(settings.deadline, _DEADLINE))
             loop = asyncio.get_running_loop()
             # The name of the workers: to Redis all of them are one Headgate.
-            self._redis = elsewhere(patient, self._local, loop, name=self._local.name)
+            self._redis = build(patient, self._local, loop, name=self._local.name)
             self._redis_settings = settings
         return RedisCounts(self._redis)
 

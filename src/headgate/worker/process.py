@@ -265,11 +265,13 @@ class Worker:
     def _build_store(self, snapshot: Snapshot) -> Store:
         def changed(down: bool) -> None:
             self._row[WorkerCell.STORE_DOWN] = int(down)
-            self._send(StoreChanged(down, store.reason if isinstance(store, RedisStore | ClusterStore) else ""))
+            self._send(StoreChanged(down, store.reason))
 
         if self._row[WorkerCell.STORE_DOWN]:  # of the one before
             self._row[WorkerCell.STORE_DOWN] = 0
             self._send(StoreChanged(False))
+        if not snapshot.store.url:
+            return self._local
         store = build_store(
             snapshot.store,
             self._local,

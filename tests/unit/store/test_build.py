@@ -10,13 +10,6 @@ from headgate.store.redis import RedisStore
 from headgate.testing.clock import ManualClock, VirtualLoop
 
 
-def test_without_a_url_the_limits_stay_on_this_machine() -> None:
-    local = MemoryStore(ManualClock())
-    loop = VirtualLoop()
-    assert build(Settings(), local, loop) is local
-    loop.close()
-
-
 def test_a_url_means_redis() -> None:
     async def main() -> None:
         store = build(Settings(url="redis://127.0.0.1"), MemoryStore(ManualClock()), asyncio.get_running_loop())
