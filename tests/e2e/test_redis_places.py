@@ -1,7 +1,6 @@
 """Limits on what is in flight in Redis: exact over machines, over their deaths, and over those of Redis."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -23,12 +22,11 @@ from headgate.store.base import Check
 from headgate.store.counts import RedisCounts
 from headgate.store.memory import MemoryStore
 from headgate.store.redis import RedisStore
-from headgate.store.shared import SharedStore
 from headgate.testing.clock import ManualClock
 from headgate.testing.stores import PLACES, Subject, never
 from tests.e2e.kit.bench import LOOPS, Bench
 from tests.e2e.test_redis_store import agree, name, number
-from tests.hammer import together
+from tests.hammer import together, witness
 from tests.redis_server import RedisServer
 from tests.unit.store.limits import limit
 from tests.unit.store.test_held import in_flight, places_of
@@ -214,24 +212,16 @@ def test_a_killed_process_gives_back_what_it_held(redis_server: RedisServer) -> 
 
 
 HAMMER = """
-import asyncio, mmap, sys
+import asyncio, sys
 from headgate.model.config import Store as Settings
 from headgate.store.memory import MemoryStore
 from headgate.store.redis import RedisStore
-from headgate.store.shared import SharedStore
 from headgate.testing.clock import ManualClock
+from tests.hammer import Witness
 from tests.unit.store.limits import limit
 from tests.unit.store.test_held import in_flight
 
-counter = SharedStore(int(sys.argv[2])).spare_lock
-seen = memoryview(mmap.mmap(int(sys.argv[3]), 4096)).cast("q")
-
-def count(by):
-    while not counter.enter():
-        pass
-    seen[0] += by
-    seen[1] = max(seen[0], seen[1])
-    counter.leave()
+witness = Witness(*map(int, sys.argv[2:]))
 
 async def main():
     loop = asyncio.get_running_loop()
@@ -249,10 +239,10 @@ async def main():
         nonlocal passed
         for turn in range(100):
             if await ask((flying, b"k", 1), *[(rate, b"k", 1)][turn % 2:]):
-                count(1)
+                witness.add(1)
                 passed += 1
                 await asyncio.sleep(0)
-                count(-1)
+                witness.add(-1)
                 store.release([(flying, b"k", 1)])
     await asyncio.gather(*[worker() for _ in range(10)])
     print(passed)
@@ -263,15 +253,11 @@ asyncio.run(main())
 
 
 def test_three_processes_never_hold_more_than_the_limit_and_nothing_in_the_end(redis_server: RedisServer) -> None:
-    fd, seen = SharedStore.create(), os.memfd_create("seen")
-    os.ftruncate(seen, 4096)
-    counts = together(HAMMER, 3, redis_server.url, str(fd), str(seen), fds=[fd, seen])
-    now, most = (int.from_bytes(os.pread(seen, 8, 8 * cell), "little") for cell in range(2))
-    assert sum(passed for (passed,) in counts) > 100
-    assert (now, 0 < most <= 3) == (0, True)
+    with witness() as seen:
+        counts = together(HAMMER, 3, redis_server.url, *map(str, seen.fds), fds=seen.fds)
+        assert sum(passed for (passed,) in counts) > 100
+        assert (seen.now, 0 < seen.most <= 3) == (0, True)
     assert number(redis_server.command("EXISTS", name(in_flight(3), b"k"))) == 0
-    os.close(fd)
-    os.close(seen)
 
 
 def test_what_is_held_when_redis_goes_is_counted_here_and_in_redis_again_when_it_is_back(

@@ -1,6 +1,5 @@
 """The short way through a limit on what is in flight: what the store would do, or nothing."""
 
-import os
 from dataclasses import replace
 
 from hypothesis import given, settings
@@ -13,7 +12,7 @@ from headgate.store.memory import MemoryStore
 from headgate.store.shared import SharedStore
 from headgate.testing.clock import ManualClock
 from headgate.testing.stores import never
-from tests.hammer import together
+from tests.hammer import together, witness
 from tests.unit.store.limits import limit
 from tests.unit.store.test_held import crew, in_flight
 
@@ -119,43 +118,33 @@ def test_a_ban_ends_it_and_some_limits_have_none() -> None:
 
 
 HAMMER = """
-import mmap, sys
+import sys
 from headgate.store.gate import Tally
 from headgate.store.shared import SharedStore
+from tests.hammer import Witness
 from tests.unit.store.limits import limit
-store, counter = SharedStore(int(sys.argv[1])), SharedStore(int(sys.argv[1])).spare_lock
-seen = memoryview(mmap.mmap(int(sys.argv[2]), 4096)).cast("q")
+store, witness = SharedStore(int(sys.argv[1])), Witness(*map(int, sys.argv[1:]))
 check = (limit(5, "flying", 0.0, algorithm="concurrency"), b"k", 1)
 tally = memoryview(bytearray(16)).cast("Q")
 gate = store.gate(check, Tally(tally, 0, 1))
 print("ready", flush=True)
 sys.stdin.readline()
-def count(by):
-    while not counter.enter():
-        pass
-    seen[0] += by
-    seen[1] = max(seen[0], seen[1])
-    counter.leave()
 for number in range(6000):
     by_gate = gate.enter()
     if by_gate or store.hit([check])[0].allowed:
-        count(1)
-        count(-1)
+        witness.add(1)
+        witness.add(-1)
         gate.leave() if by_gate else store.release([check])
 print(tally[0], tally[1])
 """
 
 
 def test_eight_processes_on_it_never_hold_more_than_the_limit_and_nothing_in_the_end() -> None:
-    fd, seen = SharedStore.create(), os.memfd_create("seen")
-    os.ftruncate(seen, 4096)
-    counts = together(HAMMER, 8, str(fd), str(seen), fds=[fd, seen])
-    now, most = (int.from_bytes(os.pread(seen, 8, 8 * cell), "little") for cell in range(2))
-    assert sum(passed for passed, _ in counts) > 0
-    assert not any(held for _, held in counts)
-    assert (now, most <= 5, most > 0) == (0, True, True)
-    store = SharedStore(fd)
-    assert store.hit([(in_flight(5), K, 0)])[0].remaining == 5
-    store.close()
-    os.close(fd)
-    os.close(seen)
+    with witness() as seen:
+        counts = together(HAMMER, 8, *map(str, seen.fds), fds=seen.fds)
+        assert sum(passed for passed, _ in counts) > 0
+        assert not any(held for _, held in counts)
+        assert (seen.now, 0 < seen.most <= 5) == (0, True)
+        store = SharedStore(seen.fds[0])
+        assert store.hit([(in_flight(5), K, 0)])[0].remaining == 5
+        store.close()

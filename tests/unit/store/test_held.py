@@ -20,7 +20,7 @@ from headgate.store.memory import MemoryStore
 from headgate.store.shared import SharedStore
 from headgate.testing.clock import ManualClock
 from headgate.testing.stores import never
-from tests.hammer import together
+from tests.hammer import together, witness
 from tests.unit.store.limits import limit
 from tests.unit.store.test_shared import keys
 
@@ -416,43 +416,31 @@ def test_a_kill_between_two_writes_costs_nobody_a_place(
 HAMMER = """
 import sys
 from headgate.store.shared import SharedStore
+from tests.hammer import Witness
 from tests.unit.store.limits import limit
-store, counter = SharedStore(int(sys.argv[1])), SharedStore(int(sys.argv[1])).spare_lock
-import mmap
-seen = memoryview(mmap.mmap(int(sys.argv[2]), 4096)).cast("q")
+store, witness = SharedStore(int(sys.argv[1])), Witness(*map(int, sys.argv[1:]))
 flying = limit(3, "flying", 0.0, algorithm="concurrency")
 rate = limit(1_000_000_000, "rate", 3600.0)
 print("ready", flush=True)
 sys.stdin.readline()
 passed = 0
-def count(by):
-    while not counter.enter():
-        pass
-    seen[0] += by
-    seen[1] = max(seen[0], seen[1])
-    counter.leave()
 for number in range(6000):
     checks = [(flying, b"k", 1)] if number % 3 else [(rate, b"k", 1), (flying, b"k", 1)]
     if all(decision.allowed for decision in store.hit(checks)):
-        count(1)
+        witness.add(1)
         passed += 1
-        count(-1)
+        witness.add(-1)
         store.release([(flying, b"k", 1)])
 print(passed)
 """
 
 
 def test_eight_processes_never_hold_more_than_the_limit_and_nothing_in_the_end() -> None:
-    fd, seen = SharedStore.create(), os.memfd_create("seen")
-    os.ftruncate(seen, 4096)
-    counts = together(HAMMER, 8, str(fd), str(seen), fds=[fd, seen])
-    now, most = (int.from_bytes(os.pread(seen, 8, 8 * cell), "little") for cell in range(2))
-    assert sum(passed for (passed,) in counts) > 100
-    assert (now, most <= 3, most > 0) == (0, True, True)
-    store = SharedStore(fd)
-    assert store.hit([(in_flight(3), b"k", 0)])[0].remaining == 3
-    os.close(fd)
-    os.close(seen)
+    with witness() as seen:
+        counts = together(HAMMER, 8, *map(str, seen.fds), fds=seen.fds)
+        assert sum(passed for (passed,) in counts) > 100
+        assert (seen.now, 0 < seen.most <= 3) == (0, True)
+        assert SharedStore(seen.fds[0]).hit([(in_flight(3), b"k", 0)])[0].remaining == 3
 
 
 VICTIM = """
