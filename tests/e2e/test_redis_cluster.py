@@ -277,6 +277,8 @@ def test_counts_go_on_where_a_replica_has_taken_a_masters_place(replicated: Clus
     bench.await_change(down=True)
     bench.await_change(down=False)
     assert cluster.is_master(number + 3)
+    # The others may hear of it a moment later, and answer CLUSTERDOWN until then.
+    wait_for(lambda: "cluster_state:ok" in cluster.text(2, "CLUSTER", "INFO"), "the other masters to follow")
     while not all(node.accepts and node._link for node in bench.cluster._nodes.values()):
         bench.run(asyncio.sleep(0.01))
     spent = 2 + len(bench.errors)
