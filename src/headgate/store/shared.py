@@ -80,6 +80,7 @@ class SharedStore:
         if self._cells[0] != _MAGIC:
             raise ValueError("not the memory of a limit store")
         self._buckets = self._cells[1]
+        self._end = _TABLE + self._buckets * _BUCKET * 8
         self._seed = self._map[_SEED]
         self.secret = self.secret_of(fd)
         self.name = blake2b(b"name", key=self._seed, digest_size=8).hexdigest().encode()
@@ -283,10 +284,9 @@ class SharedStore:
 
     def _places(self) -> Held:
         if self._held is None:
-            offset = _TABLE + self._buckets * _BUCKET * 8
             buckets = min(self._buckets, held.BUCKETS)
             self._held = Held(
-                self._map, offset, buckets, me=self._owner, lock=self._owners_lock, is_alive=self._is_alive
+                self._map, self._end, buckets, me=self._owner, lock=self._owners_lock, is_alive=self._is_alive
             )
         return self._held
 
@@ -296,11 +296,16 @@ class SharedStore:
             entry.places.clear()
         digest = blake2b(key, digest_size=8, key=entry.hash_key).digest()
         hash_ = int.from_bytes(digest, "little") or 1  # 0 means an empty slot
-        bucket = hash_ % self._buckets
-        stripe = self._stripes[bucket % _STRIPES]
-        at = _TABLE // 8 + bucket * _BUCKET if entry.held is None else entry.held.bucket(hash_)
+        at, stripe = self._bucket(hash_)
+        if entry.held is not None:
+            at = entry.held.bucket(hash_)
         place = entry.places[key] = hash_, at, stripe.acquire, stripe
         return place
+
+    def _bucket(self, hash_: int) -> tuple[int, Stripe]:
+        """The first slot of the hash's bucket, and what guards it."""
+        bucket = hash_ % self._buckets
+        return _TABLE // 8 + bucket * _BUCKET, self._stripes[bucket % _STRIPES]
 
     def _find(self, hash_: int, now: int, claimed: Sequence[int] = ()) -> int:
         """The slot of the hash in its bucket, or the one that it may take: empty, over, or ending soonest."""
