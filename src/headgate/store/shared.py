@@ -1,24 +1,13 @@
 """Limits in memory that all workers of this machine share: exact over every process, at 0.6 us a check.
 
-The supervisor makes the memory (`create`) and each worker maps it. It is a set-associative table:
-
-    header (seed, size) | stripes (locks) | buckets of 8 slots, slot = hash, ends, value | places (held.py)
-
-A key's 64-bit hash picks the bucket and names the slot in it. The hash is keyed with a random seed that stays in the
-memory, so a client cannot choose addresses that crowd one bucket, and with the limit's identity, so limits never meet.
-A new key takes a free slot, else one whose state has ended, else the one that ends soonest: a full table forgets, it
-never refuses wrongly. A bucket belongs to one stripe; a decision over several limits takes their stripes in rising
-order, so no two can wait for each other.
-
-A process may be killed between any two writes. So a slot is emptied (hash 0) before it is given to another key, and
-the value is written before its end is: what a torn slot says is "empty" or "over", never "refused".
+The memory is a table (table.py) that the supervisor makes and each worker maps. A key's hash is keyed with the seed of
+the memory, so a client cannot choose addresses that crowd one bucket, and with the limit's identity, so limits never
+meet. A decision over several limits takes their stripes in rising order, so no two can wait for each other.
 
 Limits on what is in flight have their counts in a table of their own (held.py), and here only their bans. A bucket of
 either table belongs to the same stripe.
 """
 
-import mmap
-import os
 import time
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
@@ -34,16 +23,9 @@ from headgate.store.entry import Entry, Place
 from headgate.store.gate import Gate, Tally, gate
 from headgate.store.held import NOWHERE, Held
 from headgate.store.stripes import Stripe
+from headgate.store.table import Table
 from headgate.store.ways import Slot, Step, Way
 
-_MAGIC = 0x4845414447415432  # "HEADGAT2"
-_HEADER = 4096  # magic, buckets, seed (4 cells); a page of its own
-_SEED = slice(16, 48)
-_STRIPES = 64
-_TABLE = _HEADER + (_STRIPES + 2) * stripes.SIZE
-_WAYS = 8
-_SLOT = 3  # cells: hash, ends, value
-_BUCKET = _WAYS * _SLOT
 _MEMO = 16384  # keys of a limit whose place a process remembers
 _ENTRIES = 1024  # limits that a process remembers
 
@@ -53,11 +35,9 @@ def monotonic_us() -> int:
     return time.monotonic_ns() // 1000
 
 
-class SharedStore:
+class SharedStore(Table):
     """A store in memory shared by the processes of this machine. An object belongs to the process that made it.
 
-    spare_lock: one that the store does not use itself, for what else the same processes share. name: a random one of
-    this memory, so of all the processes that share it. secret: the same, for what is to be seen by nobody else.
     on_uncounted: called with each limit that `on_store_error` had to decide, because there was no room for one more key
     that is held, or no way to a lock.
     """
@@ -74,18 +54,7 @@ class SharedStore:
 
         owner, is_alive: who holds the places that are taken here, this process if 0, and whether such a one lives.
         """
-        self._fd = os.dup(fd)
-        self._map = mmap.mmap(fd, 0)
-        self._cells = memoryview(self._map).cast("Q")
-        if self._cells[0] != _MAGIC:
-            raise ValueError("not the memory of a limit store")
-        self._buckets = self._cells[1]
-        self._end = _TABLE + self._buckets * _BUCKET * 8
-        self._seed = self._map[_SEED]
-        self.secret = self.secret_of(fd)
-        self.name = blake2b(b"name", key=self._seed, digest_size=8).hexdigest().encode()
-        *self._stripes, self.spare_lock, self._owners_lock = stripes.attach(self._map, _HEADER, _STRIPES + 2, self._fd)
-        self._me = self._stripes[0].me
+        super().__init__(fd)
         self._clock = clock
         self._nanoseconds = time.monotonic_ns if clock is monotonic_us else lambda: clock() * 1000
         self._owner = owner or self._me
@@ -94,29 +63,6 @@ class SharedStore:
         self._late: list[tuple[Callable[[Check], bool], Check]] = []  # what a stuck lock has kept from being done
         self.on_uncounted: Callable[[LimitState], None] = lambda limit: None
         self._entries: dict[int, Entry] = {}
-
-    @staticmethod
-    def create(room: int = 1 << 20) -> int:
-        """A descriptor of a fresh table for about so many keys, close-on-exec. Pages cost nothing until written."""
-        buckets = 1 << max(0, (room // _WAYS - 1).bit_length())
-        fd = os.memfd_create("headgate-limits")
-        os.ftruncate(fd, _TABLE + buckets * _BUCKET * 8 + held.size(min(buckets, held.BUCKETS)))
-        mapping = mmap.mmap(fd, 0)
-        mapping[:8] = _MAGIC.to_bytes(8, "little")
-        mapping[8:16] = buckets.to_bytes(8, "little")
-        mapping[_SEED] = os.urandom(32)
-        stripes.create(mapping, _HEADER, _STRIPES + 2)
-        return fd
-
-    @staticmethod
-    def knows(fd: int) -> bool:
-        """Whether the memory is laid out as `create` of this version does it."""
-        return os.pread(fd, 8, 0) == _MAGIC.to_bytes(8, "little")
-
-    @staticmethod
-    def secret_of(fd: int) -> bytes:
-        """The secret of the memory that `create` made."""
-        return blake2b(b"secret", key=os.pread(fd, 32, _SEED.start), digest_size=32).digest()
 
     def hit(self, checks: Sequence[Check], resume: Resume | None = None) -> Sequence[Decision]:
         """The decisions; always at once.
@@ -243,12 +189,6 @@ class SharedStore:
         finally:
             stripe.leave()
 
-    def close(self) -> None:
-        """Closes the descriptor; the mapping goes with the process, because locks live in it."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-
     def _hit_in_full(self, entry: Entry, key: bytes, now: int, cost: int) -> Decision:
         """The decision for a key, wherever its slot is and whatever its state."""
         if entry.held is not None:
@@ -301,41 +241,6 @@ class SharedStore:
             at = entry.held.bucket(hash_)
         place = entry.places[key] = hash_, at, stripe.acquire, stripe
         return place
-
-    def _bucket(self, hash_: int) -> tuple[int, Stripe]:
-        """The first slot of the hash's bucket, and what guards it."""
-        bucket = hash_ % self._buckets
-        return _TABLE // 8 + bucket * _BUCKET, self._stripes[bucket % _STRIPES]
-
-    def _find(self, hash_: int, now: int, claimed: Sequence[int] = ()) -> int:
-        """The slot of the hash in its bucket, or the one that it may take: empty, over, or ending soonest."""
-        base = _TABLE // 8 + hash_ % self._buckets * _BUCKET
-        cells = self._cells[base : base + _BUCKET].tolist()
-        hashes = cells[::_SLOT]
-        if hash_ in hashes and (at := base + hashes.index(hash_) * _SLOT) not in claimed:
-            return at
-        ends = [end if held else 0 for held, end in zip(hashes, cells[1::_SLOT], strict=True)]
-        for way in sorted(range(_WAYS), key=ends.__getitem__):
-            if base + way * _SLOT not in claimed:
-                return base + way * _SLOT
-        return base  # more than 8 new keys of one decision in one bucket: they share, as if evicted by each other
-
-    def _read(self, at: int, hash_: int) -> tuple[int, int]:
-        """The value and the end of a slot if it is the hash's, else of a key that was never seen."""
-        cells = self._cells
-        return (cells[at + 2], cells[at + 1]) if cells[at] == hash_ else (0, 0)
-
-    def _write(self, at: int, hash_: int, value: int, ends: int) -> None:
-        """Writes a slot such that it is harmless after each single write."""
-        cells = self._cells
-        if cells[at] == hash_:
-            cells[at + 2] = value
-            cells[at + 1] = ends
-        else:
-            cells[at] = 0
-            cells[at + 1] = ends
-            cells[at + 2] = value
-            cells[at] = hash_
 
     def _hit_all(self, checks: Sequence[Check]) -> Sequence[Decision]:
         """The decisions over several limits, under the locks of all of them."""
