@@ -1,8 +1,12 @@
 """What a worker says to Redis of what it holds: so many at least, and as many more as may have been taken by now."""
 
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headgate.limits.decision import Decision, Holding
 from headgate.limits.memo import PerLimit
@@ -320,3 +324,118 @@ def test_the_script_is_sent_with_its_text() -> None:
 
 def test_holders_are_told_apart_from_a_ban() -> None:
     assert len(Desk().holders.id) == 16
+
+
+class Line:
+    """Holders on a connection to a Redis of a few lines, in which each command is sent, executed and answered apart."""
+
+    def __init__(self) -> None:
+        self.redis: Counter[bytes] = Counter()  # by holder
+        self.sent: deque[tuple[Callable[[], None], Callable[[bool], object], int]] = deque()
+        self.executed: deque[Callable[[bool], object]] = deque()
+        self.granted = 0  # by Redis, which the worker does not know yet
+        self.is_told = False  # whether Redis has executed a word on this connection
+        self.live = 0
+        self.ending = 0  # what the word that is sent gives back
+        rules = PerLimit(lambda one: Rule(one, "p"))
+        self.local = MemoryStore(ManualClock())
+        self.holders = Holders(self.local, lambda limit: limit, rules.of, self._hear, 30.0)
+
+    def _hear(self, limit: LimitState, key: bytes, command: bytes, told: Callable[[Reply], object]) -> None:
+        words = cast("list[bytes]", Reader().feed(command)[0])
+        holder, (back, least, asked), olds = words[4], map(int, words[6:9]), words[9:]
+
+        def execute() -> None:
+            for old in olds:
+                del self.redis[old]
+            self.redis[holder] = min(max(self.redis[holder] - back, least), least + asked)
+            self.is_told = True
+
+        self.sent.append((execute, lambda heard: told(b"OK" if heard else None), self.ending))
+
+    def ask(self) -> None:
+        if self.holders.is_here:
+            return
+        holder = self.holders.id
+        answer = self.holders.asks([CHECK], lambda decisions: None)
+
+        def execute() -> None:
+            self.redis[holder] += 1
+            self.granted += 1
+
+        def told(heard: bool) -> None:
+            self.granted -= heard
+            self.live += heard
+            answer([Holding(True, FLYING, 0, 0)] if heard else Here())
+
+        self.sent.append((execute, told, 0))
+
+    def end(self) -> None:
+        if self.live:
+            self.live -= 1
+            self.ending = 1
+            self.holders.release([CHECK])
+            self.ending = 0
+
+    def execute(self) -> None:
+        if self.sent:
+            execute, told, _ = self.sent.popleft()
+            execute()
+            self.executed.append(told)
+
+    def answer(self) -> None:
+        if self.executed:
+            self.executed.popleft()(True)
+
+    def break_(self) -> None:
+        """What was executed stays so, and nobody hears of it."""
+        self.holders.lost([(FLYING, K)] if self.sent or self.executed else [])
+        waiting = [*self.executed, *[told for _, told, _ in self.sent]]
+        self.sent.clear()
+        self.executed.clear()
+        self.granted = 0
+        for told in waiting:
+            told(False)
+
+    def reconnect(self) -> None:
+        if self.holders.is_here:
+            self.is_told = False
+            self.holders.back()
+
+    def renew(self) -> None:
+        if not self.holders.is_here:
+            self.holders.renew()
+
+    def pass_here(self) -> None:
+        if self.holders.is_here:
+            self.holders.took_here([CHECK], [Holding(True, FLYING, 0, 0)])
+            self.local.hold([CHECK])
+            self.live += 1
+
+    def agrees(self) -> None:
+        assert self.live == sum(held.count for held in self.holders._held.values())
+        if self.is_told and not self.holders.is_here:
+            ending = sum(ends for _, _, ends in self.sent)
+            assert sum(self.redis.values()) == self.live + self.granted + ending
+
+
+STEPS = [Line.ask, Line.ask, Line.end, Line.end, Line.execute, Line.execute, Line.answer, Line.answer]
+STEPS += [Line.break_, Line.reconnect, Line.reconnect, Line.pass_here, Line.renew]
+
+
+@settings(max_examples=300)
+@given(st.lists(st.sampled_from(STEPS), min_size=40, max_size=80))
+def test_redis_knows_what_is_held_whatever_is_on_its_way_and_lost(steps: list[Callable[[Line], None]]) -> None:
+    line = Line()
+    for step in steps:
+        step(line)
+        line.agrees()
+    line.reconnect()
+    line.holders.renew()
+    while line.sent or line.executed:
+        line.execute()
+        line.answer()
+    line.holders.renew()
+    line.execute()
+    assert sum(line.redis.values()) == line.live
+    assert line.local.hit([(FLYING, K, 0)], never)[0].remaining == 5
