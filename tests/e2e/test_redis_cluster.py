@@ -385,7 +385,6 @@ def test_what_is_in_flight_is_counted_and_given_back_at_each_master(bench: Bench
     assert all(bench.hit([(one, key, 0)])[0].remaining == 1 for key in KEYS)
     bench.any.release([(one, key, 1) for key in KEYS])
     assert all(bench.hit([(one, key, 0)])[0].remaining == 2 for key in KEYS)
-    assert sum(int(str(cluster.call(number, "DBSIZE"))) for number in range(3)) <= 4  # a sign of life and three probes
     assert not bench.errors
 
 

@@ -92,13 +92,13 @@ local function read_holders(key, state, now, holder)
   local fields = call('HGETALL', key)
   state.held, state.mine, state.taken, state.over, state.last = 0, 0, 0, {}, 0
   for f = 1, #fields, 2 do
-    local name, count, ends = fields[f], string.match(fields[f + 1], '^(%d+) (%d+)$')
-    if not ends then return false end
-    if ends + 0 <= now then table.insert(state.over, name)
+    if #fields[f + 1] ~= 16 then return false end
+    local name, count, ends = fields[f], struct.unpack('<dd', fields[f + 1])
+    if ends <= now then table.insert(state.over, name)
     else
       if name == 'ban' then state.banned = (ends - now) * 1000 end
-      if name == holder then state.mine = count + 0 end
-      state.held, state.last = state.held + count, max(state.last, ends + 0)
+      if name == holder then state.mine = count end
+      state.held, state.last = state.held + count, max(state.last, ends)
     end
   end
   return true
@@ -155,8 +155,7 @@ for key, state in pairs(states) do
     elseif state.kind == 'c' then
       if state.taken > 0 then
         local now = floor(microseconds / 1000)
-        local count = string.format('%.0f %.0f', state.mine + state.taken, now + state.term)
-        call('HSET', key, state.holder, count)
+        call('HSET', key, state.holder, struct.pack('<dd', state.mine + state.taken, now + state.term))
         call('PEXPIRE', key, string.format('%.0f', max(state.term, state.last - now)))
       end
     elseif state.ends > state.now then

@@ -1,8 +1,8 @@
 """Who holds how many places in Redis: limits on what is in flight, exact over machines that may die.
 
-A holder is one connection of one worker. What it holds of a key counts for half a minute after it was last heard of, on
-the clock of Redis; workers speak of all that they hold every ten seconds. So what a machine held that is gone is free
-again, and nobody has to notice.
+A holder is one connection of one worker. What it holds of a key counts for half a minute at the most after it was last
+heard of, on the clock of Redis; workers speak of all that they hold every ten seconds. So what a machine held that is
+gone is free again, and nobody has to notice.
 
 Each worker knows what it holds (`Holders`), wherever it is counted, and each command but a question says it: so many at
 least, and as many more as questions are on their way whose answers are not known yet. Whatever got lost, by an emptied
@@ -25,18 +25,14 @@ from headgate.limits.decision import Decision, Holding
 from headgate.model.snapshot import LimitState
 from headgate.store import holding
 from headgate.store.base import Check, LocalStore, Resume
-from headgate.store.resp import Reply, command
-from headgate.store.script import Rule
+from headgate.store.resp import ErrorReply, Reply, command
+from headgate.store.script import Rule, forms
 
 Told = Callable[[Reply], object]
 
 TERM = 30.0  # seconds
 _PIECE = 100  # keys that are renewed at one go
 _OLD = 64  # holders of a key: more connections than can be lost while what the first has said still counts
-
-
-def _ignore(reply: Reply) -> None:
-    """What is said with the next word to Redis, too, needs no answer."""
 
 
 class Held:
@@ -67,20 +63,26 @@ class Held:
 class Asked:
     """A `resume` that notes what Redis said before it passes it on."""
 
-    __slots__ = ("_checks", "_holders", "_resume")
+    __slots__ = ("_checks", "_resume", "_taken")
 
-    def __init__(self, holders: "Holders", checks: Sequence[Check], resume: Resume) -> None:
-        self._holders = holders
+    def __init__(self, taken: Sequence[tuple[Held, int]], checks: Sequence[Check], resume: Resume) -> None:
+        """taken: what was asked for, and how much of it."""
+        self._taken = taken
         self._checks = checks
         self._resume = resume
 
     def __call__(self, decisions: Sequence[Decision]) -> None:
-        self._holders.answered(self._checks, () if isinstance(decisions, Here) else decisions)
+        passes = bool(decisions) and not isinstance(decisions, Here) and all([one.allowed for one in decisions])  # noqa: C419
+        for held, cost in self._taken:
+            held.asked -= cost
+            if passes:
+                held.count += cost
         self._resume(decisions)
 
     def moved_to(self, holders: "Holders") -> Resume:
         """Who waits, where another master of a Cluster is asked instead: what that one gives is held of it."""
-        self._holders.answered(self._checks, ())
+        for held, cost in self._taken:
+            held.asked -= cost
         return holders.asks(self._checks, self._resume)
 
 
@@ -113,27 +115,21 @@ class Holders:
         self._held: dict[bytes, Held] = {}
         self._rest: list[bytes] = []  # the names of what is still to be renewed: it may end, and begin anew, meanwhile
         self._on_their_way = 0
+        self._is_known = False  # the script, to Redis
+        self._says_all = False  # also of what there was nothing more to say
         self.is_here = False
         self.term = b"%d" % ceil(term * 1000)
         self.id = _name()
 
     def asks(self, checks: Sequence[Check], resume: Resume) -> Resume:
         """Redis is about to be asked for places; who is to have its answer."""
-        for limit, key, cost in checks:
-            if (rule := self._rule_of(limit)).holds:
-                self._of(rule, limit, key).asked += cost
-        return Asked(self, checks, resume)
-
-    def answered(self, checks: Sequence[Check], decisions: Sequence[Decision]) -> None:
-        """Redis answered, or will not (no decisions)."""
-        passes = bool(decisions) and all(decision.allowed for decision in decisions)
+        taken: list[tuple[Held, int]] = []
         for limit, key, cost in checks:
             if (rule := self._rule_of(limit)).holds:
                 held = self._of(rule, limit, key)
-                held.asked -= cost
-                if passes:
-                    held.count += cost
-                self._tidy(rule, held)
+                held.asked += cost
+                taken.append((held, cost))
+        return Asked(taken, checks, resume)
 
     def took_here(self, checks: Sequence[Check], decisions: Sequence[Decision]) -> None:
         """A request passed on this machine: its places are counted here."""
@@ -147,14 +143,13 @@ class Holders:
 
     def has(self, limit: LimitState, key: bytes) -> bool:
         """Whether something is held of the key."""
-        held = self._held.get(self._rule_of(limit).key(key))
+        held = self._held.get(self._rule_of(limit).name(key))
         return held is not None and held.count > 0
 
     def release(self, checks: Sequence[Check]) -> None:
         """Gives places back, wherever they are counted."""
         for limit, key, cost in checks:
-            rule = self._rule_of(limit)
-            held = self._of(rule, limit, key)
+            held = self._of(self._rule_of(limit), limit, key)
             back = min(cost, held.count)
             held.count -= back
             if held.here:
@@ -164,7 +159,6 @@ class Holders:
                 held.untold = held.count
             else:
                 self._say(held, back)
-            self._tidy(rule, held)
 
     def lost(self, unanswered: Iterable[tuple[LimitState, bytes]] = ()) -> None:
         """The connection is gone: this machine counts what is held, until Redis is back.
@@ -174,7 +168,8 @@ class Holders:
         if self.is_here:  # there was no connection since
             return
         old, self.id, self.is_here = self.id, _name(), True
-        self._rest, self._on_their_way = [], 0
+        self._rest, self._on_their_way, self._is_known = [], 0, False
+        self._tidy()
         for limit, key in unanswered:
             if (rule := self._rule_of(limit)).holds:
                 self._of(rule, limit, key)
@@ -196,13 +191,15 @@ class Holders:
 
         All at once would hold up what else is asked for longer than its deadline.
         """
-        self._rest = list(self._held)
+        self._tidy()
+        self._rest, self._says_all = list(self._held), False
         self._renew_some()
 
     def _renew_some(self) -> None:
         while self._rest and not self._on_their_way:
             some, self._rest = self._rest[:_PIECE], self._rest[_PIECE:]
             held = [self._held[name] for name in some if name in self._held]
+            held = [one for one in held if self._says_all or not one.is_over]
             self._on_their_way += len(held)
             for one in held:
                 self._renew_one(one)
@@ -212,9 +209,9 @@ class Holders:
             self._local.release([(held.share, held.key, held.here)])
             held.here = 0
         self._say(held, told=self._renewed)
-        self._tidy(self._rule_of(held.limit), held)
 
     def _renewed(self, reply: Reply) -> None:
+        self._heard(reply)
         self._on_their_way = max(0, self._on_their_way - 1)
         if not self.is_here:
             self._renew_some()
@@ -222,39 +219,54 @@ class Holders:
     def leave(self) -> None:
         """Gives back all that is held in Redis; it is still held, but nobody would say so any more."""
         for held in self._held.values():
-            self._send(held.limit, held.key, self._command(held, 0, 0, 0), _ignore)
+            self._send(held.limit, held.key, self._command(held, 0, 0, 0), self._heard)
 
-    def _say(self, held: Held, back: int = 0, told: Told = _ignore) -> None:
+    def _say(self, held: Held, back: int = 0, told: Told | None = None) -> None:
+        told = told or self._heard
         if held.old:
             told = partial(self._removed, held, held.old, told)
         self._send(held.limit, held.key, self._command(held, back - held.untold, held.count, held.asked), told)
         held.untold = 0
 
+    def _heard(self, reply: Reply) -> None:
+        """What is said with the next word to Redis, too, needs no answer, unless Redis has lost the words."""
+        if isinstance(reply, bytes):
+            self._is_known = True
+        elif isinstance(reply, ErrorReply) and reply.code == "NOSCRIPT" and self._is_known:
+            self._is_known, self._says_all = False, True
+            self._rest = list(self._held)
+            self._renew_some()
+
     def _removed(self, held: Held, old: tuple[bytes, ...], told: Told, reply: Reply) -> None:
         """These have nothing any more, if Redis answered; what it cannot do now will not be better later."""
         if reply is not None:
             held.old = tuple([one for one in held.old if one not in old])
-            rule = self._rule_of(held.limit)
-            if self._held.get(rule.key(held.key)) is held:  # else it ended, and may have begun anew
-                self._tidy(rule, held)
         told(reply)
 
     def _command(self, held: Held, back: int, least: int, asked: int) -> bytes:
-        _, arguments = command(self.id, self.term, back, least, asked, *held.old).split(b"\r\n", 1)
-        name = self._rule_of(held.limit).key(held.key)
-        return b"*%d\r\n$4\r\nEVAL\r\n%b$1\r\n1\r\n%b%b" % (9 + len(held.old), _TEXT, name, arguments)
+        form = FORMS[not self._is_known]
+        name = self._rule_of(held.limit).name(held.key)
+        who = b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(self.id), self.id, len(self.term), self.term)
+        numbers = _bulk(back) + _bulk(least) + _bulk(asked)
+        old = b"".join([b"$%d\r\n%b\r\n" % (len(one), one) for one in held.old]) if held.old else b""
+        return b"*%d\r\n%b$1\r\n1\r\n%b%b%b%b" % (9 + len(held.old), form, name, who, numbers, old)
 
     def _of(self, rule: Rule, limit: LimitState, key: bytes) -> Held:
         """By the key's name in Redis: a reload makes another object of the same limit."""
-        name = rule.key(key)
+        name = rule.name(key)
         return self._held.get(name) or self._held.setdefault(name, Held(limit, key))
 
-    def _tidy(self, rule: Rule, held: Held) -> None:
-        if held.is_over:
-            self._held.pop(rule.key(held.key), None)
+    def _tidy(self) -> None:
+        """Forgets what there is nothing more to say of."""
+        self._held = {name: held for name, held in self._held.items() if not held.is_over}
 
 
-_TEXT = b"$%d\r\n%b\r\n" % (len(holding.SAY), holding.SAY)
+def _bulk(number: int) -> bytes:
+    return _SMALL[number] if 0 <= number < len(_SMALL) else command(number)[4:]
+
+
+FORMS = forms(holding.SAY)
+_SMALL = [command(number)[4:] for number in range(64)]
 
 
 def _name() -> bytes:

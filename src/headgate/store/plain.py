@@ -21,6 +21,8 @@ remaining reset_after`. A limit that tells clients on each response what they ha
   times in the limit's unit (`limits/meter.py`). A key of gcra has in the third how long it lives at least, a whole
   burst longer than it must: renewed once in that time.
 
+- What is in flight is kept by who holds it (`holding.py`). After the limits, the script is told who asks.
+
 A value that is none of theirs, such as that of a ban, is an error: then the general script is asked, which knows bans.
 
 LEASE takes up to so many places of one fixed window at once (`lease.py`), and says last how many it took.
@@ -151,6 +153,43 @@ for i, room in ipairs(rooms) do
 end
 return redis.status_reply(table.concat(reply, ' '))
 """
+CONCURRENCY = b"""\
+local call, unpack = redis.call, struct.unpack
+local time = call('TIME')
+local now, holder = time[1] * 1000 + math.floor(time[2] / 1000), ARGV[#KEYS + 1]
+local totals, states, lives, is_far, passes = {}, {}, {}, true, true
+for i, key in ipairs(KEYS) do
+  local limit, term, far = unpack('<ddd', ARGV[i])
+  local fields, total, mine, ends, life = call('HGETALL', key), 1, 0, 0, term
+  for f = 1, #fields, 2 do
+    local name, count, last = fields[f], 0, nil
+    if #fields[f + 1] == 16 then count, last = unpack('<dd', fields[f + 1]) end
+    if not last or (name == 'ban' and last > now) then return {err = 'ERR value is not an integer'} end
+    if last <= now then call('HDEL', key, name)
+    else
+      if name == holder then mine, ends = count, last end
+      total, life = total + count, math.max(life, last - now)
+    end
+  end
+  if total > far then is_far = false end
+  if total > limit then passes = false end
+  if ends - now < 5 / 6 * term then ends, lives[i] = now + term, life end
+  totals[i], states[i] = total, struct.pack('<dd', mine + 1, ends)
+end
+if passes then
+  for i, key in ipairs(KEYS) do
+    call('HSET', key, holder, states[i])
+    if lives[i] then call('PEXPIRE', key, lives[i]) end
+  end
+end
+if is_far then return {ok = 'far'} end
+local reply = {}
+for i, total in ipairs(totals) do
+  local rest = unpack('<d', ARGV[i]) - total
+  reply[i] = string.format('%d %.0f 0', rest < 0 and 0 or 4, math.max(0, rest))
+end
+return redis.status_reply(table.concat(reply, ' '))
+"""
 LEASE = b"""\
 local call, key, n, most = redis.call, KEYS[1], ARGV[2] + 0, 9007199254740991
 local limit, period = struct.unpack('<ddd', ARGV[1])
@@ -166,4 +205,9 @@ if over > 0 then call('DECRBY', key, over) end
 if over == n then return redis.status_reply('0 0 ' .. left + 1 .. '000') end
 return redis.status_reply('1 ' .. math.max(0, limit - count) + n - over - 1 .. ' ' .. left + 1 .. '000 ' .. n - over)
 """
-SOURCES = {"fixed_window": FIXED_WINDOW, "gcra": GCRA, "sliding_window": SLIDING_WINDOW}
+SOURCES = {
+    "fixed_window": FIXED_WINDOW,
+    "gcra": GCRA,
+    "sliding_window": SLIDING_WINDOW,
+    "concurrency": CONCURRENCY,
+}

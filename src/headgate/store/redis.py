@@ -346,8 +346,11 @@ class RedisStore(Pipeline):
         return self._rules.get(id(limit)) or self._enter(limit)
 
     def _say(self, limit: LimitState, key: bytes, command: bytes, told: Callable[[Reply], object]) -> None:
-        """Tells Redis what is held of a key."""
-        self._send(script.TOLD, (limit, key, 0), resume=Told(command, told))
+        """Tells Redis what is held of a key: `_send`, without the calls that are not needed for it."""
+        if not self._flushing:
+            self._begin()
+        self._waiting.append((((limit, key, 0),), Told(command, told), self._now, script.TOLD))
+        self._out.append(command)
 
     def _renew(self) -> None:
         """Tells Redis of all that is held, now and again and again."""

@@ -24,7 +24,7 @@ _MOST = 2**63 - 1  # of a number in Redis
 _ASKED = 1024  # commands of a limit that are kept, a quarter of a kilobyte each
 
 
-def _forms(source: bytes) -> tuple[bytes, bytes]:
+def forms(source: bytes) -> tuple[bytes, bytes]:
     """How a script is called: by its hash, and with its text."""
     sha = sha1(source, usedforsecurity=False).hexdigest().encode()
     return (
@@ -33,10 +33,10 @@ def _forms(source: bytes) -> tuple[bytes, bytes]:
     )
 
 
-_GENERAL = _forms(general.SOURCE)
-_PLAIN = {algorithm: _forms(source) for algorithm, source in plain.SOURCES.items()}
-_LEASE = _forms(plain.LEASE)
-_BAN_HOLDERS = _forms(holding.BAN)[1] + b"$1\r\n1\r\n"
+_GENERAL = forms(general.SOURCE)
+_PLAIN = {algorithm: forms(source) for algorithm, source in plain.SOURCES.items()}
+_LEASE = forms(plain.LEASE)
+_BAN_HOLDERS = forms(holding.BAN)[1] + b"$1\r\n1\r\n"
 
 
 def period_ms(rate: Rate) -> int:
@@ -75,11 +75,13 @@ class Rule:
     """
 
     __slots__ = (
+        "_names",
         "_prefix",
         "arguments",
         "asked",
         "counts_refused",
         "far",
+        "holder",
         "holds",
         "in_general",
         "is_window",
@@ -95,6 +97,7 @@ class Rule:
         self.limit = limit
         self.over: dict[bytes, tuple[float, float, bool]] = {}
         self.asked: dict[bytes, bytes] = {}
+        self._names: dict[bytes, bytes] = {}
         self._prefix = f"{prefix}:{limit_identity(limit.limit)}:".encode("utf-8", "surrogateescape")
         meter = Meter(limit.limit)
         self.is_window = meter.is_window
@@ -102,22 +105,28 @@ class Rule:
         # Where something may be given back, refused requests must not count on in the key of a window.
         self.settles = bool(limit.limit.settle)
         is_plain = meter.is_plain and not self.settles and (meter.is_window or meter.most > 0)
-        self.plain = _PLAIN[limit.limit.algorithm] if is_plain else None
+        self.plain = _PLAIN[limit.limit.algorithm] if is_plain or meter.holds else None
         self.arguments = _plain(limit.limit, meter, period) if is_plain else b""
-        self.far: Sequence[Decision] = [Far(limit)]
+        left = spare(limit.limit.burst or rate.limit)
+        self.far: Sequence[Decision] = [Holding(True, limit, left, 0) if meter.holds else Far(limit)]
         kind = general.KINDS[limit.limit.algorithm]
         self.in_general = command(kind, rate.limit, period, meter.burst, unit, meter.delay)[4:]
         self.counts_refused = meter.counts_refused
         leases = limit.limit.lease > 1 and is_plain and meter.is_window
         self.leases = Leases(limit.limit.lease) if leases else None
         self.holds = meter.holds
+        self.holder = b""
 
     def held_by(self, holder: bytes, term: bytes) -> None:
         """From now on this one asks, for so many milliseconds at a time."""
         self.asked.clear()
         if self.holds:
-            kind = general.KINDS[self.limit.limit.algorithm]
-            self.in_general = command(kind, self.limit.limit.rate.limit, term, holder, 1, 0)[4:]
+            limit = self.limit.limit
+            most = limit.rate.limit
+            self.in_general = command(general.KINDS[limit.algorithm], most, term, holder, 1, 0)[4:]
+            far = -1 if limit.headers == "always" else most - spare(most)
+            self.arguments = command(struct.pack("<ddd", most, int(term), far))[4:]
+            self.holder = command(holder)[4:]
 
     def ask(self, key: bytes) -> bytes:
         """The command that decides this one limit. It is kept, for a client that asks once mostly asks again."""
@@ -132,6 +141,14 @@ class Rule:
         if self.holds:
             return b"*5\r\n%b%b$%d\r\n%b\r\n" % (_BAN_HOLDERS, self.key(key), len(left), left)
         return b"*5\r\n$3\r\nSET\r\n%b$3\r\nban\r\n$2\r\nPX\r\n$%d\r\n%b\r\n" % (self.key(key), len(left), left)
+
+    def name(self, key: bytes) -> bytes:
+        """The name of the key in Redis, as a bulk string; it is kept, for who holds something asks and gives back."""
+        if (name := self._names.get(key)) is None:
+            if len(self._names) >= _ASKED:
+                self._names.clear()
+            name = self._names[key] = self.key(key)
+        return name
 
     def key(self, key: bytes) -> bytes:
         """The name of the key in Redis, as a bulk string."""
@@ -183,7 +200,10 @@ def ask(rules: Sequence[Rule], checks: Sequence[Check], form: int = BY_HASH) -> 
     else:
         number = len(rules)
         arguments = [rule.arguments for rule in rules]
-        if form & LEASED and (leases := rules[0].leases) is not None:
+        if rules[0].holds:
+            number += 1
+            arguments.append(rules[0].holder)
+        elif form & LEASED and (leases := rules[0].leases) is not None:
             number += 1
             arguments.append(command(leases.size)[4:])
     return b"".join(

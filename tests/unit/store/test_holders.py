@@ -1,5 +1,6 @@
 """What a worker says to Redis of what it holds: so many at least, and as many more as may have been taken by now."""
 
+import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 from headgate.limits.decision import Decision, Holding
 from headgate.limits.memo import PerLimit
 from headgate.model.snapshot import LimitState
-from headgate.store import holders, holding
+from headgate.store import holding
 from headgate.store.base import Check
-from headgate.store.holders import Asked, Here, Holders
+from headgate.store.holders import Asked, Held, Here, Holders
 from headgate.store.memory import MemoryStore
 from headgate.store.resp import ErrorReply, Reader, Reply
 from headgate.store.script import Rule
@@ -25,6 +26,11 @@ from tests.unit.store.test_held import in_flight
 K = b"192.0.2.1"
 FLYING = in_flight(5)
 CHECK = (FLYING, K, 1)
+
+
+def open_of(holders: Holders) -> list[Held]:
+    """The keys of which there is more to say."""
+    return [held for held in holders._held.values() if not held.is_over]
 
 
 class Desk:
@@ -55,7 +61,7 @@ class Desk:
         self.answer()
         commands, self.commands = self.commands, []
         for command in commands:
-            assert command[0] == b"EVAL"
+            assert command[0] in (b"EVAL", b"EVALSHA")
             assert command[2:6] == [b"1", b"p:flying:client_ip:concurrency:5/1:" + K, self.holders.id, b"30000"]
         return [(int(c[6]), int(c[7]), int(c[8]), tuple(c[9:])) for c in commands]
 
@@ -73,7 +79,7 @@ def test_what_is_given_back_is_said_with_what_is_held_still() -> None:
     assert len(desk.told) == 1
     desk.holders.release([(FLYING, K, 2), CHECK])
     assert desk.said() == [(2, 1, 0, ()), (1, 0, 0, ())]
-    assert not desk.holders._held
+    assert not open_of(desk.holders)
 
 
 def test_what_is_asked_meanwhile_may_be_held_or_not() -> None:
@@ -122,7 +128,7 @@ def test_a_question_that_another_master_answers_is_held_of_that_one() -> None:
     assert isinstance(asked, Asked)
     asked.moved_to(other.holders)([Holding(True, FLYING, 0, 0)])
     assert len(desk.told) == 1
-    assert not desk.holders._held
+    assert not open_of(desk.holders)
     assert other.holders.has(FLYING, K)
 
 
@@ -147,7 +153,7 @@ def test_without_redis_this_machine_counts_and_the_next_connection_takes_over() 
     assert desk.said() == [(0, 2, 0, ())]
     desk.holders.release([(FLYING, K, 2)])
     assert desk.said() == [(2, 0, 0, ())]
-    assert not desk.holders._held
+    assert not open_of(desk.holders)
 
 
 def test_what_ended_without_redis_is_taken_from_the_old_holder() -> None:
@@ -160,7 +166,7 @@ def test_what_ended_without_redis_is_taken_from_the_old_holder() -> None:
     desk.holders.back()
     desk.holders.renew()
     assert desk.said() == [(0, 0, 0, (before,))]
-    assert not desk.holders._held
+    assert not open_of(desk.holders)
 
 
 def test_an_old_holder_is_removed_until_redis_has_said_so() -> None:
@@ -181,7 +187,7 @@ def test_an_old_holder_is_removed_until_redis_has_said_so() -> None:
     desk.holders.renew()
     desk.holders.release([CHECK])
     assert desk.said() == [(-1, 1, 0, tuple(olds)), (1, 0, 0, tuple(olds))]
-    assert not desk.holders._held
+    assert not open_of(desk.holders)
 
 
 def test_what_redis_cannot_remove_is_not_said_for_ever() -> None:
@@ -218,7 +224,7 @@ def test_a_give_back_that_redis_may_not_have_heard_is_said_again() -> None:
     desk.holders.back()
     desk.holders.renew()
     assert desk.said() == [(0, 0, 0, (before,))]
-    assert not desk.holders._held
+    assert not open_of(desk.holders)
 
 
 def test_what_passed_here_and_ends_before_redis_was_told_is_taken_from_both() -> None:
@@ -318,8 +324,38 @@ def test_what_was_to_be_told_is_told_anew_with_the_next_connection() -> None:
     assert len(desk.commands) == 250
 
 
-def test_the_script_is_sent_with_its_text() -> None:
-    assert b"$%d\r\n%b\r\n" % (len(holding.SAY), holding.SAY) == holders._TEXT
+def test_the_script_goes_along_with_the_first_word_on_a_connection() -> None:
+    desk = Desk()
+    for _ in range(2):
+        desk.takes(CHECK, CHECK)
+        desk.holders.release([CHECK, CHECK])
+        desk.answer()
+        desk.takes(CHECK)
+        desk.holders.release([CHECK])
+        text, digest = holding.SAY, hashlib.sha1(holding.SAY).hexdigest().encode()
+        assert [command[:2] for command in desk.commands] == [[b"EVAL", text]] * 2 + [[b"EVALSHA", digest]]
+        desk.holders.lost()
+        desk.holders.back()
+        desk.commands.clear()
+
+
+def test_a_redis_that_lost_the_script_is_told_all_anew() -> None:
+    desk = Desk()
+    other = (FLYING, b"other", 1)
+    desk.takes(CHECK, other, other)
+    desk.holders.release([other, CHECK, other])
+    desk.answer()
+    desk.takes(CHECK, other)
+    desk.holders.release([other, CHECK])
+    lost, desk.waiting = desk.waiting, []
+    desk.commands.clear()
+    for told in lost:
+        told(ErrorReply("NOSCRIPT No matching script."))
+    assert [command[0] for command in desk.commands] == [b"EVAL", b"EVAL"], "once, and of all that was held of late"
+    assert {command[3].rpartition(b":")[2] for command in desk.commands} == {K, b"other"}
+    assert [command[6:] for command in desk.commands] == [[b"0", b"0", b"0"]] * 2
+    desk.answer()
+    assert not desk.waiting
 
 
 def test_holders_are_told_apart_from_a_ban() -> None:

@@ -25,6 +25,7 @@ from headgate.testing.clock import ManualClock, VirtualLoop
 from tests.unit.store.fake_redis import ALLOWED, REFUSED, Command, FakeRedis
 from tests.unit.store.limits import limit
 from tests.unit.store.test_held import in_flight
+from tests.unit.store.test_holders import open_of
 
 K = b"192.0.2.1"
 
@@ -289,7 +290,7 @@ def test_what_was_given_back_to_a_redis_that_goes_is_given_back_to_the_next_one(
         stage.fake.answer = lambda command: b"+OK\r\n"
         await asyncio.sleep(1.0)
         assert [command[9:] for command in stage.fake.commands] == [[before]]
-        assert not stage.store._holders._held
+        assert not open_of(stage.store._holders)
 
     play(story)
 
@@ -1104,7 +1105,7 @@ def test_all_that_is_known_of_keys_may_be_forgotten(play: Callable[..., None]) -
         stage.fake.answer = lambda command: b"+OK\r\n"
         while stage.waits():
             await asyncio.sleep(0.001)
-        assert not stage.store._holders._held
+        assert not open_of(stage.store._holders)
 
     play(story)
 
