@@ -147,8 +147,11 @@ class Fleet:
         self.tuning = prune_tuning(self.config, tuning)
         self._overrides = resolve(self.config, self.tuning)
 
-    def publish(self) -> Snapshot | None:
-        """The new snapshot, one version further, or None when it would say what the current one says."""
+    def publish(self, *, again: bool = False) -> Snapshot | None:
+        """The new snapshot, one version further, or None when it would say what the current one says.
+
+        again: there is a new one even so.
+        """
         config = self.config
         servers: dict[str, list[ServerState]] = {upstream.name: [] for upstream in config.upstreams}
         for (name, _), member in self._members.items():
@@ -183,7 +186,7 @@ class Fleet:
             python_path=config.python_path,
             modules=config.modules,
         )
-        if snapshot == self._snapshot:
+        if snapshot == self._snapshot and not again:
             return None
         self._snapshot = replace(snapshot, version=version + 1)
         return self._snapshot

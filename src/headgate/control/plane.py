@@ -243,7 +243,8 @@ class Plane:
                 raise
             self.bound.update(fresh)
             self._close_unlisted(config)
-            self._apply(config, overlay, config.drain)
+            # A worker that came up since then imported the modules that were there: it looks at them again.
+            self._apply(config, overlay, config.drain, again=bool(config.modules))
             await self._mend_state(overlay, tuning)
             version = self.fleet.snapshot.version
         await self._adopted(version)
@@ -293,16 +294,16 @@ class Plane:
             behind = [str(worker.index) for worker in self.crew.workers if 0 < worker.adopted < version]
             logger.warning("snapshot %d is on its way still to worker %s", version, ", ".join(behind))
 
-    def _apply(self, config: Config, overlay: Overlay, drain: float) -> None:
+    def _apply(self, config: Config, overlay: Overlay, drain: float, *, again: bool = False) -> None:
         self.fleet.apply(config, overlay, leave_at=time.monotonic() + drain)
-        self._publish()
+        self._publish(again=again)
         self.checker.watch(self.fleet.checks())
 
-    def _publish(self) -> None:
+    def _publish(self, *, again: bool = False) -> None:
         if self._publishing:
             self._publishing.cancel()
             self._publishing = None
-        snapshot = self.fleet.publish()
+        snapshot = self.fleet.publish(again=again)
         if snapshot:
             self.crew.adopt(snapshot, self.bound)
         if not self.fleet.is_tidy:

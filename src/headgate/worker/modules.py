@@ -17,13 +17,22 @@ from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from importlib.machinery import SourceFileLoader
 from types import CodeType, ModuleType
+from typing import NamedTuple
+
+
+class _Loaded(NamedTuple):
+    """A module. wanted: the version that was asked for. found: the one that was there, when it had changed since."""
+
+    wanted: str
+    found: str
+    module: ModuleType
 
 
 class Modules:
     """The modules that this process has loaded for users' functions."""
 
     def __init__(self) -> None:
-        self._loaded: dict[str, tuple[str, ModuleType]] = {}
+        self._loaded: dict[str, _Loaded] = {}
         self._ours: set[str] = set()  # those that were imported here, and by nobody before
         self._folders: Sequence[str] = ()
 
@@ -35,13 +44,17 @@ class Modules:
         sys.path[:] = [entry for entry in sys.path if entry not in self._folders] + [*folders]
         self._folders = folders
 
-    def load(self, name: str, version: str) -> ModuleType:
-        """The module, imported anew if this is another version of it than before. Raises whatever the module raises."""
+    def load(self, name: str, wanted: str) -> ModuleType:
+        """The module, imported anew if this is another version of it than before. Raises whatever the module raises.
+
+        Where a worker comes up after a file was changed, and nobody reloaded, what is there is another version than is
+        wanted. It is used until the wanted one is there again.
+        """
         known = self._loaded.get(name)
-        if known is not None and known[0] == version:
-            return known[1]
+        if known is not None and known.wanted == wanted and (known.found == wanted or version(known.module) != wanted):
+            return known.module
         module = self._fresh(name)
-        self._loaded[name] = version, module
+        self._loaded[name] = _Loaded(wanted, version(module), module)
         return module
 
     def _fresh(self, name: str) -> ModuleType:

@@ -71,6 +71,13 @@ def test_everything_else_is_the_configurations() -> None:
     assert [state.limit for state in snapshot.limits] == list(base.limits)
 
 
+def test_the_same_can_be_published_again() -> None:
+    fleet = Fleet(config(WEB), {})
+    first = fleet.snapshot
+    assert fleet.publish(again=True) == replace(first, version=2)
+    assert fleet.snapshot == replace(first, version=2)
+
+
 def test_the_overlay_lies_over_the_configuration() -> None:
     overlay = add(remove({}, WEB, str(A)), WEB, str(C), 7)
     overlay = set_weight(set_mode(overlay, "web", str(B), Mode.MAINT), "web", str(B), 2)

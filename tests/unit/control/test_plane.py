@@ -270,6 +270,15 @@ class TestReload:
 
         with_plane(test, base, load=lambda: base)
 
+    def test_workers_look_at_modules_again_that_say_the_same(self) -> None:
+        base = replace(QUIET, listeners=(), modules=(("rules", "1"),))
+
+        async def test(the: Plane) -> None:
+            assert await the.reload() == (2, False, [])
+            assert await the.reload() == (3, False, [])
+
+        with_plane(test, base, load=lambda: base)
+
     def test_a_store_that_is_away_is_told_and_used(self, caplog: pytest.LogCaptureFixture) -> None:
         with socket.socket() as nobody:
             nobody.bind(("127.0.0.1", 0))

@@ -48,6 +48,22 @@ def test_another_version_is_imported_anew_however_soon_it_was_written(modules: M
     assert sys.modules["hg_tiers"] is seen[-1]
 
 
+def test_a_file_that_had_changed_is_imported_anew_when_it_is_as_it_was_wanted(modules: Modules, tmp_path: Path) -> None:
+    file = tmp_path / "hg_tiers.py"
+    file.write_text("TIER = 1")
+    wanted = version(modules.load("hg_tiers", ""))
+    file.write_text("TIER = 2")
+    changed = modules.load("hg_tiers", wanted)
+    assert changed.TIER == 2
+    file.write_text("TIER = 3")
+    assert modules.load("hg_tiers", wanted) is changed, "nobody asked for that"
+    file.write_text("TIER = 1")
+    mended = modules.load("hg_tiers", wanted)
+    assert mended.TIER == 1
+    file.write_text("TIER = 4")
+    assert modules.load("hg_tiers", wanted) is mended
+
+
 def test_a_version_that_cannot_be_imported_leaves_the_one_before(modules: Modules, tmp_path: Path) -> None:
     (tmp_path / "hg_tiers.py").write_text("TIER = 1")
     first = modules.load("hg_tiers", "a")
