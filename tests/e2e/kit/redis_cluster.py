@@ -30,6 +30,7 @@ class Cluster:
             "cluster_enabled": "yes",
             "cluster_node_timeout": "1000",
             "repl_diskless_sync_delay": "0",
+            "repl_ping_replica_period": "1",  # a replica is known of when it has heard something of its master
             **({"masterauth": password} if password else {}),
             **({"tls_cluster": "yes", "tls_replication": "yes", **tls} if tls else {}),
         }
