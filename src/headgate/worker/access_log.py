@@ -81,11 +81,14 @@ class LogWriter:
     def _take(self, lines: list[bytes]) -> None:
         if self._reopen:
             self._renew()
-        try:
-            lines.append(b"")  # for the last one's newline
-            _write(self._fd, b"\n".join(lines))
-        except OSError as error:
-            self._on_drop(len(lines) - 1)
+        count = len(lines)
+        lines.append(b"")  # for the last one's newline
+        data = b"\n".join(lines)
+        if self._failing and self._path != "-" and _is_torn(self._path):
+            data = b"\n" + data
+        rest, error = _write(self._fd, data)
+        if error:
+            self._on_drop(min(count, bytes(rest).count(b"\n")))
             if not self._failing:
                 self._failing = True
                 logger.error("access log %s cannot be written: %s; lines are lost", self._path, error.strerror)
@@ -117,11 +120,28 @@ def _open(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, LOG_MODE)
 
 
-def _write(fd: int, data: bytes) -> None:
-    """Writes all of it; lines of several workers do not mix as long as the system takes a batch in one piece."""
+def _write(fd: int, data: bytes) -> tuple[memoryview, OSError | None]:
+    """Writes all of it; lines of several workers do not mix as long as the system takes a batch in one piece.
+
+    Returns what was not written, and why.
+    """
     view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
+    try:
+        while view:
+            view = view[os.write(fd, view) :]
+    except OSError as error:
+        return view, error
+    return view, None
+
+
+def _is_torn(path: str) -> bool:
+    """Whether a file ends within a line: a disk that was full took a part of it, maybe another worker's."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) != b"\n"
+    except OSError:  # empty, or no file that can be read
+        return False
 
 
 # time client method host target status bytes seconds "upstream server" flag id

@@ -194,15 +194,50 @@ def test_when_the_disk_takes_lines_again_that_is_said(
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
 
 
+def test_what_a_full_disk_took_of_a_line_is_not_a_part_of_the_next_one(
+    start: Start, dropped: Dropped, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    write, room = os.write, 5
+
+    def fills(fd: int, data: bytes) -> int:
+        nonlocal room
+        if not room:
+            raise OSError(28, "No space left on device")
+        written = write(fd, bytes(data)[:room])
+        room -= written
+        return written
+
+    monkeypatch.setattr(os, "write", fills)
+    path = tmp_path / "access.log"
+    one, other = start(str(path)), start(str(path))
+
+    def add(writer: LogWriter, *lines: bytes) -> None:
+        for line in lines:
+            writer.add(line)
+        writer.flush()
+        settle(writer)
+
+    add(one, b"111", b"222", b"333")
+    add(other, b"444")
+    assert path.read_bytes() == b"111\n2"
+    assert dropped == [2, 1]
+    room = 1000
+    add(other, b"555")
+    add(one, b"666")
+    add(one, b"777")
+    assert path.read_bytes() == b"111\n2\n555\n666\n777\n"
+    assert dropped == [2, 1]
+
+
 def test_what_a_disk_that_hangs_leaves_behind_is_bounded_and_counted(
     start: Start, dropped: Dropped, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hangs = threading.Event()
     write = access_log._write
 
-    def hang(fd: int, data: bytes) -> None:
+    def hang(fd: int, data: bytes) -> tuple[memoryview, OSError | None]:
         assert hangs.wait(5)
-        write(fd, data)
+        return write(fd, data)
 
     monkeypatch.setattr(access_log, "_write", hang)
     path = tmp_path / "access.log"
@@ -220,7 +255,7 @@ def test_a_disk_that_hangs_does_not_hold_up_the_end(
     loop: ManualLoop, dropped: Dropped, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     hangs = threading.Event()
-    monkeypatch.setattr(access_log, "_write", lambda fd, data: hangs.wait(5))
+    monkeypatch.setattr(access_log, "_write", lambda fd, data: (hangs.wait(5), None))
     writer = LogWriter(AccessLog(path=str(tmp_path / "access.log")), loop, dropped.append)
     writer.add(b"1")
     writer.close(timeout=0.01)
@@ -247,7 +282,8 @@ def test_a_short_write_is_gone_on_with(monkeypatch: pytest.MonkeyPatch, tmp_path
     path = tmp_path / "file"
     fd = os.open(path, os.O_WRONLY | os.O_CREAT)
     try:
-        access_log._write(fd, b"0123456789\n")
+        rest, error = access_log._write(fd, b"0123456789\n")
     finally:
         os.close(fd)
     assert path.read_bytes() == b"0123456789\n"
+    assert (bytes(rest), error) == (b"", None)
