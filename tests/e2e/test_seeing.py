@@ -56,10 +56,16 @@ def test_every_metric_has_help_and_a_type_and_stands_once(make: Make, backend: S
 
 def test_counters_never_fall_when_a_worker_dies(make: Make, backend: Start) -> None:
     headgate = make(settings([backend().address])).start()
+
+    def await_counted(count: int) -> None:  # which is a moment after the client has its response
+        wait_for(lambda: headgate.metric("headgate_requests_total") == count, f"{count} requests to be counted")
+
     assert len(headgate.names(20)) == 20
+    await_counted(20)
     headgate.kill_worker()
+    assert headgate.metric("headgate_requests_total") == 20
     assert len(headgate.names(5)) == 5
-    assert headgate.metric("headgate_requests_total") == 25
+    await_counted(25)
 
 
 def test_health_is_lost_with_a_worker_and_comes_back(make: Make, backend: Start) -> None:
