@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit.backend import Backend, answers, free_port
+from tests.e2e.kit.backend import Backend, answers, free_port, free_ports
 from tests.e2e.kit.client import fetch
 from tests.e2e.kit.headgate import Headgate
 from tests.e2e.kit.load import Load
@@ -84,7 +84,7 @@ def stack() -> Iterator[ExitStack]:
 
 def test_flask_servers_answer_in_turn_until_the_limit(make: Make, stack: ExitStack, redis_server: RedisServer) -> None:
     example = Example("flask", make, stack)
-    ports = [free_port() for _ in range(3)]
+    ports = free_ports(3)
     for port in ports:
         example.serve(port)
     changes = {f"127.0.0.1:{5001 + k}": f"127.0.0.1:{port}" for k, port in enumerate(ports)}
@@ -101,7 +101,7 @@ def test_flask_servers_answer_in_turn_until_the_limit(make: Make, stack: ExitSta
 
 def test_a_stopped_flask_server_costs_no_request(make: Make, stack: ExitStack) -> None:
     example = Example("flask", make, stack)
-    ports = [free_port() for _ in range(3)]
+    ports = free_ports(3)
     for port in ports:
         example.serve(port)
     changes = {f"127.0.0.1:{5001 + k}": f"127.0.0.1:{port}" for k, port in enumerate(ports)}
@@ -115,7 +115,7 @@ def test_a_stopped_flask_server_costs_no_request(make: Make, stack: ExitStack) -
 
 def test_fastapi_servers_come_and_go_through_the_api(make: Make, stack: ExitStack) -> None:
     example = Example("fastapi", make, stack)
-    ports = [free_port() for _ in range(3)]
+    ports = free_ports(3)
     for port in ports[:2]:
         example.serve(port)
     headgate = example.headgate({"127.0.0.1:5001": f"127.0.0.1:{ports[0]}", "127.0.0.1:5002": f"127.0.0.1:{ports[1]}"})

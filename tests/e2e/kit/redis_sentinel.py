@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from headgate.store.resp import command
-from tests.e2e.kit.backend import free_port
+from tests.e2e.kit.backend import free_ports
 from tests.e2e.kit.waiting import wait_for
 from tests.redis_server import RedisServer, binary
 
@@ -23,8 +23,8 @@ class Sentinel:
     def __init__(self, directory: Path, master: int, tls: dict[str, str], *settings: str) -> None:
         """master: the port of its master. tls: settings of Redis, when all is to go over TLS."""
         directory.mkdir()
-        self.port = free_port()
-        self.tls_port = free_port() if tls else 0
+        self.port, other = free_ports(2)
+        self.tls_port = other if tls else 0
         file = directory / "sentinel.conf"
         watch = f"sentinel monitor {SERVICE} 127.0.0.1 {master} 2\n"
         for line in ("down-after-milliseconds 300", "failover-timeout 1500", *settings):
