@@ -155,10 +155,12 @@ class Holders:
             if held.here:
                 self._local.release([(held.share, key, min(cost, held.here))])
                 held.here -= min(cost, held.here)
-            if self.is_here:
-                held.untold = held.count
-            else:
+            if not self.is_here:
                 self._say(held, back)
+                continue
+            held.untold = held.count
+            if held.is_over:  # nobody renews, and so tidies up, until Redis is back
+                self._held.pop(self._rule_of(limit).name(key), None)
 
     def lost(self, unanswered: Iterable[tuple[LimitState, bytes]] = ()) -> None:
         """The connection is gone: this machine counts what is held, until Redis is back.
@@ -191,8 +193,9 @@ class Holders:
 
         All at once would hold up what else is asked for longer than its deadline.
         """
-        self._tidy()
-        self._rest, self._says_all = list(self._held), False
+        if not self._says_all or not self._rest:  # else it is about to be told of more than that
+            self._tidy()
+            self._rest, self._says_all = list(self._held), False
         self._renew_some()
 
     def _renew_some(self) -> None:

@@ -156,6 +156,17 @@ def test_without_redis_this_machine_counts_and_the_next_connection_takes_over() 
     assert not open_of(desk.holders)
 
 
+def test_what_began_and_ended_without_redis_is_forgotten_however_long_that_lasts() -> None:
+    desk = Desk()
+    desk.takes(CHECK)
+    desk.holders.lost()
+    for number in range(100):
+        check = (FLYING, b"%d" % number, 1)
+        desk.holders.took_here([check], desk.local.hit([check], never))
+        desk.holders.release([check])
+    assert [held.key for held in desk.holders._held.values()] == [K]
+
+
 def test_what_ended_without_redis_is_taken_from_the_old_holder() -> None:
     desk = Desk()
     desk.takes(CHECK)
@@ -356,6 +367,25 @@ def test_a_redis_that_lost_the_script_is_told_all_anew() -> None:
     assert [command[6:] for command in desk.commands] == [[b"0", b"0", b"0"]] * 2
     desk.answer()
     assert not desk.waiting
+
+
+def test_a_redis_that_lost_the_script_is_told_all_anew_although_it_is_time_to_renew() -> None:
+    desk = Desk()
+    checks = [(FLYING, b"%d" % number, 1) for number in range(150)]
+    desk.takes(*checks)
+    desk.holders.release(checks[:1])
+    desk.answer()
+    desk.holders.release(checks[1:])
+    lost, desk.waiting = desk.waiting, []
+    desk.commands.clear()
+    for told in lost:
+        told(ErrorReply("NOSCRIPT No matching script."))
+    desk.holders.renew()
+    desk.answer()
+    assert {command[3].rpartition(b":")[2] for command in desk.commands} == {key for _, key, _ in checks}
+    desk.answer()
+    desk.holders.renew()
+    assert not desk.holders._held
 
 
 def test_holders_are_told_apart_from_a_ban() -> None:
