@@ -146,6 +146,35 @@ def test_every_algorithm_decides_as_its_reference_on_the_same_clock(
                 assert headers == "refused" or not isinstance(one, Far)
 
 
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "with another"])
+@pytest.mark.parametrize("settle", ["", "free:5xx"], ids=["plain", "settles"])
+@pytest.mark.parametrize("algorithm", ["gcra", "sliding_window"])
+def test_a_clock_that_was_set_back_holds_nobody_for_longer_than_is_said(
+    bench: Bench, redis_server: RedisServer, algorithm: str, settle: str, others: int
+) -> None:
+    one = limit(3, f"back_{algorithm}_{settle}_{others}", 60.0, algorithm=algorithm, settle=settle)
+    checks = [(one, K, 1), (limit(99, "other", algorithm=algorithm), K, 1)][: 1 + others]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(script, "_GENERAL", script.forms(on_our_clock(general.SOURCE)))
+        patch.setitem(script._PLAIN, algorithm, script.forms(on_our_clock(plain.SOURCES[algorithm])))
+        now = 2_000_000_000
+
+        def ask(seconds: int) -> Decision:
+            redis_server.command("HSET", "now", "s", str(seconds), "us", "0")
+            bench.store._rules.clear()  # so that Redis is asked
+            bench.store._kept.clear()
+            return bench.hit(checks)[0]
+
+        assert [ask(now).allowed for _ in range(4)] == [True] * 3 + [False]
+        now -= 86_400
+        refusal = ask(now)
+        assert not refusal.allowed
+        assert 0 < refusal.reset_after <= 120_000_000
+        now += -(-refusal.reset_after // 1_000_000)
+        assert [ask(now).allowed for _ in range(4)].count(True) in (1, 2)
+    assert not bench.errors
+
+
 SETTLED = [LimitState(replace(one.limit, name=f"{one.limit.name}_settled", settle="free:5xx"), 0) for one in TIMED]
 CHARGES = st.lists(st.tuples(WHICH, WHOSE, st.integers(-6, 6)), min_size=1, max_size=3)
 
@@ -293,15 +322,18 @@ def test_keys_expire_with_their_window(bench: Bench, redis_server: RedisServer) 
 
 @pytest.mark.parametrize("lifetime", [("PX", "9000000000"), ()], ids=["clock set back", "no end"])
 @pytest.mark.parametrize("others", [0, 1], ids=["alone", "with another"])
+@pytest.mark.parametrize("settle", ["", "free:5xx"], ids=["plain", "settles"])
 def test_a_window_that_ends_too_late_or_never_ends_in_one_period_when_it_is_nearly_full(
-    bench: Bench, redis_server: RedisServer, lifetime: tuple[str, ...], others: int
+    bench: Bench, redis_server: RedisServer, lifetime: tuple[str, ...], settle: str, others: int
 ) -> None:
-    one = limit(3, period=60.0)
-    redis_server.command("SET", name(one), "2", *lifetime)
-    decision, *_ = bench.hit([(one, K, 1), (limit(5, "other"), K, 1)][: 1 + others])
-    assert decision.remaining == 0
-    assert decision.reset_after == 60_000_000
-    assert 50_000 < number(redis_server.command("PTTL", name(one))) <= 60_000
+    one = limit(3, period=60.0, settle=settle)
+    for taken, passes in ((2, True), (3, False)):
+        redis_server.command("SET", name(one), str(taken), *lifetime)
+        bench.store._rules.clear()  # so that Redis is asked
+        decision, *_ = bench.hit([(one, K, 1), (limit(5, "other"), K, 1)][: 1 + others])
+        assert (decision.allowed, decision.remaining) == (passes, 0)
+        assert decision.reset_after == 60_000_000
+        assert 50_000 < number(redis_server.command("PTTL", name(one))) <= 60_000
 
 
 @pytest.mark.parametrize(

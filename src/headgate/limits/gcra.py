@@ -24,7 +24,8 @@ def step(value: int, ends: int, now: int, limit: int, period: int, burst: int, c
         return Step(value, ends, False, left, period)
     late = max(0, -((most - wanted) // limit))
     if wanted > most + delay * limit:
-        return Step(value, ends, False, left, late - delay)
+        until = -(-ahead // limit)  # `ends`, unless that was further ahead than any debt
+        return Step(until * limit - ahead, now + until, False, left, late - delay)
     until = -(-wanted // limit)
     return Step(until * limit - wanted, now + until, True, max(0, left - cost), until, late)
 
@@ -42,7 +43,7 @@ def charge(
 
 
 def _ahead(value: int, ends: int, now: int, limit: int, period: int, burst: int, delay: int) -> int:
-    # Bounded, so that a clock that was set back holds nobody for longer than the largest debt does.
+    # Bounded, so that a clock that was set back holds nobody for longer than the largest debt does: a refusal keeps it.
     return min(max(0, (ends - now) * limit - value), _most(limit, period, burst, delay))
 
 

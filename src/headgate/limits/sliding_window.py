@@ -23,7 +23,8 @@ def step(
     old = before * (period - (now - began))  # in units of 1 / period
     room = limit * period - count * period - old
     if cost * period > room and cost:
-        return Step(value, ends, False, max(0, room // period), _wait(now - began, count, before, limit, period, cost))
+        wait = _wait(now - began, count, before, limit, period, cost)
+        return Step(value, min(ends, now + 2 * period), False, max(0, room // period), wait)
     count += cost
     left = max(0, room // period - cost)
     return Step(count << SHIFT | before, began + 2 * period, True, left, began + 2 * period - now)

@@ -4,7 +4,8 @@ It is `headgate.limits` on the clock of Redis, in whole numbers of a unit of tim
 double holds exactly up to 2**53. Keys and what they hold are those of the scripts in plain.py: a fixed window is a
 number that expires with it, the others a letter and three doubles, `ends` and two that are the algorithm's. All
 limits of a request are checked, then all are taken, or none; but where refused requests count (mode `r`) each counts.
-In that mode a cost is also taken without asking, or given back when it is below 0.
+In that mode a cost is also taken without asking, or given back when it is below 0. What a clock that was set back made
+end too late is cut, as the algorithms say, by a refused request too.
 A banned key has the word `ban` for its value, whatever its algorithm. What is in flight is kept as holders.py says;
 in such a limit's arguments the period is the term in milliseconds, and the burst is who asks.
 The answer is one line, `verdict remaining reset_after` for each limit: 0 is refused, 1 allowed, 3 banned, 4 allowed and
@@ -34,7 +35,11 @@ local function gcra(state, r)
   local limit, period, delay = r.limit, r.period, r.delay
   local all = r.burst * period
   local bound = all + limit * max(period, delay)
-  local ahead = min(max(0, (state.ends - r.now) * limit - state.one), bound)
+  local ahead = max(0, (state.ends - r.now) * limit - state.one)
+  if ahead > bound then  -- the clock was set back
+    ahead = bound
+    state.ends, state.one, state.cut = r.now + ceil(bound / limit), ceil(bound / limit) * limit - bound, true
+  end
   local wanted = max(0, ahead + r.cost * period)
   local rest, late, verdict = max(0, floor((all - ahead) / period)), period, 1
   local possible = limit >= 1 and r.cost <= r.burst
@@ -56,7 +61,7 @@ local function sliding_window(state, r)
   local began, count, before, verdict = state.ends - 2 * period, state.one, state.two, 1
   if now >= state.ends then began, count, before = now, 0, 0
   elseif now >= began + period then began, count, before = began + period, 0, count
-  elseif now < began then began = now end
+  elseif now < began then began, state.ends, state.cut = now, now + 2 * period, true end
   local room = (limit - count) * period - before * (period - (now - began))
   local rest, reset = max(0, floor(room / period)), began + 2 * period - now
   if cost < 0 then
@@ -146,24 +151,23 @@ for i, key in ipairs(KEYS) do
 end
 for key, state in pairs(states) do
   for _, name in ipairs(state.over or {}) do call('HDEL', key, name) end
-  if not state.banned and (passes or state.counts) then
+  local takes = passes or state.counts
+  if not state.banned then
     if state.kind == 'f' then
-      if state.taken ~= 0 then
-        call('INCRBY', key, state.taken)
-        if state.fresh then call('PEXPIRE', key, state.left) end
-      end
+      if takes and state.taken ~= 0 then call('INCRBY', key, state.taken) end
+      if state.fresh then call('PEXPIRE', key, state.left) end
     elseif state.kind == 'c' then
-      if state.taken > 0 then
+      if takes and state.taken > 0 then
         local now = floor(microseconds / 1000)
         call('HSET', key, state.holder, struct.pack('<dd', state.mine + state.taken, now + state.term))
         call('PEXPIRE', key, string.format('%.0f', max(state.term, state.last - now)))
       end
-    elseif state.ends > state.now then
+    elseif state.ends > state.now and (takes or state.cut) then
       if state.kind == 'g' then state.two = state.ends end
       local text = struct.pack('<Bddd', string.byte(state.kind), state.ends, state.one, state.two)
       local left = ceil((state.ends - state.now) * state.unit / 1000) + 1
       call('SET', key, text, 'PX', string.format('%.0f', left))
-    elseif state.held then
+    elseif takes and state.held then
       call('DEL', key)
     end
   end

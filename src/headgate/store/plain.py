@@ -23,7 +23,8 @@ remaining reset_after`. A limit that tells clients on each response what they ha
 
 - What is in flight is kept by who holds it (`holding.py`). After the limits, the script is told who asks.
 
-A value that is none of theirs, such as that of a ban, is an error: then the general script is asked, which knows bans.
+A value that is none of theirs, such as that of a ban, is an error, and so is one that ends too late since the clock was
+set back: then the general script is asked, which knows bans, and cuts the other.
 
 LEASE takes up to so many places of one fixed window at once (`lease.py`), and says last how many it took.
 """
@@ -81,8 +82,8 @@ for i, key in ipairs(KEYS) do
   if text then
     local kind, ends, one, two = 0, 0, 0, 0
     if #text == 25 then kind, ends, one, two = unpack('<Bddd', text) end
-    if kind ~= 103 then return {err = 'ERR value is not an integer'} end
-    local ahead = math.min((ends - now) * limit - one, all + limit * period)
+    local ahead = (ends - now) * limit - one
+    if kind ~= 103 or ahead > all + limit * period then return {err = 'ERR value is not an integer'} end
     if ahead > 0 then wanted = ahead + period end
     lasts = two
   end
@@ -126,7 +127,7 @@ for i, key in ipairs(KEYS) do
   local begins = now >= ends - period
   if now >= ends then ends, count, before = now + 2 * period, 0, 0
   elseif begins then ends, count, before = ends + period, 0, count
-  elseif ends - now > 2 * period then ends = now + 2 * period end
+  elseif ends - now > 2 * period then return {err = 'ERR value is not an integer'} end
   local room = (limit - count) * period - before * (ends - now - period)
   if room < far then is_far = false end
   if room < period then passes = false end

@@ -66,7 +66,7 @@ def test_nothing_passes_a_limit_of_none_or_costs_more_than_all(step: Callable[..
 
 @each_algorithm
 @given(back=st.integers(0, 10**6), limit=LIMITS, period=PERIODS)
-def test_after_a_clock_was_set_back_nobody_is_told_to_wait_for_more_than_two_periods(
+def test_after_a_clock_was_set_back_nobody_waits_for_longer_than_he_was_told_or_than_two_periods(
     step: Callable[..., Step], back: int, limit: int, period: int
 ) -> None:
     value = ends = 0
@@ -74,8 +74,11 @@ def test_after_a_clock_was_set_back_nobody_is_told_to_wait_for_more_than_two_per
     for _ in range(limit):
         value, ends, allowed, *_ = step(value, ends, now, limit, period, limit)
         assert allowed
-    refused = step(value, ends, now - back, limit, period, limit)
+    now -= back
+    refused = step(value, ends, now, limit, period, limit)
     assert refused.reset_after <= 2 * period
+    if not refused.allowed:
+        assert step(refused.value, refused.ends, now + refused.reset_after, limit, period, limit).allowed
 
 
 @given(gaps=GAPS, limit=LIMITS, period=PERIODS, burst=LIMITS)
