@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from headgate import errors
 from headgate.limits.decision import Banned, Decision, Delayed, Far, Holding
 from headgate.limits.keys import limit_identity
-from headgate.limits.meter import ALGORITHMS
+from headgate.limits.meter import ALGORITHMS, Meter
 from headgate.model.config import Store as Settings
 from headgate.model.snapshot import LimitState
 from headgate.store import general, plain, script
@@ -144,6 +144,37 @@ def test_every_algorithm_decides_as_its_reference_on_the_same_clock(
             for one, other in zip(decisions, expected, strict=True):
                 assert agree(one, other), (checks, decisions, expected)
                 assert headers == "refused" or not isinstance(one, Far)
+
+
+STATES = [
+    limit(2000, "slow", 60.0, algorithm="gcra", burst=50),
+    limit(9, "quick", 0.003, algorithm="gcra", burst=4),
+    limit(10**9, "coarse", 365 * 86400.0, algorithm="gcra", burst=5),
+    limit(99, "turns", 0.005, algorithm="sliding_window"),
+    limit(50, "slides", 60.0, algorithm="sliding_window"),
+    limit(10**9, "coarse", 365 * 86400.0, algorithm="sliding_window"),
+]
+_LIVES = """
+local text, ends, _ = redis.call('GET', KEYS[1]), 0, nil
+if text then _, ends = struct.unpack('<Bd', text) end
+local time, left = redis.call('TIME'), math.max(0, redis.call('PTTL', KEYS[1]))
+return string.format('%.0f', time[1] * 1000000 + time[2] + (left + 1) * 1000 - ends * ARGV[1])
+"""
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.lists(st.tuples(st.sampled_from(STATES), COSTS), min_size=1, max_size=3), min_size=20, max_size=40))
+def test_no_key_expires_before_what_it_says_is_over(
+    bench: Bench, redis_server: RedisServer, trace: list[list[tuple[LimitState, int]]]
+) -> None:
+    redis_server.command("FLUSHALL")
+    for step in trace:
+        for rule in bench.store._rules.values():
+            rule.over.clear()  # so that Redis is asked
+        bench.hit([(one, K, cost) for one, cost in step])
+        for one, _ in step:
+            longer = redis_server.command("EVAL", _LIVES, "1", name(one), str(Meter(one.limit).unit))
+            assert int(longer.split()[-1]) >= 0, (one, step)
 
 
 @pytest.mark.parametrize("others", [0, 1], ids=["alone", "with another"])
