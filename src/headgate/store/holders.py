@@ -28,7 +28,7 @@ from headgate.store.base import Check, LocalStore, Resume
 from headgate.store.resp import ErrorReply, Reply, command
 from headgate.store.script import Rule, forms
 
-Told = Callable[[Reply], object]
+OnReply = Callable[[Reply], object]
 
 TERM = 30.0  # seconds
 _PIECE = 100  # keys that are renewed at one go
@@ -101,7 +101,7 @@ class Holders:
         local: LocalStore,
         share: Callable[[LimitState], LimitState],
         rule_of: Callable[[LimitState], Rule],
-        send: Callable[[LimitState, bytes, bytes, Told], None],
+        send: Callable[[LimitState, bytes, bytes, OnReply], None],
         term: float,
     ) -> None:
         """share: the part of a limit for this machine. rule_of: how Redis is told of one.
@@ -224,7 +224,7 @@ class Holders:
         for held in self._held.values():
             self._send(held.limit, held.key, self._command(held, 0, 0, 0), self._heard)
 
-    def _say(self, held: Held, back: int = 0, told: Told | None = None) -> None:
+    def _say(self, held: Held, back: int = 0, told: OnReply | None = None) -> None:
         told = told or self._heard
         if held.old:
             told = partial(self._removed, held, held.old, told)
@@ -240,7 +240,7 @@ class Holders:
             self._rest = list(self._held)
             self._renew_some()
 
-    def _removed(self, held: Held, old: tuple[bytes, ...], told: Told, reply: Reply) -> None:
+    def _removed(self, held: Held, old: tuple[bytes, ...], told: OnReply, reply: Reply) -> None:
         """These have nothing any more, if Redis answered; what it cannot do now will not be better later."""
         if reply is not None:
             held.old = tuple([one for one in held.old if one not in old])

@@ -17,16 +17,23 @@ remaining reset_after`. A limit that tells clients on each response what they ha
   no reading first. A request that a single limit refuses counts on in its key, which changes nothing: the key is over
   its limit and stays so until it expires. A key that lives for longer than a period, or for ever (a clock that was set
   back, somebody's PERSIST), is put right as soon as it is not far from its end: too strict once, and never too lax.
-- The others keep their state as a letter and three doubles: `ends` and two numbers that are the algorithm's, all whole,
-  times in the limit's unit (`limits/meter.py`). A key of gcra has in the third how long it lives at least, a whole
-  burst longer than it must: renewed once in that time.
+- GCRA and the sliding window keep a letter (in Lua its number: 103 is `g`, 115 is `s`) and three doubles: `ends` and
+  two numbers that are the algorithm's, all whole, times in the limit's unit (`limits/meter.py`). A key of gcra has in
+  the third how long it lives at least, a whole burst longer than it must: renewed once in that time.
+- What is in flight is kept by who holds it (`holding.py`).
 
-- What is in flight is kept by who holds it (`holding.py`). After the limits, the script is told who asks.
+What a script is told of each limit are doubles, too, of which the last says how far from its end is far:
+
+    FIXED_WINDOW    limit, period (ms), far: so many are counted at the most
+    GCRA            limit, period, unit, burst * period, far: the schedule is so far ahead at the most
+    SLIDING_WINDOW  limit, period, unit, far: there is so much room at least
+    CONCURRENCY     limit, term (ms), far: as in a fixed window; after the limits it is told who asks
 
 A value that is none of theirs, such as that of a ban, is an error, and so is one that ends too late since the clock was
 set back: then the general script is asked, which knows bans, and cuts the other.
 
-LEASE takes up to so many places of one fixed window at once (`lease.py`), and says last how many it took.
+LEASE takes up to so many places of one fixed window at once (`lease.py`): it is told how many after the limit, and
+says last how many it took.
 """
 
 import struct

@@ -236,11 +236,11 @@ class RedisStore(Pipeline):
                 self._fail("it answered what was not asked")
                 return
             waiting = self._waiting.popleft()
-            if reply == FAR and waiting[3] < _NO_CHECK:
-                waiting[1](self._far(waiting[0]))
-                continue
             if waiting[3] >= _NO_CHECK:
                 self._told(waiting, reply)
+                continue
+            if reply == FAR:
+                waiting[1](self._far(waiting[0]))
                 continue
             try:
                 decisions = script.decisions(reply, waiting[0]) if isinstance(reply, bytes) else ()

@@ -47,9 +47,9 @@ def period_ms(rate: Rate) -> int:
 def _plain(limit: Limit, meter: Meter, period: int) -> bytes:
     """What the script of a plain limit is told of it: numbers as plain.py has them, packed, as a bulk string.
 
-    period: in milliseconds for a fixed window, else in the meter's unit.
+    period: in milliseconds for a fixed window, as is the term of what is in flight; else in the meter's unit.
     """
-    tells = limit.headers == "always"  # then an answer must always say what is left
+    tells = limit.headers == "always"  # then an answer must always say what is left: nothing is far
     left = spare(meter.burst if limit.algorithm == "gcra" else meter.most)
     numbers: tuple[float, ...]
     if limit.algorithm == "gcra":
@@ -122,10 +122,8 @@ class Rule:
         self.asked.clear()
         if self.holds:
             limit = self.limit.limit
-            most = limit.rate.limit
-            self.in_general = command(general.KINDS[limit.algorithm], most, term, holder, 1, 0)[4:]
-            far = -1 if limit.headers == "always" else most - spare(most)
-            self.arguments = command(struct.pack("<ddd", most, int(term), far))[4:]
+            self.in_general = command(general.KINDS[limit.algorithm], limit.rate.limit, term, holder, 1, 0)[4:]
+            self.arguments = _plain(limit, Meter(limit), int(term))
             self.holder = command(holder)[4:]
 
     def ask(self, key: bytes) -> bytes:
