@@ -221,6 +221,7 @@ class Holders:
 
     def leave(self) -> None:
         """Gives back all that is held in Redis; it is still held, but nobody would say so any more."""
+        self._tidy()
         for held in self._held.values():
             self._send(held.limit, held.key, self._command(held, 0, 0, 0), self._heard)
 

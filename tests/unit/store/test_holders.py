@@ -292,6 +292,15 @@ def test_who_leaves_holds_nothing() -> None:
     assert desk.said() == [(0, 0, 0, ())]
 
 
+def test_who_leaves_does_not_speak_of_what_has_ended() -> None:
+    desk = Desk()
+    desk.takes(CHECK)
+    desk.holders.release([CHECK])
+    assert desk.said() == [(1, 0, 0, ())]
+    desk.holders.leave()
+    assert desk.said() == []
+
+
 def test_much_is_told_in_parts_each_when_the_one_before_is_answered() -> None:
     desk = Desk()
     for number in range(250):
