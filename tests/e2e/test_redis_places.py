@@ -171,6 +171,33 @@ def test_every_decision_is_that_of_the_reference_whoever_dies(
         benches.close()
 
 
+def test_what_a_dead_worker_held_is_free_although_the_clock_was_set_back_while_it_lived(
+    redis_server: RedisServer, benches: Benches
+) -> None:
+    def tell_time(seconds: int) -> None:
+        redis_server.command("HSET", "now", "s", str(seconds), "us", "0")
+
+    with pytest.MonkeyPatch.context() as patch:
+        own, ours = b"call('TIME')", b"{call('HGET', 'now', 's'), call('HGET', 'now', 'us')}"
+        patch.setitem(script._PLAIN, concurrency.NAME, script.forms(plain.CONCURRENCY.replace(own, ours)))
+        patch.setattr(holders, "FORMS", script.forms(holding.SAY.replace(own, ours)))
+        tell_time(2_000_000_000)
+        flying = in_flight(2)
+        one, other = benches.join(), benches.join()
+        assert [one.allows(flying), other.allows(flying), other.allows(flying)] == [True, True, False]
+        tell_time(1_999_900_000)
+        for bench in (one, other):
+            bench.store._holders.renew()
+            bench.allows(limit(9, "sync"))
+        assert not other.allows(flying)
+        benches.kill(one)
+        tell_time(1_999_900_029)
+        other.store._holders.renew()
+        assert not other.allows(flying)
+        tell_time(1_999_900_030)
+        assert [other.allows(flying) for _ in range(2)] == [True, False]
+
+
 def test_what_a_dead_worker_held_is_free_when_its_term_is_over(redis_server: RedisServer) -> None:
     benches = Benches(redis_server.url, term=0.6)
     one, other = benches.join(), benches.join()

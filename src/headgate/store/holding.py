@@ -16,7 +16,8 @@ if ARGV[6] then call('HDEL', key, unpack(ARGV, 6)) end
 local count, ends, value = 0, 0, call('HGET', key, holder)
 if value and #value == 16 then count, ends = struct.unpack('<dd', value) end
 count = math.min(math.max(count - ARGV[3], least), least + ARGV[5])
-if count > 0 and ends - now < 5 / 6 * term then
+local left = ends - now  -- more than the term, where the clock was set back
+if count > 0 and (left < 5 / 6 * term or left > term) then
   local ban = call('HGET', key, 'ban')
   local life = math.max(term, ban and #ban == 16 and struct.unpack('<d', ban, 9) - now or 0)
   call('HSET', key, holder, pack('<dd', count, now + term))
