@@ -111,6 +111,18 @@ ACTIONS = st.lists(
 _runs = iter(range(1_000_000))
 
 
+def on_our_clock(patch: pytest.MonkeyPatch) -> None:
+    """Has the scripts take the time from the test; rates are left to the general one."""
+
+    def forms(source: bytes) -> tuple[bytes, bytes]:
+        return script.forms(source.replace(b"call('TIME')", b"{call('HGET', 'now', 's'), call('HGET', 'now', 'us')}"))
+
+    patch.setattr(script, "_GENERAL", forms(general.SOURCE))
+    patch.setattr(holders, "FORMS", forms(holding.SAY))
+    for algorithm in script._PLAIN:
+        patch.setitem(script._PLAIN, algorithm, forms(plain.CONCURRENCY) if algorithm == concurrency.NAME else None)
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(headers=HEADERS, trace=st.lists(st.tuples(st.integers(0, 12_000), ACTIONS), max_size=3))
 def test_every_decision_is_that_of_the_reference_whoever_dies(
@@ -128,12 +140,7 @@ def test_every_decision_is_that_of_the_reference_whoever_dies(
         redis_server.command("HSET", "now", "s", str(seconds), "us", str(microseconds))
 
     with pytest.MonkeyPatch.context() as patch:
-        own, ours = b"call('TIME')", b"{call('HGET', 'now', 's'), call('HGET', 'now', 'us')}"
-        patch.setattr(script, "_GENERAL", script.forms(general.SOURCE.replace(own, ours)))
-        for algorithm in script._PLAIN:
-            source = plain.CONCURRENCY.replace(own, ours)
-            patch.setitem(script._PLAIN, algorithm, script.forms(source) if algorithm == concurrency.NAME else None)
-        patch.setattr(holders, "FORMS", script.forms(holding.SAY.replace(own, ours)))
+        on_our_clock(patch)
         tell_time()
         reference = MemoryStore(clock)
         benches = Benches(redis_server.url)
@@ -171,6 +178,33 @@ def test_every_decision_is_that_of_the_reference_whoever_dies(
         benches.close()
 
 
+def test_the_time_of_a_holder_begins_anew_when_a_sixth_of_it_is_over(
+    redis_server: RedisServer, benches: Benches
+) -> None:
+    began = 2_000_000_000
+
+    def ends() -> int:
+        value = redis_server.command("HGET", name(flying), one.store._holders.id.decode()).split(b"\r\n", 1)[1]
+        return int(struct.unpack_from("<dd", value)[1]) - 1000 * began
+
+    with pytest.MonkeyPatch.context() as patch:
+        on_our_clock(patch)
+        flying, one = in_flight(9), benches.join()
+        seen = []
+        for seconds in (0, 5, 6, 11, 12):
+            redis_server.command("HSET", "now", "s", str(began + seconds), "us", "0")
+            redis_server.command("PEXPIRE", name(flying), "20000")
+            assert one.allows(flying)
+            left = number(redis_server.command("PTTL", name(flying)))
+            seen.append((ends(), left > 20_000))
+        assert seen == [(30_000, True), (30_000, False), (36_000, True), (36_000, False), (42_000, True)]
+        for seconds, expected in ((17, 42_000), (18, 48_000)):
+            redis_server.command("HSET", "now", "s", str(began + seconds), "us", "0")
+            one.store.release([(flying, K, 1)])
+            one.allows(limit(9, "sync"))
+            assert ends() == expected
+
+
 def test_what_a_dead_worker_held_is_free_although_the_clock_was_set_back_while_it_lived(
     redis_server: RedisServer, benches: Benches
 ) -> None:
@@ -178,9 +212,7 @@ def test_what_a_dead_worker_held_is_free_although_the_clock_was_set_back_while_i
         redis_server.command("HSET", "now", "s", str(seconds), "us", "0")
 
     with pytest.MonkeyPatch.context() as patch:
-        own, ours = b"call('TIME')", b"{call('HGET', 'now', 's'), call('HGET', 'now', 'us')}"
-        patch.setitem(script._PLAIN, concurrency.NAME, script.forms(plain.CONCURRENCY.replace(own, ours)))
-        patch.setattr(holders, "FORMS", script.forms(holding.SAY.replace(own, ours)))
+        on_our_clock(patch)
         tell_time(2_000_000_000)
         flying = in_flight(2)
         one, other = benches.join(), benches.join()

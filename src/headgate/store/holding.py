@@ -3,7 +3,8 @@
 A key of such a limit is a hash, `holder -> count ends`, both as doubles (`holders.py` says what a holder is). Holders
 whose time is over are left out wherever the key is read, and removed when a request looks at it. A ban is a holder of
 nothing, `ban`. A holder's time, and so the key's, begins anew when a sixth of it is over, and not with every request,
-for that is half of the cost; who gave back all he had stays there with nothing until it is over.
+for that is half of the cost; who gave back all he had stays there with nothing until it is over. The term is the same
+for all, so a key lives for as long as the one who spoke last, or for as long as a ban.
 """
 
 # Gives back so many, and puts right what the holder has: so many at least, and so many more at the most.

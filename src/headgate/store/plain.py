@@ -168,20 +168,20 @@ local now, holder = time[1] * 1000 + math.floor(time[2] / 1000), ARGV[#KEYS + 1]
 local totals, states, lives, is_far, passes = {}, {}, {}, true, true
 for i, key in ipairs(KEYS) do
   local limit, term, far = unpack('<ddd', ARGV[i])
-  local fields, total, mine, ends, life = call('HGETALL', key), 1, 0, 0, term
+  local fields, total, mine, ends = call('HGETALL', key), 1, 0, 0
   for f = 1, #fields, 2 do
     local name, count, last = fields[f], 0, nil
     if #fields[f + 1] == 16 then count, last = unpack('<dd', fields[f + 1]) end
-    if not last or (name == 'ban' and last > now) then return {err = 'ERR value is not an integer'} end
+    if not last or name == 'ban' then return {err = 'ERR value is not an integer'} end
     if last <= now then call('HDEL', key, name)
     else
       if name == holder then mine, ends = count, last end
-      total, life = total + count, math.max(life, last - now)
+      total = total + count
     end
   end
   if total > far then is_far = false end
   if total > limit then passes = false end
-  if ends - now < 5 / 6 * term then ends, lives[i] = now + term, life end
+  if ends - now < 5 / 6 * term then ends, lives[i] = now + term, term end
   totals[i], states[i] = total, struct.pack('<dd', mine + 1, ends)
 end
 if passes then
