@@ -390,6 +390,16 @@ def test_a_value_that_is_no_count_is_the_trouble_of_that_client_alone(
     assert bench.hit([(other, K, 1)])[0].remaining == 4  # nothing was taken beside it
 
 
+@pytest.mark.parametrize("text", ["nonsense", str(2**60), str(-(2**60))])
+def test_nothing_can_be_leased_of_a_value_that_is_no_count(bench: Bench, redis_server: RedisServer, text: str) -> None:
+    one = limit(30, on_store_error="deny", lease=3)
+    redis_server.command("SET", name(one), text)
+    for _ in range(2):
+        assert bench.hit([(one, K, 1)])[0].unavailable
+    assert bench.allows(one, b"other")
+    assert not bench.changes
+
+
 def test_a_flushed_script_is_not_noticed(bench: Bench, redis_server: RedisServer) -> None:
     one = limit(2)
     assert bench.allows(one)
