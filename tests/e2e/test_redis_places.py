@@ -198,11 +198,35 @@ def test_the_time_of_a_holder_begins_anew_when_a_sixth_of_it_is_over(
             left = number(redis_server.command("PTTL", name(flying)))
             seen.append((ends(), left > 20_000))
         assert seen == [(30_000, True), (30_000, False), (36_000, True), (36_000, False), (42_000, True)]
-        for seconds, expected in ((17, 42_000), (18, 48_000)):
+        for seconds, expected in ((17, (42_000, False)), (18, (48_000, True))):
             redis_server.command("HSET", "now", "s", str(began + seconds), "us", "0")
+            redis_server.command("PEXPIRE", name(flying), "20000")
             one.store.release([(flying, K, 1)])
             one.allows(limit(9, "sync"))
-            assert ends() == expected
+            left = number(redis_server.command("PTTL", name(flying)))
+            assert (ends(), left > 20_000) == expected
+
+
+def hold(redis_server: RedisServer, flying: LimitState, holder: str, left: int) -> None:
+    """Writes that the holder has one place, for so many milliseconds more."""
+    source = """
+    local time = redis.call('TIME')
+    local ends = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2]
+    return redis.call('HSET', KEYS[1], ARGV[1], struct.pack('<dd', 1, ends))
+    """
+    redis_server.command("EVAL", source, "1", name(flying), holder, str(left))
+
+
+def test_a_word_about_what_is_held_ends_no_ban(redis_server: RedisServer, benches: Benches) -> None:
+    one, other, flying = benches.join(), benches.join(), in_flight(3)
+    assert [one.allows(flying) for _ in range(2)] == [True, True]
+    one.store.ban(flying, K, 100.0)
+    one.allows(limit(9, "sync"))
+    hold(redis_server, flying, one.store._holders.id.decode(), 20_000)  # it is time to renew it
+    one.store.release([(flying, K, 1)])
+    one.allows(limit(9, "sync"))
+    assert number(redis_server.command("PTTL", name(flying))) > 90_000
+    assert isinstance(other.hit([(flying, K, 1)])[0], Banned)
 
 
 def test_what_a_dead_worker_held_is_free_although_the_clock_was_set_back_while_it_lived(
@@ -449,9 +473,13 @@ def test_a_ban_leaves_what_is_held_as_it_is(redis_server: RedisServer, benches: 
     assert [other.allows(flying) for _ in range(2)] == [True, False]
 
 
-def test_operators_see_what_is_in_flight_and_can_ban_but_not_forget(benches: Benches) -> None:
+def test_operators_see_what_is_in_flight_and_can_ban_but_not_forget(
+    redis_server: RedisServer, benches: Benches
+) -> None:
     one, flying = benches.join(), in_flight(3)
     counts = RedisCounts(one.store)
+    assert one.run(counts.look(flying, K)) == (3, 0, 0, False)
+    hold(redis_server, flying, "dead", -1)
     assert one.run(counts.look(flying, K)) == (3, 0, 0, False)
     assert one.allows(flying)
     assert one.run(counts.look(flying, K)) == (2, 0, 0, False)
