@@ -95,7 +95,7 @@ end
 
 local function read_holders(key, state, now, holder)
   local fields = call('HGETALL', key)
-  state.held, state.mine, state.taken, state.over, state.last = 0, 0, 0, {}, 0
+  state.held, state.mine, state.taken, state.over = 0, 0, 0, {}
   for f = 1, #fields, 2 do
     if #fields[f + 1] ~= 16 then return false end
     local name, count, ends = fields[f], struct.unpack('<dd', fields[f + 1])
@@ -103,7 +103,7 @@ local function read_holders(key, state, now, holder)
     else
       if name == 'ban' then state.banned = (ends - now) * 1000 end
       if name == holder then state.mine = count end
-      state.held, state.last = state.held + count, max(state.last, ends)
+      state.held = state.held + count
     end
   end
   return true
@@ -160,7 +160,7 @@ for key, state in pairs(states) do
       if takes and state.taken > 0 then
         local now = floor(microseconds / 1000)
         call('HSET', key, state.holder, struct.pack('<dd', state.mine + state.taken, now + state.term))
-        call('PEXPIRE', key, string.format('%.0f', max(state.term, state.last - now)))
+        call('PEXPIRE', key, state.term)
       end
     elseif state.ends > state.now and (takes or state.cut) then
       if state.kind == 'g' then state.two = state.ends end
