@@ -207,6 +207,16 @@ def test_the_time_of_a_holder_begins_anew_when_a_sixth_of_it_is_over(
             assert (ends(), left > 20_000) == expected
 
 
+@pytest.mark.parametrize("cost", [1, 2])
+def test_each_holder_has_what_it_took_itself(benches: Benches, cost: int) -> None:
+    flying = in_flight(20)
+    workers = [benches.join() for _ in range(3)]
+    for turn in range(2):
+        for place, worker in enumerate(workers):
+            assert worker.hit([(flying, K, cost)])[0].allowed
+            assert worker.hit([(flying, K, 0)])[0].remaining == 20 - cost * (3 * turn + place + 1)
+
+
 def hold(redis_server: RedisServer, flying: LimitState, holder: str, left: int) -> None:
     """Writes that the holder has one place, for so many milliseconds more."""
     source = """
