@@ -227,6 +227,15 @@ def hold(redis_server: RedisServer, flying: LimitState, holder: str, left: int) 
     redis_server.command("EVAL", source, "1", name(flying), holder, str(left))
 
 
+@pytest.mark.parametrize("over", ["dead", "ban"])
+def test_who_looks_at_a_key_removes_what_is_over(redis_server: RedisServer, benches: Benches, over: str) -> None:
+    one, flying = benches.join(), in_flight(1)
+    hold(redis_server, flying, over, -1)
+    hold(redis_server, flying, "earlier", -1)
+    assert one.allows(flying)
+    assert number(redis_server.command("HLEN", name(flying))) == 1
+
+
 def test_a_word_about_what_is_held_ends_no_ban(redis_server: RedisServer, benches: Benches) -> None:
     one, other, flying = benches.join(), benches.join(), in_flight(3)
     assert [one.allows(flying) for _ in range(2)] == [True, True]
