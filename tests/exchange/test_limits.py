@@ -245,6 +245,26 @@ def test_a_client_that_goes_on_although_it_is_refused_is_banned(make: Make) -> N
     assert asked(world)[9:12] == b"200"
 
 
+def test_refusals_before_a_ban_and_during_it_do_not_lead_to_the_next(make: Make) -> None:
+    ban = Ban(refusals=3, within=3600.0, period=10.0)
+    world = make(limits=states(Limit("per_ip", Rate(1, 1.0), ban=ban)))
+    on_the_loops_clock(world)
+    for number in (1, 2):
+        assert [asked(world)[9:12] for _ in range(8)] == [b"200"] + [b"429"] * 7
+        world.advance(9)
+        assert asked(world)[9:12] == b"429", "the ban lasts"
+        world.advance(1)
+        for _ in range(2):
+            assert asked(world)[9:12] == b"200", "the ban is over, and refusals are borne as before"
+            assert asked(world)[9:12] == b"429"
+            world.advance(1)
+        assert asked(world)[9:12] == b"200"
+        assert b"Retry-After: 10" in [asked(world), asked(world)][1], "the third bans again"
+        bans = [message for message in world.told if isinstance(message, KeyBanned)]
+        assert bans == [KeyBanned("per_ip", b"192.0.2.1", 10.0, 3)] * 2 * number, "each ban is told"
+        world.advance(10)
+
+
 def test_whom_a_limit_refuses_is_told_the_supervisor(make: Make) -> None:
     world = make(limits=states(Limit("per_ip", Rate(1, 600.0))))
     assert [asked(world)[9:12] for _ in range(4)] == [b"200", b"429", b"429", b"429"]
@@ -304,7 +324,7 @@ def test_a_ban_is_decided_by_a_store_elsewhere_too(make: Make) -> None:
     ((check,), _) = store.asked[0]
     assert (check[0].limit.name, check[0].limit.rate, check[1]) == ("per_ip!refusals", Rate(3, 10.0), b"192.0.2.1")
     store.decide(True)
-    assert store.banned == [("per_ip", b"192.0.2.1", 600.0)]
+    assert store.banned == [("per_ip", b"192.0.2.1", 600.0), ("per_ip!refusals", b"192.0.2.1", 600.0)]
     client.sends(get())
     store.decide(False, unavailable=True)
     assert client.new()[9:12] == b"503"
@@ -330,7 +350,7 @@ def test_a_part_of_a_limit_that_stands_in_for_it_bans_by_the_limit(make: Make) -
     ((refusals, _, _),), resume = store.asked.popleft()
     assert refusals.limit.rate == Rate(1, 10.0)
     resume([Decision(True, refusals, 0, 1)])
-    assert store.banned == [("per_ip", b"192.0.2.1", 600.0)]
+    assert store.banned == [("per_ip", b"192.0.2.1", 600.0), ("per_ip!refusals", b"192.0.2.1", 600.0)]
 
 
 def test_a_client_far_from_its_limit_takes_a_short_way_and_is_counted_all_the_same(make: Make) -> None:

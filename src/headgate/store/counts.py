@@ -78,6 +78,7 @@ class LocalCounts:
         self._store.ban(limit, key, seconds)
         if not _known(self._store.look(limit, key)).is_banned:
             raise StoreDown("a lock of the limits' memory could not be had")
+        await self._forget_refusals(limit, key)
 
     async def unban(self, limit: LimitState, key: bytes) -> bool:
         """Lifts the ban."""
@@ -86,11 +87,15 @@ class LocalCounts:
     async def _forget(self, limit: LimitState, key: bytes, *, ban_only: bool) -> bool:
         await self._store.come_free(limit, key)
         had = _known(self._store.reset(limit, key, ban_only=ban_only))
+        if had or not ban_only:
+            await self._forget_refusals(limit, key)
+        return had
+
+    async def _forget_refusals(self, limit: LimitState, key: bytes) -> None:
         counter = refusals(limit)
-        if counter is not None and (had or not ban_only):
+        if counter is not None:
             await self._store.come_free(counter, key)
             _known(self._store.reset(counter, key))
-        return had
 
 
 class RedisCounts:
@@ -123,6 +128,7 @@ class RedisCounts:
         """Refuses the key from now on."""
         milliseconds = max(1, ceil(seconds * 1000))
         await self._tell(limit, key, lambda rule: rule.ban(key, milliseconds))
+        await self._forget_refusals(limit, key)
 
     async def unban(self, limit: LimitState, key: bytes) -> bool:
         """Lifts the ban."""

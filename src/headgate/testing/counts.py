@@ -158,7 +158,7 @@ def a_ban_is_lifted(subject: Subject, operator: Operator) -> None:
 
 
 def with_a_ban_go_the_refusals_that_led_to_it(subject: Subject, operator: Operator) -> None:
-    """Whoever is let in again is not banned at his first refusal."""
+    """Whoever is let in again, or has served his ban, is not banned at his first refusal."""
     limit = subject.limit(1, period=60 * subject.period)
     limit = LimitState(replace(limit.limit, ban=Ban(2, 600 * subject.period, 600 * subject.period)), limit.slot)
     counter = refusals(limit)
@@ -166,6 +166,8 @@ def with_a_ban_go_the_refusals_that_led_to_it(subject: Subject, operator: Operat
     for lift in (operator.unban, operator.reset):
         subject.passes((counter, K, 1), (counter, K, 1))
         operator.ban(limit, 600 * subject.period)
+        assert operator.look(counter) == Standing(2, 0, 0)
+        operator.ban(counter, 600 * subject.period)  # as the limit's own rule does it
         operator.let_forget()
         assert operator.look(counter).remaining == 0
         assert lift(limit)

@@ -1,7 +1,8 @@
 """Bans: a client that goes on although it is refused is refused everything for a time.
 
 Refusals are counted by a limit of their own, in the same store and by the same keys, so all workers and machines count
-together. Only refused requests come here; the others pay nothing for it.
+together. Only refused requests come here; the others pay nothing for it. Who is banned is so under that limit too: with
+the ban's end his refusals begin anew, also where the time in which they count is longer than the ban.
 """
 
 import logging
@@ -40,14 +41,16 @@ class Bans:
             ban, counter = limit.limit.ban, self._refusals.of(limit)
             if ban is None or counter is None:
                 continue
-            counted = partial(self._counted, limit, key, ban)
+            counted = partial(self._counted, limit, counter, key, ban)
             now = self._store().hit([(counter, key, 1)], counted)
             if now is not None:
                 counted(now)
 
-    def _counted(self, limit: LimitState, key: bytes, ban: Ban, decisions: Sequence[Decision]) -> None:
+    def _counted(
+        self, limit: LimitState, counter: LimitState, key: bytes, ban: Ban, decisions: Sequence[Decision]
+    ) -> None:
         told = decisions[0]
-        if told.unavailable or told.remaining:
+        if told.unavailable or told.remaining or isinstance(told, Banned):
             return
         if told.allowed:  # the last one that is borne, told once
             logger.info(
@@ -58,4 +61,5 @@ class Bans:
                 ban.refusals,
             )
             self._send(KeyBanned(limit.limit.name, key, ban.period, ban.refusals))
-        self._store().ban(limit, key, ban.period)
+        for one in (limit, counter):
+            self._store().ban(one, key, ban.period)
