@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from headgate.control.unused import unused
-from headgate.model.config import Config, Limit, Rate, Tier
+from headgate.model.config import Config, Heads, Limit, OnError, Python, Rate, Tier
 from tests.unit.control.configs import config, upstream
 
 PLACES = (Limit("places", Rate(5, 0.0), algorithm="concurrency"),)
@@ -34,6 +34,24 @@ def test_a_limit_that_something_names_is_used(base: Config) -> None:
 @pytest.mark.parametrize("base", [naming(), naming(upstreams={"web": "", "old": "l"})], ids=["nothing", "no route's"])
 def test_a_limit_that_stands_nowhere_is_told(base: Config) -> None:
     assert unused(base) == ["limits.l: no route, no listener and no upstream of a route names it"]
+
+
+@pytest.mark.parametrize(("treatment", "is_"), [("drop", "dropped"), ("refuse", "refused"), ("pass", "")])
+def test_a_field_that_is_dropped_before_the_limit_is_told(treatment: str, is_: str) -> None:
+    python = Python(cache_by="header:x_a", on_error=OnError(key="api_key:x_b"))
+    limit = Limit("l", Rate(5, 60.0), key="header:x-y,query:a_b,header:x_tenant_id", python=python)
+    base = replace(naming(route="l"), limits=(limit,), heads=Heads(underscores=treatment))
+    found = [
+        ("key", "header:x_tenant_id", "header:x-tenant-id"),
+        ("python.cache_by", "header:x_a", "header:x-a"),
+        ("python.on_error.key", "api_key:x_b", "api_key:x-b"),
+    ]
+    assert unused(base) == [
+        f'limits.l.{place}: "{key}" is never there: fields with an underscore are {is_} (heads.underscores); '
+        f'did you mean "{meant}"?'
+        for place, key, meant in found
+        if is_
+    ]
 
 
 @pytest.mark.parametrize(
