@@ -4,6 +4,7 @@ Everything is brought into the one form that `limits/keys.py` and `worker/keys.p
 are one limit in a store.
 """
 
+import difflib
 import re
 
 from headgate.control import network_values, values
@@ -40,8 +41,10 @@ def _part(text: str) -> str:
         return text
     if kind.startswith("client_ip/"):
         return _network(text)
-    known = ", ".join([*_KEYS, *(f"{named}:NAME" for named in _NAMED_KEYS), "jwt:CLAIM"])
-    raise ValueError(f"{quoted(text)} is nothing to count by (known: {known}; several with commas)")
+    known = ", ".join([*_KEYS, "client_ip/24", *(f"{named}:NAME" for named in _NAMED_KEYS), "jwt:CLAIM"])
+    close = difflib.get_close_matches(kind.strip().lower(), (*_KEYS, *_NAMED_KEYS, "jwt"), n=1)
+    meant = f"; did you mean {quoted(close[0] + colon + name.strip())}?" if close else ""
+    raise ValueError(f"{quoted(text)} is nothing to count by (known: {known}; several with commas){meant}")
 
 
 def _network(text: str) -> str:
@@ -111,6 +114,15 @@ SETTLE = or_function(parsed("`response_header:NAME`, `response_bytes`, `free:STA
 IN_FLIGHT = values.number(1, 1_000_000)
 
 
+def _rate(place: Place, value: object) -> Rate:
+    if isinstance(value, str) and value.endswith("in flight"):  # as tiers and overrides have it
+        raise ValueError(f'{quoted(value)} is not a rate (expected algorithm = "concurrency" and in_flight = 10)')
+    return values.RATE.read(place, value)
+
+
+RATE = Kind(values.RATE.form, _rate)
+
+
 def take_rate(place: Place, given: dict[str, object]) -> None:
     """Leaves one rate in what a table says: so many in flight are so many in no time.
 
@@ -125,7 +137,7 @@ def take_rate(place: Place, given: dict[str, object]) -> None:
     elif not is_in_flight and "in_flight" in given:
         (place / "in_flight").say('only with algorithm = "concurrency" (expected rate = "100/minute")')
     elif not is_in_flight and "rate" not in given:
-        place.say('"rate" is missing (expected rate)')
+        place.say('"rate" is missing (expected one like "100/minute")')
     has_rate = place.report.count == said
     for key, why_not in (
         ("count_refused", "what is refused is not in flight"),

@@ -33,7 +33,7 @@ from headgate.errors import Unknown
 from headgate.limits import keytext
 from headgate.limits.overrides import at_tier, state_of
 from headgate.limits.standing import Standing
-from headgate.model.config import Limit, Tier
+from headgate.model.config import UNLIMITED, Limit, Tier
 from headgate.model.rate import rate
 from headgate.model.snapshot import LimitState
 from headgate.wire.cells import LimitCell, WorkerCell
@@ -156,9 +156,11 @@ class LimitsApi:
         """The limit at another rate, or that of a tier, as a function of its `limit` setting says it to the workers."""
         limit, fleet = state.limit, self._plane.fleet
         try:
-            own = at_tier(state, tiers(fleet.config, fleet.tuning).get(text) or Tier(rate(text), limit.burst))
+            known = tiers(fleet.config, fleet.tuning)
+            own = at_tier(state, known.get(text) or Tier(None if text == UNLIMITED else rate(text), limit.burst))
         except ValueError as error:
-            raise HTTPException(400, f"rate={text}: {error}") from error
+            nor = "" if text in known else f", nor a tier (known: {', '.join(known) or 'none'})"
+            raise HTTPException(400, f"rate={text}: {error}{nor}") from error
         if own is None:
             raise HTTPException(409, f"limit {limit.name} counts nothing at tier {text}: it is unlimited")
         return own

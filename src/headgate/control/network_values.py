@@ -73,7 +73,7 @@ def _store_url(text: str) -> str:
     except ValueError:
         # Without the parser's own words: it cannot tell a part of a badly written password from the rest.
         raise ValueError(
-            "not a Redis URL (expected redis://[user:password@]host:port/db, unix:///path, "
+            "not a Redis URL (expected redis://[user:password@]host:port/db, unix://[user:password@]/path[?db=N], "
             "redis+sentinel://[user:password@]host:port[,host:port...]/service/db or "
             "redis+cluster://[user:password@]host:port[,host:port...], rediss for TLS; "
             'in a password "/", "@", ":" and "#" are written %2F, %40, %3A and %23)'
@@ -82,7 +82,7 @@ def _store_url(text: str) -> str:
 
 
 STORE_URL = parsed(
-    "`redis://[user:password@]host:port/db`, `unix:///path`, "
+    "`redis://[user:password@]host:port/db`, `unix://[user:password@]/path[?db=N]`, "
     "`redis+sentinel://[user:password@]host:port[,host:port...]/service/db` or "
     "`redis+cluster://[user:password@]host:port[,host:port...]`; `rediss` is with TLS",
     "a URL",

@@ -78,7 +78,7 @@ PYTHON: Kinds = {
     "on_error": section(config.OnError, ON_ERROR, "a setting of errors"),
 }
 LIMIT: Kinds = {
-    "rate": values.RATE,
+    "rate": limit_values.RATE,
     "in_flight": limit_values.IN_FLIGHT,
     "key": limit_values.or_function(limit_values.KEY),
     "limit": limit_values.FUNCTION,

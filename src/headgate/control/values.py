@@ -53,7 +53,7 @@ def table(place: Place, value: object, kinds: Kinds, noun: str, required: Collec
             values[key] = kind.read(place / key, entry)
     for key in required:
         if key not in entries(place, value):
-            place.say(f'"{key}" is missing (expected {kinds[key].form})')
+            place.say(f'"{key}" is missing (expected {kinds[key].form.replace("`", "")})')
     if place.report.count > said:
         raise Said
     return values

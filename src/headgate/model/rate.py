@@ -30,7 +30,8 @@ def rate(text: str) -> Rate:
     """The rate of "100/minute", "10/s" or "5/10s". Raises ValueError with what was expected."""
     match = _RATE.fullmatch(text.strip())
     if match is None or (match[2] and match[2] not in _PERIODS):
-        raise ValueError('is not a rate (expected "100/minute", "10/s" or "5/10s")')
+        after = ", after / one of second, minute, hour, day, or a time like 90s or 7d" if "/" in text else ""
+        raise ValueError(f'is not a rate (expected "100/minute", "10/s" or "5/10s"{after})')
     limit, period = int(match[1]), _PERIODS[match[2]] if match[2] else duration(match[3])
     if not (1 <= limit <= MOST_REQUESTS and period is not None and 0.001 <= period <= YEAR):
         raise ValueError(f"is out of range (expected 1 to {MOST_REQUESTS} requests in 1ms to 365d)")

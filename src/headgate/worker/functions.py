@@ -170,7 +170,8 @@ class Functions:
             own = self.tiers.get(text) or Tier(None if text == UNLIMITED else rate(text), self.limit.limit.burst)
             return at_tier(self.limit, own)
         except ValueError as error:
-            raise ValueError(f"{text!r} {error}") from None
+            nor = "" if text in self.tiers else f", nor a tier (known: {', '.join(self.tiers) or 'none'})"
+            raise ValueError(f"{text!r} {error}{nor}") from None
 
 
 def _exempt(answer: object) -> bool:

@@ -38,7 +38,11 @@ REFUSED = {
         "upstreams.web.limits[1]",
         "b is there twice (also [0])",
     ),
-    "limit without rate": (f'{WEB}[[routes]]\nupstream = "web"\n[limits.a]', "limits.a", '"rate" is missing'),
+    "limit without rate": (
+        f'{WEB}[[routes]]\nupstream = "web"\n[limits.a]',
+        "limits.a",
+        '"rate" is missing (expected one',
+    ),
     "servers are a string": ('[upstreams.web]\nservers = "x"', "upstreams.web.servers", "expected a list, found a str"),
     "server is a number": ("[upstreams.web]\nservers = [1]", "upstreams.web.servers[0]", "expected an address or a ta"),
     "server without address": ("[upstreams.web]\nservers = [{}]", "upstreams.web.servers[0]", '"address" is missing'),
@@ -222,6 +226,11 @@ REFUSED = {
         f'[limits.a]\nalgorithm = "concurrency"\n{WEB}[[routes]]\nupstream = "web"',
         "limits.a",
         '"in_flight" is missing (expected 1 to 1000000, because algorithm is "concurrency")',
+    ),
+    "rate in flight": (
+        f'{WEB}[limits.a]\nrate = "9 in flight"\n[[routes]]\nupstream = "web"',
+        "limits.a.rate",
+        '"9 in flight" is not a rate (expected algorithm = "concurrency" and in_flight = 10)',
     ),
     "in_flight beside a rate": (
         f'{WEB}[limits.a]\nrate = "9/s"\nin_flight = 3\n[[routes]]\nupstream = "web"',

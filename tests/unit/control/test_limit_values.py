@@ -34,6 +34,9 @@ def test_two_ways_to_write_a_key_are_one(text: str, key: str) -> None:
     ("text", "problem"),
     [
         ("ip", '"ip" is nothing to count by (known: client_ip, '),
+        ("headr:x-tenant", '; several with commas); did you mean "header:x-tenant"?'),
+        ("header: X-Tenant", 'did you mean "header:X-Tenant"?'),
+        ("client-ip", 'did you mean "client_ip"?'),
         ("header:", '"header:" is nothing to count by'),
         ("jwt", '"jwt" is nothing to count by'),
         ("jwt:", '"jwt:" is nothing to count by'),

@@ -245,11 +245,15 @@ def test_what_is_counted_at_a_rate_that_a_function_says_is_seen_and_changed() ->
             assert (await api("DELETE", ban)).json["unbanned"] is True
             assert (await api("DELETE", target)).json["reset"] is False
         assert (await api("GET", KEY)).json["remaining"] == 2
-        assert (await api("GET", f"{KEY}?rate=soon")).status == 400
+        soon = await api("GET", f"{KEY}?rate=soon")
+        assert soon.status == 400
+        assert str(soon.json["detail"]).startswith("rate=soon: is not a rate (expected ")
+        assert str(soon.json["detail"]).endswith("), nor a tier (known: gold, free, held)")
         held = await api("GET", f"{KEY}?rate=held")
         assert held.status == 400
         assert held.json["detail"] == 'rate=held: is "20 in flight", which cannot stand for "2/hour"'
-        assert (await api("GET", f"{KEY}?rate=free")).status == 409
+        for free in ("free", "unlimited"):
+            assert (await api("GET", f"{KEY}?rate={free}")).status == 409
 
     with_api(
         test, replace(BASE, tiers={"gold": Tier(Rate(99, 60.0), 7), "free": Tier(None), "held": Tier(Rate(20, 0.0))})

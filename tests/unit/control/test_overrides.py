@@ -49,7 +49,7 @@ def test_a_key_has_a_tier_a_rate_or_no_limit(tmp_path: Path) -> None:
     [
         ("tiers = 1", "tiers: expected a table, found a number"),
         ("tiers.gold = 1", "tiers.gold: expected a table, found a number"),
-        ("tiers.gold = {}", 'tiers.gold: "rate" is missing (expected rate, `"20 in flight"` or `"unlimited"`)'),
+        ("tiers.gold = {}", 'tiers.gold: "rate" is missing (expected rate, "20 in flight" or "unlimited")'),
         ('tiers.gold.rate = "5"', 'tiers.gold.rate: "5" is not a rate (expected "100/minute", "10/s" or "5/10s")'),
         ("tiers.gold.rate = 5", "tiers.gold.rate: expected a rate, found a number"),
         ('tiers.unlimited.rate = "5/s"', 'tiers.unlimited: "unlimited" is no name for a tier: it means that there'),

@@ -37,6 +37,14 @@ def test_what_is_no_rate(text: str) -> None:
         rate(text)
 
 
+@pytest.mark.parametrize("text", ["1/fortnight", "1/week", "1/minutes", "1/S", "1/", "a/s"])
+def test_a_rate_whose_period_may_be_none_is_told_the_periods(text: str) -> None:
+    with pytest.raises(
+        ValueError, match=r'"5/10s", after / one of second, minute, hour, day, or a time like 90s or 7d\)$'
+    ):
+        rate(text)
+
+
 @pytest.mark.parametrize("text", ["0/s", "1000000001/s", "1/0.1ms", "1/366d"])
 def test_a_rate_out_of_range(text: str) -> None:
     with pytest.raises(ValueError, match=r"^is out of range \(expected 1 to 1000000000 requests in 1ms to 365d\)$"):

@@ -142,6 +142,19 @@ def test_a_rate_that_is_too_slow_for_the_burst_is_nonsense() -> None:
     assert bench.failed
 
 
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ("platinum", "ValueError: 'platinum' is not a rate (expected "),
+        ("platinum", "), nor a tier (known: gold, "),
+        ("held", 'ValueError: \'held\' is "20 in flight", which cannot stand for "10/minute"\n'),
+    ],
+)
+def test_what_is_neither_a_tier_nor_a_rate_is_said(said: str, problem: str, caplog: pytest.LogCaptureFixture) -> None:
+    Bench(limit=lambda request: said).says("limit")
+    assert problem in caplog.text
+
+
 @pytest.mark.parametrize("algorithm", ["fixed_window", "sliding_window", "gcra"])
 def test_a_tier_of_what_is_in_flight_is_nonsense_for_a_limit_on_a_time(algorithm: str) -> None:
     state = LimitState(replace(LIMIT, algorithm=algorithm), 3)
