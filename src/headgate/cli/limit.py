@@ -146,7 +146,8 @@ def _top(found: Top) -> str:
     if not found.keys:
         return "nobody was refused in the last minute or two"
     shown = table(("KEY", "REFUSED", "AT LEAST"), [(one.key, one.refused, one.at_least) for one in found.keys])
-    others = f"; each other key at most {found.unlisted_at_most} times" if found.unlisted_at_most else ""
+    most = "once" if found.unlisted_at_most == 1 else f"{found.unlisted_at_most} times"
+    others = f"; each other key at most {most}" if found.unlisted_at_most else ""
     return f"{shown}\n{found.refused} requests refused in all{others}"
 
 

@@ -16,12 +16,25 @@ _INSTEAD_OF_A_FILE = {
 }
 
 
+def _only_one(context: click.Context, option: click.Parameter, rates: tuple[str, ...]) -> str | None:
+    """The limit. Of several the last would count alone, and nobody be told that the others do not."""
+    if len(rates) > 1:
+        raise click.UsageError("--limit can be given once: several limits need a configuration file")
+    return next(iter(rates), None)
+
+
 @click.command
 @click.argument("file", required=False, type=click.Path(path_type=Path, readable=False))
 @click.option("--config", type=click.Path(path_type=Path, readable=False), metavar="FILE", help="The same as FILE.")
 @click.option("--listen", multiple=True, metavar="ADDRESS", help="Where clients connect (127.0.0.1:8000).")
 @click.option("--server", multiple=True, metavar="ADDRESS", help="A server to send requests to; give it several times.")
-@click.option("--limit", metavar="RATE", help="For each client address, as in 100/minute or 5/10s.")
+@click.option(
+    "--limit",
+    multiple=True,
+    callback=_only_one,
+    metavar="RATE",
+    help="For each client address, as in 100/minute or 5/10s.",
+)
 @click.option("--workers", metavar="N|auto", help="Worker processes (auto: one for each core).")
 @click.option("--store", metavar="URL", help="A Redis that counts limits for several Headgates.")
 @click.option("--admin", metavar="ADDRESS|off", help="Where the admin API listens (127.0.0.1:9000).")

@@ -31,6 +31,6 @@ _UNITS = ((86400, 1 << 62, "d"), (3600, 24, "h"), (60, 60, "m"), (1, 60, "s"))
 def _column(head: str, values: list[str | int]) -> list[str]:
     cells = [head, *(printable(str(value)) for value in values)]
     width = max(map(len, cells))
-    if values and all(isinstance(value, int) for value in values):
+    if values and all(isinstance(value, int) or value == "" for value in values):
         return [cell.rjust(width) for cell in cells]
     return [cell.ljust(width) for cell in cells]

@@ -79,6 +79,8 @@ def _written(part: bytes, kind: str) -> bytes:
         return part
     if (lengths := prefixes(kind)) is not None:
         return _address(part, lengths)
+    if kind == "constant" and part.removeprefix(b"=") != b"*":
+        raise ValueError(f"{_quoted(part)} is not the key of constant (expected *: all requests have the same)")
     if part.startswith(b"@"):
         return said(b"", _address(part[1:], PREFIXES))
     value = part.removeprefix(b"=")
@@ -96,9 +98,8 @@ def _address(part: bytes, lengths: tuple[int, int]) -> bytes:
         raise ValueError(f"{_quoted(part)} is not an address") from None
     key = network_of(str(network.network_address), lengths)
     if "/" in text and ip_network(key.decode()) != network:
-        raise ValueError(
-            f"{_quoted(part)} does not count as one (expected an address, or a network like {key.decode()})"
-        )
+        networks = f", or a network like {key.decode()}" if b"/" in key else ""
+        raise ValueError(f"{_quoted(part)} does not count as one (expected an address{networks})")
     return key
 
 

@@ -72,6 +72,7 @@ def test_a_file_is_read_anew_at_each_reload_under_the_same_overrides(
             ["a.toml", "--server", "1", "--limit", "1/s", "--listen", "1", "--health-check", "/"],
             "--listen, --server, --limit, --health-check cannot be combined with a configuration file: set it in a.to",
         ),
+        (["--server", "1", "--limit", "1/s", "--limit", "9/m"], "--limit can be given once"),
         (["a.toml", "--trusted-proxy", "::1"], "--trusted-proxy cannot be combined"),
     ],
 )

@@ -6,6 +6,11 @@ def test_columns_are_aligned_and_numbers_set_to_the_right() -> None:
     assert text.splitlines() == ["NAME    COUNT  NOTE", "a           5", "longer   1234  x"]
 
 
+def test_numbers_with_nothing_between_them_are_set_to_the_right() -> None:
+    text = table(("NAME", "ERRORS", "NOTE"), [("a", "", "x"), ("b", 17, "y"), ("c", 5, "")])
+    assert text.splitlines() == ["NAME  ERRORS  NOTE", "a             x", "b         17  y", "c          5"]
+
+
 def test_a_column_without_anything_is_left_out() -> None:
     assert table(("NAME", "NOTE"), [("a", ""), ("b", "")]).splitlines() == ["NAME", "a", "b"]
 
