@@ -142,7 +142,9 @@ async def open_link(endpoint: Endpoint, probe: bytes, loop: asyncio.AbstractEven
             await loop.create_connection(lambda: link, endpoint.host, endpoint.port, ssl=context)
         await link.opened
     except ssl.SSLCertVerificationError as error:
-        raise LinkFailed(f"its certificate is not accepted ({error.verify_message})", permanent=True) from error
+        raise LinkFailed(
+            f"its certificate is not accepted ({error.verify_message}); SSL_CERT_FILE names authorities", permanent=True
+        ) from error
     except ssl.SSLError as error:
         raise LinkFailed(f"TLS failed ({error.reason or error})", permanent=True) from error
     except (OSError, ValueError) as error:  # ValueError: a name that the resolver or the kernel cannot even take
@@ -185,7 +187,7 @@ def _refusal(reply: ErrorReply, endpoint: Endpoint) -> LinkFailed:
     if "cluster support disabled" in text:
         return LinkFailed("it is no node of a Cluster (redis://host)", permanent=True)
     if reply.code == "NOAUTH":
-        return LinkFailed("it requires a password (redis://:password@host)", permanent=True)
+        return LinkFailed("it requires a password (redis://:password@host, unix://:password@/path)", permanent=True)
     if "without any password configured" in text:
         return LinkFailed("a password is given, but it has none", permanent=True)
     if "DB index" in text or "SELECT is not allowed" in text:
