@@ -26,6 +26,9 @@ _HEADS = (
     "FUNCTION ERRORS",
     "MOST REFUSED OF LATE",
 )
+# Settings that are shown elsewhere, or mean nothing without others; and what those that are always there usually say.
+_ELSEWHERE = ("name", "rate", "key", "algorithm", "dry_run", "python", "counters", "top", "store")
+_USUAL = {"on_store_error": "local", "headers": "refused", "cost": 1, "lease": 1}
 _NAMES = click.argument("names", metavar="[LIMIT] KEY", nargs=-1, required=True)
 
 
@@ -136,10 +139,20 @@ def _row(one: LimitShown) -> Row:
 def _shown(answer: Json) -> str:
     one = read(answer, LimitShown)
     store = read(answer["store"], LimitStore)
-    lines = [table(_HEADS[:-1], [_row(one)[:-1]]), printable(_where(store))]
+    lines = [table(_HEADS[:-1], [_row(one)[:-1]]), *_set_besides(answer), printable(_where(store))]
     if one.top.keys:
         lines += ["", "refused most in the last minute or two:", _top(one.top)]
     return "\n".join(lines)
+
+
+def _set_besides(answer: Json) -> list[str]:
+    """The settings that the table has no column for, where they are not as usual, as a file has them."""
+    found = [
+        f"{key} = {json.dumps(value)}"
+        for key, value in answer.items()
+        if key not in _ELSEWHERE and value and value != _USUAL.get(key)
+    ]
+    return [printable(f"set besides: {', '.join(found)}")] if found else []
 
 
 def _top(found: Top) -> str:
@@ -148,7 +161,8 @@ def _top(found: Top) -> str:
     shown = table(("KEY", "REFUSED", "AT LEAST"), [(one.key, one.refused, one.at_least) for one in found.keys])
     most = "once" if found.unlisted_at_most == 1 else f"{found.unlisted_at_most} times"
     others = f"; each other key at most {most}" if found.unlisted_at_most else ""
-    return f"{shown}\n{found.refused} requests refused in all{others}"
+    requests = "1 request" if found.refused == 1 else f"{found.refused} requests"
+    return f"{shown}\n{requests} refused in all{others}"
 
 
 def _standing(found: KeyShown) -> str:

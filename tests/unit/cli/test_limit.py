@@ -94,12 +94,33 @@ def test_one_limit_is_shown(headgate: Headgate, limits: FakeAdmin, arguments: li
     assert out[2] == "limits are counted on this machine"
 
 
+def test_what_is_set_besides_is_shown(headgate: Headgate, limits: FakeAdmin) -> None:
+    usual = {"burst": 0, "exempt": [], "headers": "refused", "cost": 1, "lease": 1, "settle": "", "ban": None}
+    limits.answers[f"GET {ONE}"] = (200, PER_IP | usual | {"python": {"timeout": 0.05}, "store": LOCAL})
+    assert headgate("limit", "show")[1][2:] == ["limits are counted on this machine"]
+    ban = {"refusals": 3, "within": 10.0, "period": 5.0}
+    said = {"burst": 5, "on_store_error": "deny", "cost": "python:m:f", "private": True, "ban": ban, "overrides": 2}
+    limits.answers[f"GET {ONE}"] = (200, PER_IP | usual | said | {"store": LOCAL})
+    assert headgate("limit", "show")[1][2] == (
+        'set besides: on_store_error = "deny", burst = 5, cost = "python:m:f", '
+        'ban = {"refusals": 3, "within": 10.0, "period": 5.0}, private = true, overrides = 2'
+    )
+
+
 TABLE = [
     "KEY        REFUSED  AT LEAST",
     "192.0.2.7       60        59",
     "192.0.2.8       12         9",
     "75 requests refused in all; each other key at most 3 times",
 ]
+
+
+def test_one_is_one(headgate: Headgate, limits: FakeAdmin) -> None:
+    keys = [{"key": "192.0.2.7", "refused": 1, "at_least": 1}]
+    limits.answers[f"GET {ONE}/top?count=20"] = (200, {"refused": 1, "unlisted_at_most": 0, "keys": keys})
+    assert headgate("limit", "top")[1][-1] == "1 request refused in all"
+    limits.answers[f"GET {ONE}/top?count=20"] = (200, {"refused": 2, "unlisted_at_most": 1, "keys": keys})
+    assert headgate("limit", "top")[1][-1] == "2 requests refused in all; each other key at most once"
 
 
 @pytest.mark.parametrize("arguments", [["per_ip"], []], ids=["named", "left out"])
