@@ -13,6 +13,7 @@ import inspect
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from importlib.machinery import SourceFileLoader
@@ -117,6 +118,8 @@ def function(module: ModuleType, name: str, parameters: int) -> Callable[..., ob
         raise ValueError(f'{where} has no "{name}"')
     if not callable(found):
         raise ValueError(f'"{name}" of {where} is not callable')
+    if inspect.isgeneratorfunction(found) or inspect.isasyncgenfunction(found):
+        raise ValueError(f'"{name}" of {where} has a yield, so it says a generator (expected a return)')
     try:
         inspect.signature(found).bind(*[None] * parameters)
     except TypeError as error:
@@ -141,7 +144,7 @@ def check(folders: Sequence[str], functions: Mapping[str, int]) -> dict[str, dic
         try:
             module = modules.load(name, "")
         except (Exception, SystemExit) as error:  # whatever a user's module does when it is imported
-            problems[text] = f'module "{name}" cannot be imported: {_words(error)}'
+            problems[text] = f'module "{name}" cannot be imported: {_words(error)}{_place(error, folders)}'
             continue
         versions[name] = version(module)
         try:
@@ -154,6 +157,17 @@ def check(folders: Sequence[str], functions: Mapping[str, int]) -> dict[str, dic
 def _words(error: BaseException) -> str:
     said = str(error).splitlines()
     return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+
+
+def _place(error: BaseException, folders: Sequence[str]) -> str:
+    """Where in these folders it happened, or which they are when nothing of them was found."""
+    if isinstance(error, SyntaxError):
+        return ""  # its words have it
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if frame.filename.startswith(tuple(os.path.join(one, "") for one in folders))]
+    if inside:
+        return f" ({os.path.basename(inside[-1].filename)}, line {inside[-1].lineno})"
+    return f" (looked in {', '.join(folders)})" if isinstance(error, ModuleNotFoundError) else ""
 
 
 def main() -> None:

@@ -133,6 +133,7 @@ def test_a_function_must_be_there_and_take_what_it_gets(modules: Modules, tmp_pa
     file.write_text(
         "def one(request): ...\ndef two(request, response): ...\nasync def late(request, more=1): ...\n"
         "class Called:\n    def __call__(self, *views): ...\nobject = Called()\nNUMBER = 1\nfrom math import hypot\n"
+        "def yields(request): yield\nasync def late_yields(request): yield\n"
     )
     module = modules.load("hg_tiers", "a")
     for name, parameters in (("one", 1), ("two", 2), ("late", 1), ("late", 2), ("object", 2), ("hypot", 2)):
@@ -140,6 +141,8 @@ def test_a_function_must_be_there_and_take_what_it_gets(modules: Modules, tmp_pa
     for name, parameters, problem in (
         ("missing", 1, f'module "hg_tiers" ({file}) has no "missing"'),
         ("NUMBER", 1, f'"NUMBER" of module "hg_tiers" ({file}) is not callable'),
+        ("yields", 1, f'"yields" of module "hg_tiers" ({file}) has a yield'),
+        ("late_yields", 1, f'"late_yields" of module "hg_tiers" ({file}) has a yield'),
         ("one", 2, "cannot be called with (request, response): too many positional arguments"),
         ("two", 1, "cannot be called with (request): missing a required argument: 'response'"),
     ):
@@ -154,18 +157,29 @@ def test_all_that_is_wrong_is_told_for_each_function(tmp_path: Path) -> None:
     (tmp_path / "hg_bad.py").write_text("import hg_nowhere")
     (tmp_path / "hg_exits.py").write_text("raise SystemExit(3)")
     (tmp_path / "hg_wrong.py").write_text("def broken(:")
-    (tmp_path / "hg_silent.py").write_text("raise ValueError")
+    (tmp_path / "hg_silent.py").write_text("def fails():\n    raise ValueError\n\nfails()")
     found = check(
-        [str(tmp_path)],
-        {"hg_good:cost": 1, "hg_good:x": 1, "hg_bad:x": 1, "hg_exits:x": 1, "hg_wrong:x": 1, "hg_silent:x": 1},
+        [str(tmp_path), "/nowhere"],
+        {
+            "hg_good:cost": 1,
+            "hg_good:x": 1,
+            "hg_bad:x": 1,
+            "hg_exits:x": 1,
+            "hg_wrong:x": 1,
+            "hg_silent:x": 1,
+            "hg_none:x": 1,
+        },
     )
     assert list(found["versions"]) == ["hg_good"]
     assert found["problems"] == {
         "hg_good:x": f'module "hg_good" ({tmp_path / "hg_good.py"}) has no "x"',
-        "hg_bad:x": "module \"hg_bad\" cannot be imported: ModuleNotFoundError: No module named 'hg_nowhere'",
-        "hg_exits:x": 'module "hg_exits" cannot be imported: SystemExit: 3',
+        "hg_bad:x": "module \"hg_bad\" cannot be imported: ModuleNotFoundError: No module named 'hg_nowhere' "
+        "(hg_bad.py, line 1)",
+        "hg_exits:x": 'module "hg_exits" cannot be imported: SystemExit: 3 (hg_exits.py, line 1)',
         "hg_wrong:x": 'module "hg_wrong" cannot be imported: SyntaxError: invalid syntax (hg_wrong.py, line 1)',
-        "hg_silent:x": 'module "hg_silent" cannot be imported: ValueError',
+        "hg_silent:x": 'module "hg_silent" cannot be imported: ValueError (hg_silent.py, line 2)',
+        "hg_none:x": f"module \"hg_none\" cannot be imported: ModuleNotFoundError: No module named 'hg_none' "
+        f"(looked in {tmp_path}, /nowhere)",
     }
 
 
