@@ -110,7 +110,10 @@ def ban(admin: Admin, names: tuple[str, ...], period: str | None, rate: str | No
 @RATE
 @with_admin
 def unban(admin: Admin, names: tuple[str, ...], rate: str | None) -> None:
-    """Let a key in again that was banned; what was counted of it is forgotten."""
+    """Let a key in again that was banned.
+
+    What was counted of it is forgotten.
+    """
     name, key = named(admin, names)
     found = read(admin.ask("DELETE", at_rate(path_of(name, key) + "/ban", rate)), Unbanned)
     _said(f"{found.key} {'is banned no more' if found.unbanned else 'was not banned'} under {found.limit}")

@@ -18,7 +18,10 @@ _HEADS = ("LIMIT", "KEY", "TIER", "RATE", "BURST", "SOURCE")
 @click.option("--burst", type=click.IntRange(0), help="With gcra: requests that pass at once (as many as the rate's).")
 @with_admin
 def set_override(admin: Admin, names: tuple[str, ...], burst: int | None) -> None:
-    """Give a key a rate of its own ("20/minute", "20 in flight"), a tier, or no limit."""
+    """Give a key a rate of its own, a tier, or no limit.
+
+    A rate is written "20/minute", or "20 in flight" where the limit is on what is in flight.
+    """
     *of, what = names
     if not of:
         raise click.UsageError(f"expected [LIMIT] KEY and a rate, a tier or {_UNLIMITED}, found {what}")
@@ -50,7 +53,10 @@ def unset_override(admin: Admin, names: tuple[str, ...]) -> None:
 @AS_JSON
 @with_admin
 def list_overrides(admin: Admin, name: str | None, as_json: bool) -> None:
-    """List the keys of LIMIT, or of all limits, that have another rate."""
+    """List the keys that have another rate than their limit.
+
+    Those of LIMIT, or of all limits.
+    """
     answers = [admin.ask("GET", f"{path_of(one)}/overrides") for one in ([name] if name else known_limits(admin))]
     if as_json:
         click.echo(json.dumps(answers[0] if name else {"limits": answers}, indent=2))

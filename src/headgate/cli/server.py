@@ -56,7 +56,7 @@ def add(admin: Admin, names: tuple[str, ...], weight: int | None) -> None:
 @click.option("--drain", type=click.FloatRange(0), metavar="SECONDS", help="How long requests in flight may take.")
 @with_admin
 def remove(admin: Admin, names: tuple[str, ...], drain: float | None) -> None:
-    """Remove a server from UPSTREAM, once its requests in flight are done."""
+    """Remove a server, once its requests in flight are done."""
     upstream, address = _names(admin, names)
     admin.ask("DELETE", servers_path(upstream, address) + ("" if drain is None else f"?drain={drain:g}"))
     _said(f"{address} takes nothing new and leaves {upstream} when its requests are done")

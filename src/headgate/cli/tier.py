@@ -26,7 +26,7 @@ def tier() -> None:
 @AS_JSON
 @with_admin
 def list_tiers(admin: Admin, as_json: bool) -> None:
-    """List the tiers, those of the configuration and those set at run time."""
+    """List the tiers of the configuration and of run time."""
     answer = admin.ask("GET", _TIERS)
     if as_json:
         click.echo(json.dumps(answer, indent=2))
@@ -41,7 +41,10 @@ def list_tiers(admin: Admin, as_json: bool) -> None:
 @click.option("--burst", type=click.IntRange(0), help="With gcra: requests that pass at once (as many as the rate's).")
 @with_admin
 def set_tier(admin: Admin, name: str, rate: str, burst: int | None) -> None:
-    """Define a tier, or change it for all keys that have it ("1000/minute", "20 in flight")."""
+    """Define a tier, or change it for all keys that have it.
+
+    RATE is written "1000/minute", or "20 in flight" for limits on what is in flight.
+    """
     body: Json = {"rate": rate} if burst is None else {"rate": rate, "burst": burst}
     found = read(admin.ask("PUT", _path(name), body), TierShown)
     _said(f"tier {found.name} is {_rate(found.rate, found.burst)} now")
@@ -51,7 +54,10 @@ def set_tier(admin: Admin, name: str, rate: str, burst: int | None) -> None:
 @click.argument("name")
 @with_admin
 def unset_tier(admin: Admin, name: str) -> None:
-    """Make a tier what the configuration says; one that it has not is gone."""
+    """Make a tier what the configuration says.
+
+    One that it has not is gone.
+    """
     found = read(admin.ask("DELETE", _path(name)), TierUnset)
     if found.rate is None:
         _said(f"tier {found.name} is gone")

@@ -25,6 +25,15 @@ def fail_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     monkeypatch.setattr(main.LazyGroup, "get_command", failing)
 
 
+@pytest.mark.parametrize("group", [[], ["server"], ["limit"], ["tier"]], ids=" ".join)
+def test_no_commands_line_of_help_is_cut(headgate: Headgate, group: list[str]) -> None:
+    code, out, _ = headgate(*group, "--help")
+    commands = out[out.index("Commands:") + 1 :]
+    assert code == 0
+    assert commands
+    assert [line for line in commands if line.endswith("...")] == []
+
+
 def test_help_imports_nothing_but_click_and_the_standard_library() -> None:
     script = (
         f"import sys; sys.path.insert(0, {SOURCE!r}); from headgate.cli.main import call; code = call(['--help']);"
