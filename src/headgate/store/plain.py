@@ -78,7 +78,17 @@ if not passes and #KEYS > 1 then
 end
 return failure or redis.status_reply(table.concat(reply, ' '))
 """
-GCRA = b"""\
+_TAKE = b"""\
+if passes then
+  for i, key in ipairs(KEYS) do
+    if lives[i] then call('PSETEX', key, lives[i], states[i]) else call('SET', key, states[i], 'KEEPTTL') end
+  end
+end
+if is_far then return {ok = 'far'} end
+local reply = {}
+"""
+GCRA = (
+    b"""\
 local call, unpack, ceil, floor, max = redis.call, struct.unpack, math.ceil, math.floor, math.max
 local time = call('TIME')
 local microseconds = time[1] * 1000000 + time[2]
@@ -104,13 +114,9 @@ for i, key in ipairs(KEYS) do
   end
   wants[i], states[i] = wanted, struct.pack('<Bddd', 103, ends, left * limit - wanted, lasts)
 end
-if passes then
-  for i, key in ipairs(KEYS) do
-    if lives[i] then call('PSETEX', key, lives[i], states[i]) else call('SET', key, states[i], 'KEEPTTL') end
-  end
-end
-if is_far then return {ok = 'far'} end
-local reply = {}
+"""
+    + _TAKE
+    + b"""\
 for i, wanted in ipairs(wants) do
   local limit, period, unit, all = unpack('<ddddd', ARGV[i])
   local verdict, rest, left = 1, floor((all - wanted) / period), wanted
@@ -119,7 +125,9 @@ for i, wanted in ipairs(wants) do
 end
 return redis.status_reply(table.concat(reply, ' '))
 """
-SLIDING_WINDOW = b"""\
+)
+SLIDING_WINDOW = (
+    b"""\
 local call, unpack, floor, max = redis.call, struct.unpack, math.floor, math.max
 local time = call('TIME')
 local microseconds = time[1] * 1000000 + time[2]
@@ -141,13 +149,9 @@ for i, key in ipairs(KEYS) do
   if begins then lives[i] = math.ceil((ends - now) * unit / 1000) + 1 end
   rooms[i], states[i] = room, struct.pack('<Bddd', 115, ends, count + 1, before)
 end
-if passes then
-  for i, key in ipairs(KEYS) do
-    if lives[i] then call('PSETEX', key, lives[i], states[i]) else call('SET', key, states[i], 'KEEPTTL') end
-  end
-end
-if is_far then return {ok = 'far'} end
-local reply = {}
+"""
+    + _TAKE
+    + b"""\
 for i, room in ipairs(rooms) do
   local limit, period, unit = unpack('<dddd', ARGV[i])
   local _, ends, taken, before = unpack('<Bddd', states[i])
@@ -161,6 +165,7 @@ for i, room in ipairs(rooms) do
 end
 return redis.status_reply(table.concat(reply, ' '))
 """
+)
 CONCURRENCY = b"""\
 local call, unpack = redis.call, struct.unpack
 local time = call('TIME')
