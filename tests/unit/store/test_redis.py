@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from headgate import errors
-from headgate.limits.decision import Banned, Decision, Far
+from headgate.limits.decision import Banned, Decision, Far, Holding
 from headgate.limits.refusals import REFUSALS
 from headgate.limits.standing import Standing
 from headgate.model.config import Store as Settings
@@ -291,6 +291,30 @@ def test_what_was_given_back_to_a_redis_that_goes_is_given_back_to_the_next_one(
         await asyncio.sleep(1.0)
         assert [command[9:] for command in stage.fake.commands] == [[before]]
         assert not open_of(stage.store._holders)
+
+    play(story)
+
+
+@pytest.mark.parametrize("cost", [1, 2], ids=["plain", "in general"])
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "with another"])
+def test_who_asks_on_a_new_connection_is_a_new_holder(play: Callable[..., None], others: int, cost: int) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        checks = ((in_flight(30), K, cost), (in_flight(40, "other"), K, cost))[: 1 + others]
+        stage.fake.answer = lambda command: b"+far\r\n"
+        asked: list[bytes] = []
+        for _ in range(2):
+            stage.fake.commands.clear()
+            for _ in range(2):
+                answer: asyncio.Future[Sequence[Decision]] = stage.loop.create_future()
+                assert stage.store.hit(checks, answer.set_result) is None
+                assert all(isinstance(decision, Holding) for decision in await answer)
+            holders = {part for command in stage.fake.commands for part in command[3:] if len(part) == 16}
+            assert holders == {stage.store._holders.id}
+            asked += holders
+            stage.fake.drop()
+            await asyncio.sleep(1.0)
+        assert len(set(asked)) == 2
 
     play(story)
 
