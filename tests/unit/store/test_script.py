@@ -95,6 +95,16 @@ def test_what_is_no_verdict_on_one_limit_is_an_error(line: bytes) -> None:
         script.decisions(line, [(limit(3, algorithm="gcra"), b"k", 1)])
 
 
+def test_what_is_kept_ready_is_bounded() -> None:
+    rule = Rule(limit(), "p")
+    for number in range(3000):
+        key = b"%d" % number
+        assert rule.ask(key) == rule.asked[key]
+        assert rule.name(key) == rule.key(key)
+    assert len(rule.asked) <= 1024
+    assert len(rule._names) <= 1024
+
+
 def test_the_script_itself_goes_along_when_asked_to() -> None:
     rule = Rule(limit(), "p")
     in_full = parts(script.ask([rule], [(rule.limit, b"k", 1)], script.WITH_TEXT))
