@@ -62,6 +62,11 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._over = False
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection, be it one that is about to end."""
+        return self._transport is not None
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Sends the whole opening at once."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by descent, only by its methods
@@ -82,6 +87,7 @@ class Link(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tells the owner."""
         reason = f"the connection was lost ({exc})" if exc else "Redis closed the connection"
+        self._transport = None
         self._end(LinkFailed(reason, silent=True))
 
     def write(self, data: bytes) -> None:

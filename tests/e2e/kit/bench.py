@@ -1,6 +1,8 @@
 """A store of its own for a test, on a loop that the test runs."""
 
 import asyncio
+import contextlib
+import gc
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TypeVar
 
@@ -12,6 +14,7 @@ from headgate.model.snapshot import LimitState
 from headgate.store.base import Check, Resume
 from headgate.store.build import build
 from headgate.store.cluster import ClusterStore
+from headgate.store.link import Link
 from headgate.store.memory import MemoryStore
 from headgate.store.redis import RedisStore
 from headgate.testing.clock import ManualClock
@@ -93,5 +96,17 @@ class Bench:
 
     def close(self) -> None:
         self.any.close()
-        self.run(asyncio.sleep(0))
+        loop = self._runner.get_loop()
+        links = [thing for thing in gc.get_objects() if type(thing) is Link and thing.opened.get_loop() is loop]
+        self.run(_until_lost(links))  # one of TLS says goodbye first, and a loop must not close before
         self._runner.close()
+
+
+async def _until_lost(links: Sequence[Link]) -> None:
+    for patience in (1, 30):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while any(link.is_connected for link in links):
+                    await asyncio.sleep(0)
+        for link in links:  # whose server is paused, say
+            link.abort()
