@@ -36,7 +36,7 @@ def test_never_more_pass_and_of_those_missing_somebody_holds_each(
     one = limit(most, f"one{next(_runs)}", lease=lease)
     passed = sum(benches[turn].allows(one) for turn in turns)
     held = [bench.store._rules[id(one)].leases for bench in benches if id(one) in bench.store._rules]
-    idle = sum(leases._held[K].left for leases in held if leases is not None and K in leases._held)
+    idle = sum(leases._lots[K].left for leases in held if leases is not None and K in leases._lots)
     assert passed <= most
     assert idle <= 2 * (lease - 1)
     assert passed + idle <= most

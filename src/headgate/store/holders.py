@@ -35,7 +35,7 @@ _PIECE = 100  # keys that are renewed at one go
 _OLD = 64  # holders of a key: more connections than can be lost while what the first has said still counts
 
 
-class Held:
+class Hold:
     """What this worker holds of a key: in all, how much of it is counted on this machine, and what it has asked for.
 
     untold: how much of it the present holder has not told Redis yet. share: the part of the limit that stands for it on
@@ -65,7 +65,7 @@ class Asked:
 
     __slots__ = ("_checks", "_resume", "_taken")
 
-    def __init__(self, taken: Sequence[tuple[Held, int]], checks: Sequence[Check], resume: Resume) -> None:
+    def __init__(self, taken: Sequence[tuple[Hold, int]], checks: Sequence[Check], resume: Resume) -> None:
         """taken: what was asked for, and how much of it."""
         self._taken = taken
         self._checks = checks
@@ -112,7 +112,7 @@ class Holders:
         self._share = share
         self._rule_of = rule_of
         self._send = send
-        self._held: dict[bytes, Held] = {}
+        self._held: dict[bytes, Hold] = {}
         self._rest: list[bytes] = []  # the names of what is still to be renewed: it may end, and begin anew, meanwhile
         self._on_their_way = 0
         self._is_known = False  # the script, to Redis
@@ -123,7 +123,7 @@ class Holders:
 
     def asks(self, checks: Sequence[Check], resume: Resume) -> Resume:
         """Redis is about to be asked for places; who is to have its answer."""
-        taken: list[tuple[Held, int]] = []
+        taken: list[tuple[Hold, int]] = []
         for limit, key, cost in checks:
             if (rule := self._rule_of(limit)).holds:
                 held = self._of(rule, limit, key)
@@ -207,7 +207,7 @@ class Holders:
             for one in held:
                 self._renew_one(one)
 
-    def _renew_one(self, held: Held) -> None:
+    def _renew_one(self, held: Hold) -> None:
         if held.here:
             self._local.release([(held.share, held.key, held.here)])
             held.here = 0
@@ -225,7 +225,7 @@ class Holders:
         for held in self._held.values():
             self._send(held.limit, held.key, self._command(held, 0, 0, 0), self._heard)
 
-    def _say(self, held: Held, back: int = 0, told: OnReply | None = None) -> None:
+    def _say(self, held: Hold, back: int = 0, told: OnReply | None = None) -> None:
         told = told or self._heard
         if held.old:
             told = partial(self._removed, held, held.old, told)
@@ -241,13 +241,13 @@ class Holders:
             self._rest = list(self._held)
             self._renew_some()
 
-    def _removed(self, held: Held, old: tuple[bytes, ...], told: OnReply, reply: Reply) -> None:
+    def _removed(self, held: Hold, old: tuple[bytes, ...], told: OnReply, reply: Reply) -> None:
         """These have nothing any more, if Redis answered; what it cannot do now will not be better later."""
         if reply is not None:
             held.old = tuple([one for one in held.old if one not in old])
         told(reply)
 
-    def _command(self, held: Held, back: int, least: int, asked: int) -> bytes:
+    def _command(self, held: Hold, back: int, least: int, asked: int) -> bytes:
         form = FORMS[not self._is_known]
         name = self._rule_of(held.limit).name(held.key)
         who = b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(self.id), self.id, len(self.term), self.term)
@@ -255,10 +255,10 @@ class Holders:
         old = b"".join([b"$%d\r\n%b\r\n" % (len(one), one) for one in held.old]) if held.old else b""
         return b"*%d\r\n%b$1\r\n1\r\n%b%b%b%b" % (9 + len(held.old), form, name, who, numbers, old)
 
-    def _of(self, rule: Rule, limit: LimitState, key: bytes) -> Held:
+    def _of(self, rule: Rule, limit: LimitState, key: bytes) -> Hold:
         """By the key's name in Redis: a reload makes another object of the same limit."""
         name = rule.name(key)
-        return self._held.get(name) or self._held.setdefault(name, Held(limit, key))
+        return self._held.get(name) or self._held.setdefault(name, Hold(limit, key))
 
     def _tidy(self) -> None:
         """Forgets what there is nothing more to say of."""

@@ -19,7 +19,7 @@ TICK = 0.001  # seconds; what Redis says of a window's end is at most so much to
 Waiter = tuple[Sequence[Check], Resume]
 
 
-class _Held:
+class _Lot:
     """left: places of this worker. rest: of the limit beside them, when it was asked last. until: on the loop's clock.
 
     waiters: who waits for the answer to a question; None when there is none on its way. is_given_up: whether the places
@@ -38,50 +38,50 @@ class _Held:
 class Leases:
     """What a worker holds of one limit. size: places that it takes at once."""
 
-    __slots__ = ("_held", "size")
+    __slots__ = ("_lots", "size")
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._held: dict[bytes, _Held] = {}
+        self._lots: dict[bytes, _Lot] = {}
 
     def take(self, limit: LimitState, key: bytes, now: float) -> Decision | None:
         """Passes a request at a place of the key; None when there is none left."""
-        held = self._held.get(key)
-        if held is None or not held.left or now >= held.until:
+        lot = self._lots.get(key)
+        if lot is None or not lot.left or now >= lot.until:
             return None
-        held.left -= 1
-        return Decision(True, limit, held.left + held.rest, int((held.until - now) * 1_000_000) or 1)
+        lot.left -= 1
+        return Decision(True, limit, lot.left + lot.rest, int((lot.until - now) * 1_000_000) or 1)
 
     def joins(self, waiter: Waiter, key: bytes) -> bool:
         """Whether a question is on its way for the key; then the waiter is told of its answer. Else he must ask."""
-        held = self._held.get(key)
-        if held is None:
-            if len(self._held) >= _ROOM:
+        lot = self._lots.get(key)
+        if lot is None:
+            if len(self._lots) >= _ROOM:
                 self._forget()
-            held = self._held[key] = _Held()
-        if held.waiters is None:
-            held.waiters = []
+            lot = self._lots[key] = _Lot()
+        if lot.waiters is None:
+            lot.waiters = []
             return False
-        held.waiters.append(waiter)
+        lot.waiters.append(waiter)
         return True
 
     def answered(self, key: bytes, decision: Decision, asked: float) -> list[Waiter]:
         """Redis answered, or somebody in its place, what was asked then. Who waited for it, and must be told."""
-        held = self._held[key]
-        waiters, held.waiters = held.waiters or [], None
-        held.left = 0
-        if isinstance(decision, Leased) and not held.is_given_up:
-            held.left, held.rest = decision.taken - 1, decision.remaining - (decision.taken - 1)
-            held.until = asked + decision.reset_after / 1_000_000 - TICK
-        held.is_given_up = False
+        lot = self._lots[key]
+        waiters, lot.waiters = lot.waiters or [], None
+        lot.left = 0
+        if isinstance(decision, Leased) and not lot.is_given_up:
+            lot.left, lot.rest = decision.taken - 1, decision.remaining - (decision.taken - 1)
+            lot.until = asked + decision.reset_after / 1_000_000 - TICK
+        lot.is_given_up = False
         return waiters
 
     def drop(self, key: bytes) -> None:
         """Gives up what is held of the key, which is banned."""
-        if held := self._held.get(key):
-            held.left = 0
-            held.is_given_up = held.waiters is not None
+        if lot := self._lots.get(key):
+            lot.left = 0
+            lot.is_given_up = lot.waiters is not None
 
     def _forget(self) -> None:
         """Makes room: but who waits must be told."""
-        self._held = {key: held for key, held in self._held.items() if held.waiters is not None}
+        self._lots = {key: lot for key, lot in self._lots.items() if lot.waiters is not None}

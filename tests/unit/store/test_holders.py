@@ -14,7 +14,7 @@ from headgate.limits.memo import PerLimit
 from headgate.model.snapshot import LimitState
 from headgate.store import holding
 from headgate.store.base import Check
-from headgate.store.holders import Asked, Held, Here, Holders
+from headgate.store.holders import Asked, Here, Hold, Holders
 from headgate.store.memory import MemoryStore
 from headgate.store.resp import ErrorReply, Reader, Reply
 from headgate.store.script import Rule
@@ -28,7 +28,7 @@ FLYING = in_flight(5)
 CHECK = (FLYING, K, 1)
 
 
-def open_of(holders: Holders) -> list[Held]:
+def open_of(holders: Holders) -> list[Hold]:
     """The keys of which there is more to say."""
     return [held for held in holders._held.values() if not held.is_over]
 

@@ -160,6 +160,6 @@ def test_what_is_held_is_bounded_and_nobody_who_waits_is_forgotten() -> None:
         assert not leases.joins(((), print), b"%d" % number)
         if number > 100:
             leases.answered(b"%d" % number, script.decisions(b"0 0 1000", [(limit(), K, 1)])[0], 0.0)
-    assert len(leases._held) <= 65_536
+    assert len(leases._lots) <= 65_536
     assert leases.joins(((), print), b"first")
     assert len(leases.answered(b"first", script.decisions(b"0 0 1000", [(limit(), K, 1)])[0], 0.0)) == 1
