@@ -164,13 +164,17 @@ class KeyShown(msgspec.Struct, frozen=True):
 
 
 class OverrideShown(msgspec.Struct, frozen=True):
-    """A key with another rate: `GET /api/v1/limits/{name}/overrides/{key}`. rate: None where its tier is gone."""
+    """A key with another rate: `GET /api/v1/limits/{name}/overrides/{key}`. rate: None where its tier is gone.
+
+    inert: why it has no effect; None where it has.
+    """
 
     key: str
     tier: str | None
     rate: str | None
     burst: int
     source: str
+    inert: str | None = None
 
 
 class Overrides(msgspec.Struct, frozen=True):
@@ -180,11 +184,21 @@ class Overrides(msgspec.Struct, frozen=True):
     overrides: list[OverrideShown]
 
 
+class AllOverrides(msgspec.Struct, frozen=True):
+    """The answer of `GET /api/v1/overrides`."""
+
+    limits: list[Overrides]
+
+
 class OverrideUnset(msgspec.Struct, frozen=True):
-    """The answer of `DELETE /api/v1/limits/{name}/overrides/{key}`: the key in its one form."""
+    """The answer of `DELETE /api/v1/limits/{name}/overrides/{key}`: the key in its one form.
+
+    inert: why it had no effect; None where it had.
+    """
 
     limit: str
     key: str
+    inert: str | None = None
 
 
 class TierShown(msgspec.Struct, frozen=True):

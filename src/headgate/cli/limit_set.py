@@ -5,12 +5,13 @@ import json
 import click
 
 from headgate.cli.admin import Admin, Json, with_admin
-from headgate.cli.answers import Overrides, OverrideShown, OverrideUnset, read
-from headgate.cli.limit_names import AS_JSON, known_limits, named, path_of
-from headgate.cli.tables import printable, table
+from headgate.cli.answers import AllOverrides, Overrides, OverrideShown, OverrideUnset, read
+from headgate.cli.limit_names import AS_JSON, named, path_of
+from headgate.cli.tables import Row, printable, table
 
 _UNLIMITED = "unlimited"
-_HEADS = ("LIMIT", "KEY", "TIER", "RATE", "BURST", "SOURCE")
+_HEADS = ("LIMIT", "KEY", "TIER", "RATE", "BURST", "SOURCE", "WITHOUT EFFECT")
+_ALL = "/api/v1/overrides"
 
 
 @click.command("set")
@@ -42,10 +43,16 @@ def set_override(admin: Admin, names: tuple[str, ...], burst: int | None) -> Non
 @click.argument("names", metavar="[LIMIT] KEY", nargs=-1, required=True)
 @with_admin
 def unset_override(admin: Admin, names: tuple[str, ...]) -> None:
-    """Let a key come under the limit as all others do."""
+    """Let a key come under the limit as all others do.
+
+    Also of a LIMIT that the configuration has no more.
+    """
     name, key = named(admin, names)
     found = read(admin.ask("DELETE", path_of(name, key, "overrides")), OverrideUnset)
-    _said(f"{found.key} comes under {found.limit} as all others do now")
+    if found.inert is None:
+        _said(f"{found.key} comes under {found.limit} as all others do now")
+    else:
+        _said(f"what was kept for {found.key} under {found.limit} is gone; it had no effect: {found.inert}")
 
 
 @click.command("overrides")
@@ -55,18 +62,20 @@ def unset_override(admin: Admin, names: tuple[str, ...]) -> None:
 def list_overrides(admin: Admin, name: str | None, as_json: bool) -> None:
     """List the keys that have another rate than their limit.
 
-    Those of LIMIT, or of all limits.
+    Those of LIMIT, or of all limits; also what is kept for limits that the configuration has no more.
     """
-    answers = [admin.ask("GET", f"{path_of(one)}/overrides") for one in ([name] if name else known_limits(admin))]
+    answer = admin.ask("GET", f"{path_of(name)}/overrides" if name else _ALL)
     if as_json:
-        click.echo(json.dumps(answers[0] if name else {"limits": answers}, indent=2))
+        click.echo(json.dumps(answer, indent=2))
         return
-    rows = [
-        (found.limit if name is None else "", one.key, one.tier or "", one.rate or "?", one.burst or "", one.source)
-        for found in (read(answer, Overrides) for answer in answers)
-        for one in found.overrides
-    ]
+    found = [read(answer, Overrides)] if name else read(answer, AllOverrides).limits
+    rows = [_row("" if name else of.limit, one) for of in found for one in of.overrides]
     click.echo(table(_HEADS, rows) if rows else "no overrides")
+
+
+def _row(limit: str, one: OverrideShown) -> Row:
+    rate = one.rate or ("?" if one.tier else "the limit's own")
+    return (limit, one.key, one.tier or "", rate, one.burst or "", one.source, one.inert or "")
 
 
 def _of_tier(found: OverrideShown) -> str:

@@ -5,16 +5,19 @@
     GET    /api/v1/limits/NAME/overrides/KEY     one of them
     PUT    /api/v1/limits/NAME/overrides/KEY     {"tier": "gold"}, {"rate": "5/s", "burst": 20}, {"rate": "unlimited"}
     DELETE /api/v1/limits/NAME/overrides/KEY     the key comes under the limit as all others do
+    GET    /api/v1/overrides                     those of all limits, and what is kept for limits that are gone
     GET    /api/v1/tiers                         all tiers
     GET    /api/v1/tiers/NAME                    one of them
     PUT    /api/v1/tiers/NAME                    defines it, or changes it for all keys that have it
     DELETE /api/v1/tiers/NAME                    makes it what the configuration says
 
 KEY is a key as people write it (`limits/keytext.py`), percent-encoded, its slashes too. A change is answered when it is
-on the disk and all workers decide by it.
+on the disk and all workers decide by it. Overrides of a limit that the configuration has no more, or of what it does
+not count by any more, are listed and taken away as the others are; `inert` says why such a one has no effect.
 """
 
 import logging
+from collections.abc import Mapping
 from functools import partial
 from typing import Annotated
 
@@ -74,6 +77,7 @@ class TiersApi:
         return [
             Route(overrides, self.overrides, methods=["GET"]),
             Route(overrides, self.set_overrides, methods=["PATCH"]),
+            Route("/api/v1/overrides", self.all_overrides, methods=["GET"]),
             Route(tiers, self.tiers, methods=["GET"]),
             *(Route(path, handler, methods=[method]) for method, path, handler in one),
         ]
@@ -83,43 +87,52 @@ class TiersApi:
 
     async def overrides(self, request: Request) -> Response:
         """All keys of a limit that have something else."""
-        limit = self._limit(request)
-        found = tunings.overrides(limit, self._plane.fleet.tuning)
-        shown = [self._override(limit, key, what) for key, what in found.items()]
-        return answer({"limit": limit.name, "rate": rate_text(limit.rate), "overrides": shown})
+        return answer(self._overrides(request.path_params["name"]))
+
+    async def all_overrides(self, _request: Request) -> Response:
+        """The same of all limits, those that are gone at the end."""
+        fleet = self._plane.fleet
+        names = [*(limit.name for limit in fleet.config.limits), *tunings.gone(fleet.config, fleet.tuning)]
+        return answer({"limits": [self._overrides(name) for name in names]})
 
     async def set_overrides(self, request: Request) -> Response:
         """Gives many keys something else, or takes it from them: all of it or nothing, and in one snapshot."""
-        limit = self._limit(request)
+        name, fleet = request.path_params["name"], self._plane.fleet
         wanted = (await read(request, _Overrides)).overrides
-        changes = {self._read(text, limit): None if one is None else _what(one) for text, one in wanted.items()}
-        await self._plane.tune(partial(tunings.override_all, limit=limit.name, changes=changes))
-        text = f"limit {limit.name}: the rates of {len(changes)} keys are changed"
-        self._tell("overrides_changed", text, limit=limit.name, keys=len(changes))
-        return answer({"limit": limit.name, "changed": len(changes)})
+        kept = tunings.overrides_of(fleet.config, fleet.tuning, name)
+        changes: dict[str, Override | None] = {}
+        for text, one in wanted.items():
+            if one is not None:
+                changes[self._read(text, self._limit(request))] = _what(one)
+            elif (key := self._kept_key(text, name, kept)) is not None:
+                changes[key] = None
+        await self._plane.tune(partial(tunings.override_all, limit=name, changes=changes))
+        text = f"limit {name}: the rates of {len(changes)} keys are changed"
+        self._tell("overrides_changed", text, limit=name, keys=len(changes))
+        return answer({"limit": name, "changed": len(changes)})
 
     async def override(self, request: Request) -> Response:
         """One of them."""
-        limit = self._limit(request)
-        return self._shown(limit, self._key(request, limit))
+        name, key, what = self._one(request)
+        return answer({"limit": name, **self._override(name, key, what)})
 
     async def set_override(self, request: Request) -> Response:
         """Gives a key a tier, a rate or no limit."""
         limit = self._limit(request)
-        key, what = self._key(request, limit), _what(await read(request, _Override))
+        key, what = self._read(key_in(request, "overrides")[0], limit), _what(await read(request, _Override))
         await self._plane.tune(partial(tunings.override, limit=limit.name, key=key, what=what))
         said = what if isinstance(what, str) else rate_text(what.rate)
         self._tell("override_set", f"limit {limit.name}: {key} has {said}", limit=limit.name, key=key, what=said)
-        return self._shown(limit, key)
+        return answer({"limit": limit.name, **self._override(limit.name, key, what)})
 
     async def unset_override(self, request: Request) -> Response:
-        """Lets a key come under the limit as all others do."""
-        limit = self._limit(request)
-        key = self._key(request, limit)
-        await self._plane.tune(partial(tunings.give_up, limit=limit.name, key=key))
-        text = f"limit {limit.name}: {key} has the limit's own rate"
-        self._tell("override_unset", text, limit=limit.name, key=key)
-        return answer({"limit": limit.name, "key": key})
+        """Lets a key come under the limit as all others do; what had no effect is forgotten."""
+        name, key, what = self._one(request)
+        inert = self._why_inert(name, key, what)
+        await self._plane.tune(partial(tunings.give_up, limit=name, key=key))
+        said = "has the limit's own rate" if inert is None else f"has no override any more ({inert})"
+        self._tell("override_unset", f"limit {name}: {key} {said}", limit=name, key=key)
+        return answer({"limit": name, "key": key, "inert": inert})
 
     async def tiers(self, request: Request) -> Response:
         """All tiers."""
@@ -157,9 +170,26 @@ class TiersApi:
     def _limit(self, request: Request) -> Limit:
         return tunings.limit_of(self._plane.fleet.config, request.path_params["name"])
 
-    def _key(self, request: Request, limit: Limit) -> str:
+    def _one(self, request: Request) -> tuple[str, str, Override | None]:
+        """The override that a path names: the limit's name, the key, and what it has."""
+        fleet, name = self._plane.fleet, request.path_params["name"]
         text, _ = key_in(request, "overrides")
-        return self._read(text, limit)
+        kept = tunings.overrides_of(fleet.config, fleet.tuning, name)
+        key = self._kept_key(text, name, kept)
+        if key is not None:
+            return name, key, kept[key]
+        limit = tunings.found_limit(fleet.config, name)
+        if limit is None:  # the key is not told: it may be a secret, and nobody knows any more
+            raise Unknown(f'limit "{name}" is not in the configuration, and nothing is kept for that key of it')
+        raise Unknown(f'limit "{name}" has no override for {self._read(text, limit)}')
+
+    def _kept_key(self, text: str, name: str, kept: Mapping[str, Override | None]) -> str | None:
+        """The key of an override that a text means; None without one. Raises HTTPException where it can be none."""
+        config = self._plane.fleet.config
+        try:
+            return tunings.kept_key(text, tunings.found_limit(config, name), kept, config.store.secret)
+        except ValueError as error:
+            raise HTTPException(400, f"key of limit {name}: {error}") from error
 
     def _read(self, text: str, limit: Limit) -> str:
         try:
@@ -167,22 +197,35 @@ class TiersApi:
         except ValueError as error:
             raise HTTPException(400, f"key of limit {limit.name}: {error}") from error
 
-    def _shown(self, limit: Limit, key: str) -> Response:
-        found = tunings.overrides(limit, self._plane.fleet.tuning)
-        if key not in found:
-            raise Unknown(f'limit "{limit.name}" has no override for {key}')
-        return answer({"limit": limit.name, **self._override(limit, key, found[key])})
-
-    def _override(self, limit: Limit, key: str, what: Override) -> Json:
-        """An override as it is shown; its rate is null where its tier is gone."""
+    def _overrides(self, name: str) -> Json:
         fleet = self._plane.fleet
-        tier = tunings.tiers(fleet.config, fleet.tuning).get(what) if isinstance(what, str) else what
+        limit = tunings.found_limit(fleet.config, name)
+        found = tunings.overrides_of(fleet.config, fleet.tuning, name)
+        return {
+            "limit": name,
+            "rate": rate_text(limit.rate) if limit else None,
+            "gone": limit is None,
+            "overrides": [self._override(name, key, what) for key, what in found.items()],
+        }
+
+    def _why_inert(self, name: str, key: str, what: Override | None) -> str | None:
+        fleet = self._plane.fleet
+        known = tunings.tiers(fleet.config, fleet.tuning)
+        return tunings.why_inert(tunings.found_limit(fleet.config, name), known, key, what)
+
+    def _override(self, name: str, key: str, what: Override | None) -> Json:
+        """An override as it is shown; its rate is null where its tier is gone, or where it is the limit's own."""
+        fleet = self._plane.fleet
+        limit = tunings.found_limit(fleet.config, name)
+        known = tunings.tiers(fleet.config, fleet.tuning)
+        tier = known.get(what) if isinstance(what, str) else what
         return {
             "key": key,
             "tier": what if isinstance(what, str) else None,
             "rate": rate_text(tier.rate) if tier else None,
-            "burst": tunings.fitted(limit, tier).burst if tier else 0,
-            "source": "runtime" if key in fleet.tuning.overrides.get(limit.name, {}) else "config",
+            "burst": (tunings.fitted(limit, tier) if limit else tier).burst if tier else 0,
+            "source": "runtime" if key in fleet.tuning.overrides.get(name, {}) else "config",
+            "inert": tunings.why_inert(limit, known, key, what),
         }
 
     def _tier(self, name: str, tier: Tier) -> Json:

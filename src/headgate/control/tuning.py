@@ -49,6 +49,22 @@ def overrides(limit: Limit, tuning: Tuning) -> dict[str, Override]:
     return {key: what for key, what in both.items() if what is not None}
 
 
+def overrides_of(config: Config, tuning: Tuning, name: str) -> Mapping[str, Override | None]:
+    """The same by the limit's name, also of one that the configuration has no more: what is kept for it.
+
+    None there: the limit's own rate, whatever the file would say. Raises Unknown for what is no limit's name at all.
+    """
+    its = found_limit(config, name)
+    if its is None and name in tuning.overrides:
+        return tuning.overrides[name]
+    return overrides(its or limit_of(config, name), tuning)
+
+
+def gone(config: Config, tuning: Tuning) -> list[str]:
+    """The limits that overrides are kept for, and that are not there."""
+    return sorted(tuning.overrides.keys() - {limit.name for limit in config.limits})
+
+
 def resolve(config: Config, tuning: Tuning) -> dict[str, Overrides]:
     """What the workers are told, by limit.
 
@@ -74,8 +90,10 @@ def inert(config: Config, tuning: Tuning) -> list[str]:
     """What of it has no effect now, in words."""
     limits = {limit.name: limit for limit in config.limits}
     known = tiers(config, tuning)
-    gone = sorted(tuning.overrides.keys() - limits.keys())
-    said = [f"overrides made at run time are kept for limits that are not there: {', '.join(gone)}"] if gone else []
+    said = [
+        f"limit {name}: it is not in the configuration, and overrides made at run time are kept for it{_commands(name)}"
+        for name in gone(config, tuning)
+    ]
     for name, changes in tuning.overrides.items():
         if name not in limits:
             continue
@@ -85,8 +103,25 @@ def inert(config: Config, tuning: Tuning) -> list[str]:
         its = limits[name]
         odd = sum(_key(text, its.key, its.private) is None for text in changes)
         if odd:
-            said.append(f"limit {name}: {odd} overrides made at run time are for what it does not count by any more")
+            some = "1 override made at run time is" if odd == 1 else f"{odd} overrides made at run time are"
+            said.append(f"limit {name}: {some} for what it does not count by any more{_commands(name)}")
     return said
+
+
+def why_inert(limit: Limit | None, known: Mapping[str, Tier], key: str, what: Override | None) -> str | None:
+    """Why an override of a key has no effect; None when it has. limit: None for one that is gone. known: all tiers."""
+    if limit is None:
+        return "the limit is not in the configuration"
+    if _key(key, limit.key, limit.private) is None:
+        return f"no key of the limit any more, which counts by {limit.key}{' (private)' * limit.private}"
+    tier = known.get(what) if isinstance(what, str) else what
+    if tier is None:
+        return "there is no such tier"
+    return f"{tier.rate} cannot stand for {limit.rate}" if is_of_another_kind(limit, tier) else None
+
+
+def _commands(name: str) -> str:
+    return f" (`headgate limit overrides {name}` lists them, `headgate limit unset {name} KEY` removes one)"
 
 
 # -- changes
@@ -124,17 +159,21 @@ def override(config: Config, tuning: Tuning, limit: str, key: str, what: Overrid
 
 def override_all(config: Config, tuning: Tuning, limit: str, changes: Mapping[str, Override | None]) -> Tuning:
     """The tuning with all of these; keys with None come under the limit as all others do. Raises as `override` does."""
+    kept = overrides_of(config, tuning, limit)
     for key, what in changes.items():
         if what is not None:
             tuning = override(config, tuning, limit, key, what)
-        elif key in overrides(limit_of(config, limit), tuning):
+        elif key in kept:
             tuning = give_up(config, tuning, limit, key)
     return tuning
 
 
 def give_up(config: Config, tuning: Tuning, limit: str, key: str) -> Tuning:
-    """The tuning in which a key comes under the limit as all others do. Raises Unknown when it does so already."""
-    if key not in overrides(limit_of(config, limit), tuning):
+    """The tuning in which a key comes under the limit as all others do. Raises Unknown when it does so already.
+
+    Of a limit that is gone nothing is kept for the key then.
+    """
+    if key not in overrides_of(config, tuning, limit):
         raise Unknown(f'limit "{limit}" has no override for {key}')
     return _with(config, tuning, limit, key, None)
 
@@ -173,11 +212,15 @@ def tier_of(config: Config, tuning: Tuning, name: str) -> Tier:
 
 def limit_of(config: Config, name: str) -> Limit:
     """The limit of that name. Raises Unknown, with the names that there are."""
-    for limit in config.limits:
-        if limit.name == name:
-            return limit
+    if (found := found_limit(config, name)) is not None:
+        return found
     known = ", ".join(limit.name for limit in config.limits) or "none"
     raise Unknown(f'there is no limit "{name}" (known: {known})')
+
+
+def found_limit(config: Config, name: str) -> Limit | None:
+    """The limit of that name; None without one."""
+    return next((limit for limit in config.limits if limit.name == name), None)
 
 
 def key_text(text: str, limit: Limit, secret: str) -> str:
@@ -190,6 +233,29 @@ def key_text(text: str, limit: Limit, secret: str) -> str:
             "(store.secret or store.secret_file)"
         )
     return keytext.shown(keytext.written(text, limit.key, Seal(secret.encode()), private=limit.private))
+
+
+def kept_key(text: str, limit: Limit | None, kept: Mapping[str, Override | None], secret: str) -> str | None:
+    """The key of an override that is there; None without one. limit: None for one that is gone. kept: the overrides.
+
+    What the limit cannot count by any more is named as it is shown, or without its `=`. Raises ValueError when the text
+    is no key of the limit and none of those.
+    """
+    wrong = None
+    if limit is not None:
+        try:
+            key = key_text(text, limit, secret)
+        except ValueError as error:
+            wrong = error
+        else:
+            if key in kept:
+                return key
+    for one in (text, text if text.startswith("=") else f"={text}"):
+        if one in kept and (limit is None or wrong is not None or _key(one, limit.key, limit.private) is None):
+            return one
+    if wrong is not None:
+        raise wrong
+    return None
 
 
 def unfit(limit: Limit, tier: Tier) -> str | None:
@@ -221,7 +287,8 @@ def _no_tier(name: str, known: Iterable[str]) -> str:
 
 def _with(config: Config, tuning: Tuning, limit: str, key: str, what: Override | None) -> Tuning:
     changes = {**tuning.overrides.get(limit, {}), key: what}
-    if what == limit_of(config, limit).overrides.get(key):
+    its = found_limit(config, limit)
+    if what == (its.overrides.get(key) if its else None):
         del changes[key]
     others = {name: those for name, those in tuning.overrides.items() if name != limit}
     return replace(tuning, overrides={**others, limit: changes} if changes else others)

@@ -92,9 +92,9 @@ def test_the_overrides_of_one_limit_are_listed(headgate: Headgate, admin: FakeAd
 
 
 def test_those_of_all_limits_are_listed_with_the_limit(headgate: Headgate, admin: FakeAdmin) -> None:
-    admin.answers[f"GET {LIMITS}"] = (200, {"limits": [PER_IP, PER_IP | {"name": "per_key"}], "store": LOCAL})
     admin.answers[f"GET {OF_IPS}"] = (200, {"limit": "per_ip", "overrides": []})
-    admin.answers[f"GET {OF_KEYS}"] = (200, {"limit": "per_key", "overrides": [ALICE]})
+    both = [{"limit": "per_ip", "overrides": []}, {"limit": "per_key", "overrides": [ALICE]}]
+    admin.answers["GET /api/v1/overrides"] = (200, {"limits": both})
     _, out, _ = headgate("limit", "overrides")
     assert [line.split() for line in out] == [
         ["LIMIT", "KEY", "TIER", "RATE", "SOURCE"],
@@ -105,3 +105,17 @@ def test_those_of_all_limits_are_listed_with_the_limit(headgate: Headgate, admin
     _, out, _ = headgate("limit", "overrides", "per_ip", "--json")
     assert json.loads("\n".join(out)) == {"limit": "per_ip", "overrides": []}
     assert headgate("limit", "overrides", "per_ip")[1] == ["no overrides"]
+
+
+def test_what_has_no_effect_is_listed_with_why_and_taken_away(headgate: Headgate, admin: FakeAdmin) -> None:
+    why = "the limit is not in the configuration"
+    lost = [ALICE | {"inert": why}, ALICE | {"key": "=own", "tier": None, "rate": None, "inert": why}]
+    admin.answers["GET /api/v1/overrides"] = (200, {"limits": [{"limit": "per_key", "overrides": lost}]})
+    admin.answers[f"DELETE {OF_KEYS}/alice"] = (200, {"limit": "per_key", "key": "=alice", "inert": why})
+    assert [" ".join(line.split()) for line in headgate("limit", "overrides")[1]] == [
+        "LIMIT KEY TIER RATE SOURCE WITHOUT EFFECT",
+        f"per_key =alice gold 1000/minute runtime {why}",
+        f"per_key =own the limit's own runtime {why}",
+    ]
+    line = f"what was kept for =alice under per_key is gone; it had no effect: {why}"
+    assert headgate("limit", "unset", "per_key", "alice")[:2] == (0, [line])

@@ -26,7 +26,7 @@ LIMITS = (
 )
 BASE = replace(config(), limits=LIMITS, tiers={"gold": Tier(Rate(1000, 60.0), 7)})
 KEYS, IPS, TIERS = "/api/v1/limits/per_key/overrides", "/api/v1/limits/per_ip/overrides", "/api/v1/tiers"
-GOLD = {"tier": "gold", "rate": "1000/minute", "burst": 0, "source": "runtime"}
+GOLD = {"tier": "gold", "rate": "1000/minute", "burst": 0, "source": "runtime", "inert": None}
 
 
 class Api:
@@ -104,6 +104,7 @@ def test_those_of_a_limit_are_listed_with_where_they_come_from() -> None:
         assert (await api("GET", KEYS)).json == {
             "limit": "per_key",
             "rate": "100/minute",
+            "gone": False,
             "overrides": [{"key": "=file", **GOLD, "source": "config"}, {"key": "=alice", **GOLD}],
         }
         assert (await api("GET", IPS)).json["overrides"] == []
@@ -119,7 +120,7 @@ def test_a_key_comes_under_the_limit_again_also_where_the_configuration_says_oth
         await api("PUT", f"{KEYS}/alice", {"tier": "gold"})
         for key in ("alice", "file"):
             gone = await api("DELETE", f"{KEYS}/{key}")
-            assert (gone.status, gone.json) == (200, {"limit": "per_key", "key": f"={key}"})
+            assert (gone.status, gone.json) == (200, {"limit": "per_key", "key": f"={key}", "inert": None})
             assert (await api("DELETE", f"{KEYS}/{key}")).status == 404
         assert api.told("per_key") is None
         assert (await api("PUT", f"{KEYS}/file", {"tier": "gold"})).json["source"] == "config"
@@ -135,7 +136,7 @@ def test_many_keys_are_changed_at_once_or_none_is() -> None:
         bad = await api("PATCH", KEYS, {"overrides": {**changes, "bob": {"tier": "gild"}}})
         assert (bad.status, api.plane.fleet.snapshot.version) == (422, 2)
         done = await api("PATCH", KEYS, {"overrides": changes})
-        assert (done.status, done.json) == (200, {"limit": "per_key", "changed": 1003})
+        assert (done.status, done.json) == (200, {"limit": "per_key", "changed": 1002})
         told = api.told("per_key")
         assert told is not None
         assert (len(told.keys), api.plane.fleet.snapshot.version) == (1001, 3)
@@ -278,12 +279,73 @@ def test_a_key_whose_tier_a_reload_takes_away_is_shown_so_and_told(caplog: pytes
         await api("PUT", f"{KEYS}/alice", {"tier": "gold"})
         api.plane._load = lambda: replace(BASE, tiers={}, limits=LIMITS[1:])
         await api("POST", "/api/v1/reload")
-        assert "kept for limits that are not there: per_key" in caplog.text
+        assert "limit per_key: it is not in the configuration, and overrides made at run time are kept" in caplog.text
         api.plane._load = lambda: replace(BASE, tiers={}, limits=(replace(LIMITS[0], overrides={}),))
         await api("POST", "/api/v1/reload")
         assert "name tiers that are not there: gold" in caplog.text
         assert (await api("GET", f"{KEYS}/alice")).json["rate"] is None
         assert api.told("per_key") is None
+
+    with_api(test)
+
+
+def test_what_is_kept_for_a_limit_that_is_gone_is_listed_and_taken_away() -> None:
+    why = "the limit is not in the configuration"
+
+    async def test(api: Api) -> None:
+        await api("PUT", f"{KEYS}/alice", {"tier": "gold"})
+        await api("PUT", f"{KEYS}/bob", {"rate": "5/s"})
+        await api("DELETE", f"{KEYS}/file")
+        api.plane._load = lambda: replace(BASE, limits=LIMITS[1:])
+        await api("POST", "/api/v1/reload")
+        alice = {"key": "=alice", **GOLD, "burst": 7, "inert": why}
+        listed = await api("GET", KEYS)
+        assert (listed.status, listed.json) == (
+            200,
+            {
+                "limit": "per_key",
+                "rate": None,
+                "gone": True,
+                "overrides": [
+                    alice,
+                    {**alice, "key": "=bob", "tier": None, "rate": "5/second", "burst": 0},
+                    {**alice, "key": "=file", "tier": None, "rate": None, "burst": 0},
+                ],
+            },
+        )
+        everything = (await api("GET", "/api/v1/overrides")).json["limits"]
+        assert isinstance(everything, list)
+        assert [(one["limit"], one["gone"]) for one in everything] == [
+            ("per_ip", False),
+            ("secret", False),
+            ("per_key", True),
+        ]
+        assert everything[-1] == listed.json
+        assert (await api("GET", f"{KEYS}/alice")).json == {"limit": "per_key", **alice}
+        unknown = await api("GET", f"{KEYS}/carol")
+        assert (unknown.status, "carol" in str(unknown.json["detail"])) == (404, False)
+        assert (await api("PUT", f"{KEYS}/alice", {"rate": "7/s"})).status == 404
+        assert (await api("PATCH", KEYS, {"overrides": {"alice": None, "x": {"rate": "7/s"}}})).status == 404
+        gone = await api("DELETE", f"{KEYS}/alice")
+        assert (gone.status, gone.json) == (200, {"limit": "per_key", "key": "=alice", "inert": why})
+        assert api.plane.events.since(0)[0][-1].text == f"limit per_key: =alice has no override any more ({why})"
+        assert (await api("PATCH", KEYS, {"overrides": {"bob": None, "=file": None, "no": None}})).status == 200
+        assert (await api("GET", KEYS)).status == 404
+        assert api.plane.fleet.tuning.overrides == {}
+
+    with_api(test)
+
+
+def test_what_a_limit_does_not_count_by_any_more_is_listed_and_taken_away() -> None:
+    async def test(api: Api) -> None:
+        await api("PUT", f"{KEYS}/alice", {"tier": "gold"})
+        api.plane._load = lambda: replace(BASE, limits=(Limit("per_key", Rate(100, 60.0)),))
+        await api("POST", "/api/v1/reload")
+        why = "no key of the limit any more, which counts by client_ip"
+        assert (await api("GET", KEYS)).json["overrides"] == [{"key": "=alice", **GOLD, "inert": why}]
+        assert (await api("GET", f"{KEYS}/bob")).status == 400
+        assert (await api("DELETE", f"{KEYS}/%3Dalice")).json == {"limit": "per_key", "key": "=alice", "inert": why}
+        assert (await api("GET", KEYS)).json["overrides"] == []
 
     with_api(test)
 

@@ -13,14 +13,19 @@ from headgate.control.tuning import (
     define,
     forget,
     give_up,
+    gone,
     inert,
+    kept_key,
     key_text,
     limit_of,
     override,
+    override_all,
     overrides,
+    overrides_of,
     prune,
     resolve,
     tiers,
+    why_inert,
 )
 from headgate.errors import InUse, Unknown, UserError
 from headgate.limits.keys import Seal
@@ -139,10 +144,93 @@ def test_what_has_no_effect_is_told_and_its_keys_come_under_the_limit_as_all_do(
     tuning = Tuning({}, {"gone": {"=x": OWN}, "per_key": {"=carol": "gild"}, "per_ip": {"no address": OWN}})
     assert resolve(BASE, tuning) == resolve(BASE, UNTUNED)
     assert inert(BASE, tuning) == [
-        "overrides made at run time are kept for limits that are not there: gone",
+        "limit gone: it is not in the configuration, and overrides made at run time are kept for it "
+        "(`headgate limit overrides gone` lists them, `headgate limit unset gone KEY` removes one)",
         "limit per_key: overrides made at run time name tiers that are not there: gild",
-        "limit per_ip: 1 overrides made at run time are for what it does not count by any more",
+        "limit per_ip: 1 override made at run time is for what it does not count by any more "
+        "(`headgate limit overrides per_ip` lists them, `headgate limit unset per_ip KEY` removes one)",
     ]
+    assert (
+        "limit per_ip: 2 overrides made at run time are for"
+        in inert(BASE, Tuning({}, {"per_ip": {"no address": OWN, "nor this": OWN}}))[0]
+    )
+
+
+def test_what_is_kept_for_a_limit_that_is_gone_is_known_and_can_be_given_up() -> None:
+    tuning = Tuning({}, {"gone": {"=x": OWN, "=y": None}, "also": {"z": "gold"}, "per_key": {"=carol": "gold"}})
+    assert gone(BASE, tuning) == ["also", "gone"]
+    assert overrides_of(BASE, tuning, "gone") == {"=x": OWN, "=y": None}
+    assert overrides_of(BASE, tuning, "per_key") == {**FILE, "=carol": "gold"}
+    tuning = give_up(BASE, tuning, "gone", "=x")
+    assert gone(BASE, tuning) == ["also", "gone"]
+    tuning = override_all(BASE, tuning, "gone", {"=y": None, "=x": None})
+    assert gone(BASE, give_up(BASE, tuning, "also", "z")) == []
+    with pytest.raises(Unknown, match='no limit "gone"'):
+        give_up(BASE, tuning, "gone", "=x")
+    with pytest.raises(Unknown, match='limit "also" has no override for =x'):
+        give_up(BASE, tuning, "also", "=x")
+    with pytest.raises(Unknown, match='no limit "also"'):
+        override_all(BASE, tuning, "also", {"z": OWN})
+
+
+def test_what_a_limit_does_not_count_by_any_more_can_be_given_up() -> None:
+    tuning = Tuning({}, {"per_ip": {"=alice": OWN, "192.0.2.7": OWN}})
+    assert give_up(BASE, tuning, "per_ip", "=alice") == Tuning({}, {"per_ip": {"192.0.2.7": OWN}})
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "key"),
+    [
+        ("alice", None, "=alice"),
+        ("=alice", None, "=alice"),
+        ("192.0.2.7", None, "192.0.2.7"),
+        ("bob", None, None),
+        ("=carol", None, None),
+        ("alice", PER_IP, "=alice"),
+        ("=alice", PER_IP, "=alice"),
+        ("192.0.2.7", PER_IP, "192.0.2.7"),
+        ("192.0.2.8", PER_IP, None),
+        ("alice", PER_KEY, "=alice"),
+        ("bob", PER_KEY, None),
+        ("=alice", replace(PER_KEY, private=True), "=alice"),
+        ("bob", replace(PER_KEY, private=True), None),
+        # What the limit counts by is named by what it is, and never taken for another key that is written alike.
+        ("=carol", PER_KEY, None),
+    ],
+)
+def test_the_key_of_an_override_is_found_also_where_it_is_none_of_the_limit_any_more(
+    text: str, limit: Limit | None, key: str | None
+) -> None:
+    assert kept_key(text, limit, {"=alice": OWN, "192.0.2.7": OWN, "==carol": None}, SECRET) == key
+
+
+def test_a_hash_is_found_also_when_the_secret_is_gone() -> None:
+    hashed = key_text("alice", replace(PER_KEY, private=True), SECRET)
+    assert kept_key(hashed, replace(PER_KEY, private=True), {hashed: OWN}, "") == hashed
+
+
+def test_a_text_that_is_no_key_and_none_of_those_is_told() -> None:
+    with pytest.raises(ValueError, match="not an address"):
+        kept_key("bob", PER_IP, {"=alice": OWN}, "")
+
+
+@pytest.mark.parametrize(
+    ("limit", "key", "what", "words"),
+    [
+        (None, "=alice", OWN, "the limit is not in the configuration"),
+        (PER_IP, "=alice", OWN, "no key of the limit any more, which counts by client_ip"),
+        (replace(PER_KEY, private=True), "=alice", OWN, "which counts by header:x-api-key (private)"),
+        (PER_KEY, "=alice", "gild", "there is no such tier"),
+        (PER_KEY, "=alice", Tier(Rate(20, 0.0)), "20 in flight cannot stand for 100/minute"),
+        (PER_KEY, "=alice", "gold", None),
+        (PER_KEY, "=alice", FREE, None),
+    ],
+)
+def test_why_an_override_has_no_effect_is_told(
+    limit: Limit | None, key: str, what: Override, words: str | None
+) -> None:
+    found = why_inert(limit, {"gold": GOLD}, key, what)
+    assert found == words if words is None or found is None else words in found
 
 
 def test_a_key_has_one_text() -> None:
