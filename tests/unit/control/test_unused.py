@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from headgate.control.unused import unused
-from headgate.model.config import Config, Heads, Limit, OnError, Python, Rate, Tier
+from headgate.model.config import Config, Heads, Limit, OnError, Python, Rate, Store, Tier
 from tests.unit.control.configs import config, upstream
 
 PLACES = (Limit("places", Rate(5, 0.0), algorithm="concurrency"),)
@@ -51,6 +51,43 @@ def test_a_field_that_is_dropped_before_the_limit_is_told(treatment: str, is_: s
         f'did you mean "{meant}"?'
         for place, key, meant in found
         if is_
+    ]
+
+
+LEASED = Limit("l", Rate(1000, 1.0), lease=50)
+OTHER = Limit("other", Rate(100, 1.0))
+REDIS = Store("redis://127.0.0.1:6379")
+ALONE = "limits.l.lease: it has no effect where limits are counted on this machine (store.url names no Redis)"
+TOGETHER = "limits.l.lease: it has no effect: each of its requests comes under another limit too (other)"
+
+
+@pytest.mark.parametrize(
+    ("base", "other", "store", "expected"),
+    [
+        (naming(route="l"), OTHER, REDIS, []),
+        (naming(route="l"), OTHER, Store(), [ALONE]),
+        (naming(route="l", listener="other"), OTHER, REDIS, [TOGETHER]),
+        (naming(listener="l", upstreams={"web": "other"}), OTHER, REDIS, [TOGETHER]),
+        (naming(route="l", listener="other"), replace(OTHER, exempt=("10.0.0.0/8",)), REDIS, []),
+        (naming(route="l", listener="other"), replace(OTHER, exempt_by="m:f"), REDIS, []),
+        (naming(route="l", listener="other"), replace(OTHER, overrides={"10.0.0.1": "gold"}), REDIS, []),
+        (naming(route="l", listener="other"), replace(OTHER, dry_run=True), REDIS, []),
+    ],
+)
+def test_a_lease_that_does_nothing_is_told(base: Config, other: Limit, store: Store, expected: list[str]) -> None:
+    found = unused(replace(base, limits=(LEASED, other), store=store))
+    assert [line for line in found if line.startswith("limits.l.")] == expected
+
+
+def test_a_lease_that_works_on_some_route_is_as_it_should_be() -> None:
+    base = naming(route="l", listener="other")
+    listeners = (*base.listeners, replace(base.listeners[0], limits=()))
+    assert unused(replace(base, limits=(LEASED, OTHER), store=REDIS, listeners=listeners)) == []
+
+
+def test_a_lease_of_what_nothing_names_is_told_once() -> None:
+    assert unused(replace(naming(), limits=(LEASED,))) == [
+        "limits.l: no route, no listener and no upstream of a route names it"
     ]
 
 
