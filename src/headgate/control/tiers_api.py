@@ -32,8 +32,9 @@ from headgate.control.bodies import answer, read
 from headgate.control.keypath import key_in
 from headgate.control.overrides import MOST_BURST, overdue, rate_of, rate_text, tier_name
 from headgate.control.plane import Plane
+from headgate.control.tuning import Tuning
 from headgate.errors import Unknown
-from headgate.model.config import Limit, Override, Tier
+from headgate.model.config import Config, Limit, Override, Tier
 
 logger = logging.getLogger("headgate.control")
 
@@ -106,10 +107,19 @@ class TiersApi:
                 changes[self._read(text, self._limit(request))] = _what(one)
             elif (key := self._kept_key(text, name, kept)) is not None:
                 changes[key] = None
-        await self._plane.tune(partial(tunings.override_all, limit=name, changes=changes))
-        text = f"limit {name}: the rates of {len(changes)} keys are changed"
-        self._tell("overrides_changed", text, limit=name, keys=len(changes))
-        return answer({"limit": name, "changed": len(changes)})
+        changed = 0
+
+        def propose(config: Config, tuning: Tuning) -> Tuning:
+            nonlocal changed
+            proposed = tunings.override_all(config, tuning, name, changes)
+            changed = tunings.differing(config, tuning, proposed, name)
+            return proposed
+
+        await self._plane.tune(propose)
+        if changed:
+            those = "the rate of 1 key is" if changed == 1 else f"the rates of {changed} keys are"
+            self._tell("overrides_changed", f"limit {name}: {those} changed", limit=name, keys=changed)
+        return answer({"limit": name, "changed": changed})
 
     async def override(self, request: Request) -> Response:
         """One of them."""

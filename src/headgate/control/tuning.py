@@ -168,6 +168,14 @@ def override_all(config: Config, tuning: Tuning, limit: str, changes: Mapping[st
     return tuning
 
 
+def differing(config: Config, before: Tuning, after: Tuning, limit: str) -> int:
+    """How many keys of a limit have something else after a change. before, after: of which `before` knows the limit."""
+    old = overrides_of(config, before, limit)
+    # Of a limit that is gone nothing may be left, not even its name.
+    new = overrides_of(config, after, limit) if found_limit(config, limit) else after.overrides.get(limit, {})
+    return sum(key not in new or key not in old or old[key] != new[key] for key in old.keys() | new.keys())
+
+
 def give_up(config: Config, tuning: Tuning, limit: str, key: str) -> Tuning:
     """The tuning in which a key comes under the limit as all others do. Raises Unknown when it does so already.
 

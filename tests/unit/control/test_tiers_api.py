@@ -90,7 +90,7 @@ def test_each_change_is_an_event() -> None:
         assert [(event.kind, event.text, event.fields["by"]) for event in api.plane.events.since(0)[0]] == [
             ("override_set", "limit per_key: =alice has gold", "api"),
             ("override_unset", "limit per_key: =alice has the limit's own rate", "api"),
-            ("overrides_changed", "limit per_key: the rates of 1 keys are changed", "api"),
+            ("overrides_changed", "limit per_key: the rate of 1 key is changed", "api"),
             ("tier_set", "tier gold is 7/second", "api"),
             ("tier_unset", "tier gold is as the configuration has it", "api"),
         ]
@@ -145,6 +145,29 @@ def test_many_keys_are_changed_at_once_or_none_is() -> None:
             b"=many-0": Tier(Rate(5, 1.0)),
             b"=many-999": Tier(Rate(5, 1.0)),
         }
+
+    with_api(test)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "changed", "told"),
+    [
+        ({"carol": None}, 0, ""),
+        ({"alice": {"tier": "gold"}, "file": {"tier": "gold"}}, 0, ""),
+        ({"alice": {"rate": "5/s"}, "file": None, "carol": None}, 2, "the rates of 2 keys are changed"),
+        ({"carol": {"rate": "5/s"}, "=carol": None}, 1, "the rate of 1 key is changed"),
+        ({"carol": {"rate": "5/s"}, "=carol": {"rate": "7/s"}}, 1, "the rate of 1 key is changed"),
+    ],
+)
+def test_of_many_keys_those_are_counted_whose_rate_is_another_one(
+    overrides: dict[str, object], changed: int, told: str
+) -> None:
+    async def test(api: Api) -> None:
+        await api("PUT", f"{KEYS}/alice", {"tier": "gold"})
+        done = await api("PATCH", KEYS, {"overrides": overrides})
+        assert done.json == {"limit": "per_key", "changed": changed}
+        events = api.plane.events.since(0)[0][1:]
+        assert [event.text for event in events] == ([f"limit per_key: {told}"] if told else [])
 
     with_api(test)
 
@@ -329,7 +352,8 @@ def test_what_is_kept_for_a_limit_that_is_gone_is_listed_and_taken_away() -> Non
         gone = await api("DELETE", f"{KEYS}/alice")
         assert (gone.status, gone.json) == (200, {"limit": "per_key", "key": "=alice", "inert": why})
         assert api.plane.events.since(0)[0][-1].text == f"limit per_key: =alice has no override any more ({why})"
-        assert (await api("PATCH", KEYS, {"overrides": {"bob": None, "=file": None, "no": None}})).status == 200
+        rest = await api("PATCH", KEYS, {"overrides": {"bob": None, "=file": None, "no": None}})
+        assert (rest.status, rest.json["changed"]) == (200, 2)
         assert (await api("GET", KEYS)).status == 404
         assert api.plane.fleet.tuning.overrides == {}
 
