@@ -52,9 +52,12 @@ def check(
         last = (err.strip().splitlines() or [f"exit status {status}"])[-1]
         (place / "limits").say(f"the modules of its functions cannot be imported: {last}")
         return ()
+    places: dict[str, list[Place]] = {}  # by what is wrong: with a module it is the same for all that names it
     for name, setting, text in named:
         if text in problems:
-            (place / "limits" / name / setting).say(problems[text])
+            places.setdefault(problems[text], []).append(place / "limits" / name / setting)
+    for problem, (first, *others) in places.items():
+        first.say(f"{problem} (the same for {', '.join(map(str, others))})" if others else problem)
     return tuple(sorted(versions.items()))
 
 
