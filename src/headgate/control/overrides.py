@@ -48,6 +48,13 @@ def overdue(burst: int, rate: Rate | None) -> str | None:
     return f"all of it is there again after {years:.0f} years (expected at most 10)"
 
 
+def misplaced(tier: Tier) -> str | None:
+    """Why a tier's burst is none; None when it may have it."""
+    if tier.burst and (tier.rate is None or not tier.rate.period):
+        return f'not with "{rate_text(tier.rate)}" (expected only beside a rate such as "100/minute")'
+    return overdue(tier.burst, tier.rate)
+
+
 def tier_name(text: str) -> str:
     """The name of a tier. Raises ValueError when it cannot be one."""
     values.name(text, "a tier")
@@ -61,7 +68,7 @@ def read_tier(place: Place, value: object, name: str = "") -> Tier:
     if name:
         tier_name(name)
     tier = Tier(**values.table(place, value, TIER, "a setting of a tier", ["rate"]))  # type: ignore[arg-type]
-    if why_not := overdue(tier.burst, tier.rate):
+    if why_not := misplaced(tier):
         (place / "burst").say(why_not)
         raise Said
     return tier

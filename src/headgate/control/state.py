@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from headgate.control.overlay import Changes, Overlay
-from headgate.control.overrides import MOST_BURST, overdue, rate_of, rate_text, tier_name
+from headgate.control.overrides import MOST_BURST, misplaced, overdue, rate_of, rate_text, tier_name
 from headgate.control.report import path_text
 from headgate.control.tuning import Tuning
 from headgate.errors import StateFailed
@@ -185,7 +185,8 @@ def _tier(stored: _Tier) -> Tier:
     tier = Tier(rate_of(stored.rate), stored.burst)
     if why_not := overdue(tier.burst, tier.rate):
         raise ValueError(f"burst: {why_not}")
-    return tier
+    # Earlier versions kept a burst where there is none. It counted for nothing, and is no reason not to start.
+    return Tier(tier.rate) if misplaced(tier) else tier
 
 
 def _stored_tier(tier: Tier) -> _Tier:

@@ -30,7 +30,7 @@ from starlette.routing import Route
 from headgate.control import tuning as tunings
 from headgate.control.bodies import answer, read
 from headgate.control.keypath import key_in
-from headgate.control.overrides import MOST_BURST, overdue, rate_of, rate_text, tier_name
+from headgate.control.overrides import MOST_BURST, misplaced, rate_of, rate_text, tier_name
 from headgate.control.plane import Plane
 from headgate.control.tuning import Tuning
 from headgate.errors import Unknown
@@ -258,6 +258,6 @@ def _tier_of(rate: str, burst: int) -> Tier:
         tier = Tier(rate_of(rate), burst)
     except ValueError as error:
         raise HTTPException(400, f"rate: {error}") from error
-    if why_not := overdue(tier.burst, tier.rate):
+    if why_not := misplaced(tier):
         raise HTTPException(400, f"burst: {why_not}")
     return tier

@@ -62,6 +62,15 @@ def test_a_key_has_a_tier_a_rate_or_no_limit(tmp_path: Path) -> None:
         ('limits.l.overrides.a = "a b"', 'limits.l.overrides.a: "a b" is not a name for a tier'),
         ("limits.l.overrides.a = {}", 'limits.l.overrides.a: "rate" is missing'),
         ('limits.l.overrides.a = { tier = "x" }', "limits.l.overrides.a.tier: "),
+        (
+            'tiers.gold = { rate = "unlimited", burst = 5 }',
+            'tiers.gold.burst: not with "unlimited" (expected only beside',
+        ),
+        ('tiers.gold = { rate = "20 in flight", burst = 5 }', 'tiers.gold.burst: not with "20 in flight"'),
+        (
+            'limits.l.overrides.a = { rate = "unlimited", burst = 2 }',
+            'limits.l.overrides.a.burst: not with "unlimited"',
+        ),
         ('limits.l.overrides.a = { rate = "5/s", burst = 2 }', 'burst: only with algorithm = "gcra"'),
         ('limits.l.overrides = { a = "5/s", "=a" = "6/s" }', 'limits.l.overrides."=a": =a is there twice'),
         ('limits.l.overrides."" = "5/s"', 'limits.l.overrides."": '),

@@ -119,6 +119,12 @@ def test_a_file_that_is_not_understood_stops_the_start(
     assert path.read_bytes() == content
 
 
+def test_a_burst_where_there_is_none_is_left_out(state: StateFile, path: Path) -> None:
+    # Earlier versions took and kept it.
+    path.write_text('{"format": 1, "upstreams": {}, "tiers": {"a": {"rate": "unlimited", "burst": 5}}}')
+    assert state.load() == ({}, Tuning({"a": Tier(None)}))
+
+
 def test_a_file_that_cannot_be_read_stops_the_start(state: StateFile, path: Path) -> None:
     path.mkdir()
     with pytest.raises(StateFailed, match="cannot be read: is a directory"):

@@ -211,6 +211,10 @@ def test_a_tier_is_defined_changed_and_made_what_it_was() -> None:
         ("PUT", f"{KEYS}/a", {"rate": "5/x"}, 400, 'rate: "5/x" is not a rate'),
         ("PUT", f"{KEYS}/a", {"rate": "5/s", "burst": -1}, 400, ">= 0"),
         ("PUT", f"{KEYS}/a", {"rate": "5/s", "burst": 5}, 422, 'burst: only with algorithm = "gcra"'),
+        ("PUT", f"{IPS}/192.0.2.7", {"rate": "unlimited", "burst": 5}, 400, 'burst: not with "unlimited"'),
+        ("PATCH", IPS, {"overrides": {"192.0.2.7": {"rate": "unlimited", "burst": 5}}}, 400, "burst: not with"),
+        ("PUT", f"{TIERS}/gold", {"rate": "unlimited", "burst": 5}, 400, 'burst: not with "unlimited"'),
+        ("PUT", f"{TIERS}/gold", {"rate": "9 in flight", "burst": 5}, 400, 'burst: not with "9 in flight"'),
         ("PUT", f"{KEYS}/a", {"tier": "gild"}, 422, 'there is no tier "gild" (known: gold); nothing was changed'),
         ("PUT", f"{IPS}/192.0.2.7", {"rate": "1/s"}, 422, "no request would ever pass limit per_ip: its cost is 2"),
         (
