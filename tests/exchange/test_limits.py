@@ -279,7 +279,7 @@ def test_the_log_names_who_is_banned_as_people_write_it(make: Make, caplog: pyte
     world = make(limits=states(Limit("per_path", Rate(1, 60.0), key="client_ip,path", ban=ban)))
     for _ in range(3):
         asked(world)
-    assert "limit per_path: 192.0.2.1, =/ is banned for 600 s after 1 refusals" in caplog.text
+    assert "limit per_path: 192.0.2.1, =/ is banned for 600 s after 1 refusal\n" in caplog.text
 
 
 def test_a_private_limit_tells_nobody_whom_it_bans(

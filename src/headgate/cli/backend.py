@@ -16,6 +16,7 @@ from socketserver import TCPServer
 import click
 
 from headgate.errors import ListenFailed
+from headgate.model.words import counted
 
 _MAX_LINE = 4096
 _PIECE = 65536
@@ -143,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _text(self, length: int) -> str:
         first = f"{self.server.name} on port {self.server.server_port}, its answer number {self.server.count()}"
         fields = "".join(f"{name}: {value}\n" for name, value in self.headers.items())
-        return f"{first}\n{self.command} {self.path}\n{fields}\n{length} bytes of body\n"
+        return f"{first}\n{self.command} {self.path}\n{fields}\n{counted(length, 'byte')} of body\n"
 
     def _send(self, status: int, kind: str, body: bytes) -> None:
         self.send_response(status)

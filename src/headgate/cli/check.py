@@ -9,6 +9,7 @@ from headgate.control.config import load
 from headgate.control.unused import unused
 from headgate.errors import ConfigError
 from headgate.model.config import Config
+from headgate.model.words import counted
 
 
 @click.command
@@ -40,4 +41,4 @@ def summary(config: Config) -> str:
         "route": len(config.routes),
         "limit": len(config.limits),
     }
-    return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for noun, count in counts.items())
+    return ", ".join(counted(count, noun) for noun, count in counts.items())

@@ -10,6 +10,7 @@ from headgate.cli.answers import KeyShown, Limits, LimitShown, LimitStore, Reset
 from headgate.cli.limit_names import AS_JSON, LIMITS, RATE, at_rate, named, one_of, path_of, which
 from headgate.cli.limit_set import list_overrides, set_override, unset_override
 from headgate.cli.tables import Row, printable, span, table
+from headgate.model.words import counted
 
 _HEADS = (
     "NAME",
@@ -162,10 +163,9 @@ def _top(found: Top) -> str:
     if not found.keys:
         return "nobody was refused in the last minute or two"
     shown = table(("KEY", "REFUSED", "AT LEAST"), [(one.key, one.refused, one.at_least) for one in found.keys])
-    most = "once" if found.unlisted_at_most == 1 else f"{found.unlisted_at_most} times"
+    most = "once" if found.unlisted_at_most == 1 else counted(found.unlisted_at_most, "time")
     others = f"; each other key at most {most}" if found.unlisted_at_most else ""
-    requests = "1 request" if found.refused == 1 else f"{found.refused} requests"
-    return f"{shown}\n{requests} refused in all{others}"
+    return f"{shown}\n{counted(found.refused, 'request')} refused in all{others}"
 
 
 def _standing(found: KeyShown) -> str:
@@ -182,7 +182,7 @@ def _standing(found: KeyShown) -> str:
 
 def _where(store: LimitStore) -> str:
     where = "in Redis" if store.kind == "redis" else "on this machine"
-    down = f" (out of reach of {store.down} workers: on_store_error decides)" if store.down else ""
+    down = f" (out of reach of {counted(store.down, 'worker')}: on_store_error decides)" if store.down else ""
     return f"limits are counted {where}{down}"
 
 

@@ -8,6 +8,7 @@ import click
 from headgate.cli.admin import Admin, with_admin
 from headgate.cli.answers import Limit, Server, Status, read
 from headgate.cli.tables import Row, span, table
+from headgate.model.words import counted
 
 _LIMIT_HEADS = ("NAME", "RATE", "KEY", "ALGORITHM", "MODE", "ALLOWED", "REFUSED")
 _HEADS = ("ADDRESS", "WEIGHT", "MODE", "HEALTH", "IN FLIGHT", "REQUESTS", "FAILURES", "ADDED", "LAST PROBE")
@@ -65,11 +66,11 @@ def _summary(status: Status) -> Iterable[str]:
     up = f"up {span(status.uptime)}"
     yield f"headgate {status.version}, pid {status.pid}, {up}, snapshot {status.snapshot}{draining}"
     yield f"listening on {', '.join(status.listeners)}"
-    workers = f"{len(status.workers)} worker{'' if len(status.workers) == 1 else 's'}"
-    connections = sum(worker.connections for worker in status.workers)
-    in_flight = sum(worker.in_flight for worker in status.workers)
+    workers = counted(len(status.workers), "worker")
+    connections = counted(sum(worker.connections for worker in status.workers), "client connection")
+    in_flight = counted(sum(worker.in_flight for worker in status.workers), "request")
     requests = sum(worker.requests for worker in status.workers)
-    yield f"{workers}, {connections} client connections, {in_flight} requests in flight, {requests} so far"
+    yield f"{workers}, {connections}, {in_flight} in flight, {requests} so far"
     where = "in Redis" if status.store.kind == "redis" else "on this machine"
     down = " (Redis does not answer: on_store_error decides)" if status.store.down else ""
     yield f"limits are counted {where}{down}"

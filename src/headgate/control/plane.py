@@ -33,6 +33,7 @@ from headgate.limits.keytext import shown
 from headgate.model.address import Address
 from headgate.model.config import Config
 from headgate.model.server import Mode, Probe
+from headgate.model.words import counted
 from headgate.wire.cells import Cells, ServerCell
 from headgate.wire.messages import KeyBanned, StoreChanged, Told, Tops
 
@@ -96,10 +97,10 @@ class Plane:
         elif isinstance(message, StoreChanged):
             self._store_changed(row, message)
         elif isinstance(message, KeyBanned):
-            key = shown(message.key)
+            key, refusals = shown(message.key), counted(message.refusals, "refusal")
             self.events.add_by_strangers(
                 "key_banned",
-                f"limit {message.limit}: {key} is banned for {message.seconds:g} s after {message.refusals} refusals",
+                f"limit {message.limit}: {key} is banned for {message.seconds:g} s after {refusals}",
                 limit=message.limit,
                 key=key,
                 by="rule",

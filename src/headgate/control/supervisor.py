@@ -28,6 +28,7 @@ from headgate.control.workers import COMMAND, Crew
 from headgate.errors import ConfigError, UserError
 from headgate.model.address import Address
 from headgate.model.config import Config
+from headgate.model.words import counted
 from headgate.wire.cells import Cells
 from headgate.wire.messages import ReopenLog
 
@@ -136,7 +137,7 @@ def _announce(plane: Plane, admin: Bound | None) -> None:
     count = len(plane.crew.workers)
     for bound in plane.bound.values():
         at = str(bound.actual) if bound.actual.path else f"http://{bound.actual}"
-        logger.info("listening on %s (%d worker%s)", at, count, "" if count == 1 else "s")
+        logger.info("listening on %s (%s)", at, counted(count, "worker"))
     if admin:
         at = str(admin.actual) if admin.actual.path else f"http://{admin.actual}"
         logger.info("admin API and metrics on %s", at)

@@ -17,6 +17,7 @@ from headgate.control.report import Place, Said
 from headgate.control.secret import from_file
 from headgate.control.values import Kind, Kinds
 from headgate.model.config import Jwt, JwtKey
+from headgate.model.words import counted
 
 _HMAC = ("HS256", "HS384", "HS512")
 _RSA = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
@@ -119,7 +120,7 @@ def _of_file(path: Path, algorithms: tuple[str, ...]) -> list[JwtKey]:
         except ValueError as error:
             raise ValueError(f"{path}: key {number}: {error}") from None
     if not keys:
-        raise ValueError(f"{path}: no key for {', '.join(algorithms)}, of {len(jwks)} keys")
+        raise ValueError(f"{path}: no key for {', '.join(algorithms)}, of {counted(len(jwks), 'key')}")
     return keys
 
 
@@ -198,6 +199,6 @@ def _of_jwk(jwk: Mapping[str, object], algorithms: tuple[str, ...]) -> JwtKey | 
         least = max(int(algorithm[2:]) for algorithm in usable) // 8
         if len(key) < least:
             raise ValueError(
-                f"{len(key)} bytes are too few for {usable[-1]} (expected {least}: openssl rand -hex {least})"
+                f"{counted(len(key), 'byte')}: too few for {usable[-1]} (expected {least}: openssl rand -hex {least})"
             )
     return JwtKey(text, usable)

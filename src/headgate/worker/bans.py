@@ -15,6 +15,7 @@ from headgate.limits.memo import PerLimit
 from headgate.limits.refusals import refusals
 from headgate.model.config import Ban
 from headgate.model.snapshot import LimitState
+from headgate.model.words import counted
 from headgate.store.base import Check, Store
 from headgate.wire.messages import KeyBanned, Message
 
@@ -54,11 +55,11 @@ class Bans:
             return
         if told.allowed:  # the last one that is borne, told once
             logger.info(
-                "limit %s: %s is banned for %g s after %d refusals",
+                "limit %s: %s is banned for %g s after %s",
                 limit.limit.name,
                 shown(key),
                 ban.period,
-                ban.refusals,
+                counted(ban.refusals, "refusal"),
             )
             self._send(KeyBanned(limit.limit.name, key, ban.period, ban.refusals))
         for one in (limit, counter):

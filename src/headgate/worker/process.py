@@ -19,6 +19,7 @@ from headgate.errors import ConnectFailed, ExchangeError, Exhausted
 from headgate.limits.decision import Decision
 from headgate.model.config import Listener
 from headgate.model.snapshot import Snapshot
+from headgate.model.words import counted
 from headgate.store.base import Check, Store
 from headgate.store.build import build as build_store
 from headgate.store.cluster import ClusterStore
@@ -251,7 +252,7 @@ class Worker:
 
     def _sweep_drain(self, now: float) -> None:
         if now >= self._drain_until:
-            logger.warning("%d connections are cut: they did not end in the time given", len(self._clients))
+            logger.warning("%s cut: not over in the time given", counted(len(self._clients), "connection"))
             self.stop()
             return
         for client in list(self._clients):
@@ -304,7 +305,7 @@ class Worker:
         if self._close_idle():
             self.soon(self._require_room)  # they are gone in the next turn
             return
-        logger.warning("%d connections: no more are accepted until some have closed", len(self._clients))
+        logger.warning("%s: no more are accepted until some have closed", counted(len(self._clients), "connection"))
         for listening in self._listening.values():
             listening.pause()
 

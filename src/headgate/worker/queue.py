@@ -51,7 +51,7 @@ class Queue:
         Raises Overloaded when too many wait already.
         """
         if len(self._waiting) >= self.size:
-            raise Overloaded(f"{len(self._waiting)} requests wait for a server of {self.group.name} already")
+            raise Overloaded(f"the queue for the servers of {self.group.name} is full: {len(self._waiting)} wait")
         self._waiting[exchange] = tried
         self._cells.worker(self._row)[WorkerCell.WAITING] += 1
         self._look_soon(_LOOK)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from headgate.http1.reuse import IdleTime
 from headgate.model.config import Ejection
 from headgate.model.server import Mode, Probe, ServerState
+from headgate.model.words import counted
 from headgate.wire.cells import ServerCell
 
 if TYPE_CHECKING:
@@ -122,8 +123,8 @@ class Server:
         self.cells[ServerCell.EJECTED_UNTIL] = int(self.ejected_until * 1000)
         self.close_idle()
         logger.warning(
-            "server %s of %s ejected for %g s: %d failures in a row, the last: %s",
-            *(self.name, self.upstream, self._ejection.base, self._ejection.failures, why),
+            "server %s of %s ejected for %g s: %s in a row, the last: %s",
+            *(self.name, self.upstream, self._ejection.base, counted(self._ejection.failures, "failure"), why),
         )
         self._on_eject(now)
 

@@ -66,6 +66,8 @@ def test_limits_are_listed_with_what_they_decided(headgate: Headgate, limits: Fa
         ["trial", "100/minute", "path", "fixed_window", "dry", "run", "900", "112", "5", "0", "2", "1"],
     ]
     assert out[3] == "limits are counted in Redis (out of reach of 2 workers: on_store_error decides)"
+    limits.answers[f"GET {LIMITS}"] = (200, {"limits": [PER_IP], "store": {"kind": "redis", "down": 1}})
+    assert "out of reach of 1 worker:" in headgate("limit", "list")[1][-1]
 
 
 def test_errors_of_functions_are_listed_where_there_are_some(headgate: Headgate, limits: FakeAdmin) -> None:

@@ -8,6 +8,12 @@ from tests.unit.cli.conftest import Headgate
 from tests.unit.cli.fake_admin import STATUS, FakeAdmin
 
 
+def test_one_of_a_kind_is_told_as_one(headgate: Headgate, admin: FakeAdmin) -> None:
+    worker = {"index": 0, "pid": 43, "snapshot": 5, "connections": 1, "in_flight": 1, "requests": 1}
+    admin.answers["GET /api/v1/status"] = (200, STATUS | {"workers": [worker]})
+    assert "1 worker, 1 client connection, 1 request in flight, 1 so far" in headgate("status")[1]
+
+
 def test_the_status_is_told_at_a_glance(headgate: Headgate, admin: FakeAdmin) -> None:
     code, out, err = headgate("status")
     assert (code, err) == (0, [])

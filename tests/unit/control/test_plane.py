@@ -355,13 +355,14 @@ def test_a_store_that_all_workers_lose_is_one_event_and_so_is_its_return() -> No
     with_plane(test)
 
 
-def test_a_ban_by_a_limits_own_rule_is_an_event() -> None:
+@pytest.mark.parametrize(("refusals", "said"), [(1, "1 refusal"), (5, "5 refusals")])
+def test_a_ban_by_a_limits_own_rule_is_an_event(refusals: int, said: str) -> None:
     async def test(the: Plane) -> None:
-        the.heard(0, KeyBanned("per_ip", b"192.0.2.7", 3600.0, 5))
+        the.heard(0, KeyBanned("per_ip", b"192.0.2.7", 3600.0, refusals))
         (event,) = the.events.since(0)[0]
         assert (event.kind, event.text) == (
             "key_banned",
-            "limit per_ip: 192.0.2.7 is banned for 3600 s after 5 refusals",
+            f"limit per_ip: 192.0.2.7 is banned for 3600 s after {said}",
         )
         assert event.fields == {"limit": "per_ip", "key": "192.0.2.7", "by": "rule", "seconds": 3600.0}
 

@@ -114,9 +114,9 @@ WEAK = rsa.generate_private_key(65537, 1024)
             'algorithms = ["HS256"], secret = "short"',
             "",
             "jwt.secret",
-            "5 bytes are too few for HS256 (expected 32: openssl",
+            "5 bytes: too few for HS256 (expected 32: openssl",
         ),
-        (f'algorithms = ["HS256", "HS512"], secret = "{LONG}"', "", "jwt.secret", "33 bytes are too few for HS512"),
+        (f'algorithms = ["HS256", "HS512"], secret = "{LONG}"', "", "jwt.secret", "33 bytes: too few for HS512"),
         (
             f'algorithms = ["HS256"], secret = "{LONG}", secret_file = "x"',
             "",
@@ -171,7 +171,7 @@ WEAK = rsa.generate_private_key(65537, 1024)
         ),
         ('algorithms = ["RS256"], key_files = ["keys"]', PRIVATE, "jwt.key_files[0]", "a private key"),
         ('algorithms = ["RS256"], key_files = ["keys"]', pem(WEAK), "jwt.key_files[0]", "1024 bits are too few"),
-        ('algorithms = ["RS256"], key_files = ["keys"]', pem(EC), "jwt.key_files[0]", "no key for RS256, of 1 keys"),
+        ('algorithms = ["RS256"], key_files = ["keys"]', pem(EC), "jwt.key_files[0]", "no key for RS256, of 1 key"),
         (
             'algorithms = ["RS256"], key_files = ["keys"]',
             pem(dsa.generate_private_key(2048)),

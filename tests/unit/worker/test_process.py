@@ -497,4 +497,4 @@ def test_a_drain_cuts_what_does_not_end_and_says_how_many(run: Run, caplog: pyte
                 await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
     run(main())
-    assert "1 connections are cut: they did not end in the time given" in caplog.text
+    assert "1 connection cut: not over in the time given" in caplog.text
