@@ -80,12 +80,25 @@ def test_what_is_left_is_told_with_every_response_where_that_is_wanted(make: Mak
     assert b'RateLimit: "flying";r=2, "wide";r=8;t=60\r\n' in told
 
 
-def test_the_old_fields_say_to_come_back_soon(make: Make) -> None:
+def test_the_old_fields_say_no_time_which_nobody_knows(make: Make) -> None:
     world = make(limits=states(replace(FLYING, legacy_headers=True)))
     begun(world)
     client = world.client()
     client.sends(get())
-    assert b"X-RateLimit-Limit: 1\r\nX-RateLimit-Remaining: 0\r\nX-RateLimit-Reset: 1\r\n" in client.new()
+    told = client.new()
+    assert b"X-RateLimit-Limit: 1\r\nX-RateLimit-Remaining: 0\r\n" in told
+    assert b"X-RateLimit-Reset" not in told
+    assert b"Retry-After: 1\r\n" in told
+
+
+def test_the_old_fields_say_how_long_a_ban_lasts(make: Make) -> None:
+    world = make(limits=states(replace(FLYING, legacy_headers=True, ban=Ban(1, 10.0, 600.0))))
+    begun(world)
+    for _ in range(2):
+        client = world.client()
+        client.sends(get())
+        told = client.new()
+    assert b"X-RateLimit-Reset: 600\r\n" in told
 
 
 def resets(client: Client, server: ServerPeer) -> None:

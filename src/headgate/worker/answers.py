@@ -125,14 +125,22 @@ def limit_fields(decisions: Sequence[Decision]) -> bytes:
     if legacy := [one for one in told if one.limit.limit.legacy_headers]:
         # Made for one limit: of several the one that is nearest to its end.
         one = min(legacy, key=lambda decision: (decision.remaining, -decision.reset_after))
-        fields += b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\nX-RateLimit-Reset: %d\r\n" % (
-            *(one.limit.limit.rate.limit, one.remaining, _seconds(one)),
+        fields += b"X-RateLimit-Limit: %d\r\nX-RateLimit-Remaining: %d\r\n" % (
+            one.limit.limit.rate.limit,
+            one.remaining,
         )
+        if not _is_timeless(one):
+            fields += b"X-RateLimit-Reset: %d\r\n" % _seconds(one)
     return fields
 
 
+def _is_timeless(decision: Decision) -> bool:
+    """Whether nobody knows when more is left: when one of what is in flight ends."""
+    return not decision.reset_after and not decision.limit.limit.rate.period
+
+
 def _state(name: bytes, decision: Decision) -> bytes:
-    if not decision.reset_after and not decision.limit.limit.rate.period:  # nobody knows when the next one ends
+    if _is_timeless(decision):
         return b"%b;r=%d" % (name, decision.remaining)
     return b"%b;r=%d;t=%d" % (name, decision.remaining, _seconds(decision))
 
