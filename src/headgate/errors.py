@@ -102,6 +102,10 @@ class Limited(ExchangeError):
     flag = "RL"
 
 
+class Unpassable(Limited):
+    """The request counts for more than a limit ever lets pass at once, so trying it again is of no use."""
+
+
 class StoreUnavailable(ExchangeError):
     """The limit's store does not answer and the limit says `on_store_error = "deny"`."""
 

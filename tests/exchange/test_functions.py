@@ -108,6 +108,56 @@ def test_plain_functions_decide_without_a_task(build: Build, users: Users, monke
     assert statuses(world, get(b"/health", plain), *[get(b"/")] * 3) == [b"200", b"200", b"200", b"429"]
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        Limit("l", TWO),
+        Limit("l", TWO, algorithm="sliding_window"),
+        Limit("l", Rate(9, 60.0), algorithm="gcra", burst=2),
+        Limit("l", Rate(2, 0.0), algorithm="concurrency"),
+    ],
+    ids=["fixed window", "sliding window", "gcra", "in flight"],
+)
+def test_what_can_never_pass_is_not_told_to_come_again(build: Build, users: Users, limit: Limit, legacy: bool) -> None:
+    users.cost = lambda request: 3 if request.path == "/dear" else 1  # type: ignore[attr-defined]
+    world = build(replace(limit, cost_of="python:hg_users:cost", legacy_headers=legacy))
+    client = world.client()
+    client.sends(get(b"/dear"))
+    told = client.new()
+    assert told.startswith(b"HTTP/1.1 429 ")
+    assert b"Retry-After" not in told
+    assert b"X-RateLimit-Reset" not in told
+    assert (b"X-RateLimit-Remaining: 2\r\n" in told) is legacy
+    assert b'RateLimit: "l";r=2\r\n' in told
+    assert b', and this request counts for more than ever pass at once.", "violated-policies": ["l"]}\n' in told
+    assert statuses(world, get()) == [b"200"]
+
+
+def test_what_may_pass_later_is_told_when_also_where_functions_are_asked(build: Build, users: Users) -> None:
+    users.cost = lambda request: 2  # type: ignore[attr-defined]
+    world = build(Limit("l", TWO, cost_of="python:hg_users:cost"))
+    assert statuses(world, get()) == [b"200"]
+    client = world.client()
+    client.sends(get())
+    told = client.new()
+    assert b"Retry-After: 60\r\n" in told
+    assert b'RateLimit: "l";r=0;t=60\r\n' in told
+
+
+def test_of_several_limits_one_that_is_never_passed_decides_what_is_told(build: Build, users: Users) -> None:
+    users.cost = lambda request: 3 if request.path == "/dear" else 1  # type: ignore[attr-defined]
+    world = build(Limit("dear", TWO, cost_of="python:hg_users:cost"), Limit("one", Rate(1, 60.0)))
+    assert statuses(world, get()) == [b"200"]
+    client = world.client()
+    client.sends(get(b"/dear"))
+    told = client.new()
+    assert b"Retry-After" not in told
+    assert b'RateLimit: "dear";r=1, "one";r=0;t=60\r\n' in told
+    assert b'"The limit is 2/minute, and this request counts for more than' in told
+    assert b'"violated-policies": ["dear", "one"]' in told
+
+
 def test_an_async_function_is_waited_for_and_the_body_meanwhile(build: Build, users: Users) -> None:
     world = build(Limit("l", TWO, cost_of="python:hg_users:later"))
     client = world.client()

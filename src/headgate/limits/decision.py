@@ -90,6 +90,18 @@ class Banned(Decision):
     __slots__ = ()
 
 
+class Beyond(Decision):
+    """The request is refused and always will be: it costs more than the limit ever lets pass at once.
+
+    remaining: what is left for others of the key.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, limit: LimitState, remaining: int) -> None:
+        super().__init__(False, limit, remaining, 0)
+
+
 def decision(step: Step, limit: LimitState, is_banned: bool, holds: bool = False) -> Decision:
     """What a step says to the request. holds: whether the limit is one on what is in flight."""
     if is_banned and not step.allowed:

@@ -7,10 +7,11 @@ On the usual way that is one call to the store, or none: a client's connection h
 from asyncio import Task
 from collections.abc import Generator, Sequence
 
-from headgate.errors import ClientGone, Limited, StoreUnavailable
+from headgate.errors import ClientGone, Limited, StoreUnavailable, Unpassable
 from headgate.limits.decision import Decision, Delayed
 from headgate.store.base import Check
 from headgate.worker.answers import CLOSE, KEEP_ALIVE, longest_refusal
+from headgate.worker.beyond import beyond
 from headgate.worker.course import Story
 from headgate.worker.functions import ask
 from headgate.worker.passage import Passage
@@ -49,18 +50,26 @@ class Admission(Passage):
             if longest_refusal(refusals).unavailable:
                 raise StoreUnavailable("limit not known")
             self._worker.refused.note(asked, refusals)
-            self._refuse(refusals)
+            never = beyond(asked, refusals) if route.asks else None
+            self._refuse(never or refusals, never is not None)
             return False
         if route.tells:
             self.decisions = decisions
         return True
 
-    def _refuse(self, refusals: Sequence[Decision]) -> None:
-        """Answers a request that is over its limits: `_failed`, without what it would undo if there were more to it."""
+    def _refuse(self, refusals: Sequence[Decision], for_ever: bool) -> None:
+        """Answers a request that is over its limits: `_failed`, without what it would undo if there were more to it.
+
+        for_ever: whether it is of no use to try again.
+        """
         client, head = self.client, self.head
         self._phase, self.flag, self.status = OVER, Limited.flag, Limited.status
         lingers = self._is_uploading()
-        out = self._worker.refusal(refusals, self._connection_field(lingers), head_only=head.method == b"HEAD")
+        field, head_only = self._connection_field(lingers), head.method == b"HEAD"
+        if for_ever:
+            out = self._worker.answer(Unpassable(), field, refusals, head_only=head_only)
+        else:
+            out = self._worker.refusal(refusals, field, head_only=head_only)
         self.sent = len(out)
         client.write(out)
         if lingers:

@@ -5,8 +5,17 @@ from http import HTTPStatus
 from math import ceil
 from typing import NamedTuple
 
-from headgate.errors import BadRequest, ExchangeError, Exhausted, Limited, NoServer, Overloaded, StoreUnavailable
-from headgate.limits.decision import Decision
+from headgate.errors import (
+    BadRequest,
+    ExchangeError,
+    Exhausted,
+    Limited,
+    NoServer,
+    Overloaded,
+    StoreUnavailable,
+    Unpassable,
+)
+from headgate.limits.decision import Beyond, Decision
 from headgate.limits.memo import PerLimit
 from headgate.model.snapshot import LimitState
 
@@ -14,10 +23,12 @@ CLOSE = b"Connection: close\r\n"
 KEEP_ALIVE = b"Connection: keep-alive\r\n"
 _RETRY_SOON = 1  # seconds; said where nobody can know when it will be better
 
-_PROBLEM = (
+_QUOTA = (
     b'{"type": "https://iana.org/assignments/http-problem-types#quota-exceeded", "title": "Too Many Requests", '
-    b'"status": 429, "detail": "The limit is %b; try again in %d s.", "violated-policies": [%b]}\n'
+    b'"status": 429, "detail": "The limit is %b'
 )
+_PROBLEM = _QUOTA + b'; try again in %d s.", "violated-policies": [%b]}\n'
+_UNPASSABLE = _QUOTA + b', and this request counts for more than ever pass at once.", "violated-policies": [%b]}\n'
 _LINES = {status.value: b"HTTP/1.1 %d %b\r\n" % (status.value, status.phrase.encode()) for status in HTTPStatus}
 _BODIES = {
     status.value: b"%d %b\n" % (status.value, status.phrase.encode()) for status in HTTPStatus if status.value >= 400
@@ -33,7 +44,9 @@ def answer(
     head_only: whether the request was HEAD, whose response has no body.
     """
     kind, body, extra = b"text/plain; charset=utf-8", _BODIES[error.status], b""
-    if isinstance(error, Limited) and decisions:
+    if isinstance(error, Unpassable):  # Retry-After would promise what cannot come true
+        kind, body = b"application/problem+json", _unpassable(decisions)
+    elif isinstance(error, Limited) and decisions:
         seconds = _seconds(longest_refusal(decisions))
         kind, body = b"application/problem+json", _problem(decisions, seconds)
         extra = b"Retry-After: %d\r\n" % seconds
@@ -135,8 +148,8 @@ def limit_fields(decisions: Sequence[Decision]) -> bytes:
 
 
 def _is_timeless(decision: Decision) -> bool:
-    """Whether nobody knows when more is left: when one of what is in flight ends."""
-    return not decision.reset_after and not decision.limit.limit.rate.period
+    """Whether no time can be told: nobody knows when one of what is in flight ends, and what is beyond never passes."""
+    return not decision.reset_after and (not decision.limit.limit.rate.period or isinstance(decision, Beyond))
 
 
 def _state(name: bytes, decision: Decision) -> bytes:
@@ -181,3 +194,9 @@ def _problem(decisions: Sequence[Decision], seconds: int) -> bytes:
     """RFC 9457, with the problem type that draft-ietf-httpapi-ratelimit-headers registers."""
     words = [_WORDS.of(decision.limit) for decision in decisions if not decision.allowed]
     return _PROBLEM % (b" and ".join([one.rate for one in words]), seconds, b", ".join([one.name for one in words]))
+
+
+def _unpassable(decisions: Sequence[Decision]) -> bytes:
+    beyond = [_WORDS.of(decision.limit).rate for decision in decisions if isinstance(decision, Beyond)]
+    names = [_WORDS.of(decision.limit).name for decision in decisions if not decision.allowed]
+    return _UNPASSABLE % (b" and ".join(beyond), b", ".join(names))

@@ -1,6 +1,6 @@
 import pytest
 
-from headgate.limits.decision import Decision
+from headgate.limits.decision import Beyond, Decision
 from headgate.model.config import Limit, Rate
 from headgate.model.snapshot import LimitState
 
@@ -12,6 +12,7 @@ LIMIT = LimitState(Limit("per_ip", Rate(100, 60.0)), slot=0)
     [
         (Decision(True, LIMIT, 99, 60_000_000), "<per_ip: allowed, 99 left, 60000000 us>"),
         (Decision(False, LIMIT, 0, 5), "<per_ip: refused, 0 left, 5 us>"),
+        (Beyond(LIMIT, 7), "<per_ip: refused, 7 left, 0 us>"),
         (Decision(False, LIMIT, 0, 0, unavailable=True), "<per_ip: unavailable, 0 left, 0 us>"),
     ],
 )
