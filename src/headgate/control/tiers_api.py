@@ -124,7 +124,7 @@ class TiersApi:
     async def override(self, request: Request) -> Response:
         """One of them."""
         name, key, what = self._one(request)
-        return answer({"limit": name, **self._override(name, key, what)})
+        return answer({"limit": name, **self._shown(name, {key: what})[0]})
 
     async def set_override(self, request: Request) -> Response:
         """Gives a key a tier, a rate or no limit."""
@@ -133,12 +133,14 @@ class TiersApi:
         await self._plane.tune(partial(tunings.override, limit=limit.name, key=key, what=what))
         said = what if isinstance(what, str) else rate_text(what.rate)
         self._tell("override_set", f"limit {limit.name}: {key} has {said}", limit=limit.name, key=key, what=said)
-        return answer({"limit": limit.name, **self._override(limit.name, key, what)})
+        return answer({"limit": limit.name, **self._shown(limit.name, {key: what})[0]})
 
     async def unset_override(self, request: Request) -> Response:
         """Lets a key come under the limit as all others do; what had no effect is forgotten."""
         name, key, what = self._one(request)
-        inert = self._why_inert(name, key, what)
+        fleet = self._plane.fleet
+        known = tunings.tiers(fleet.config, fleet.tuning)
+        inert = tunings.why_inert(tunings.found_limit(fleet.config, name), known, key, what)
         await self._plane.tune(partial(tunings.give_up, limit=name, key=key))
         said = "has the limit's own rate" if inert is None else f"has no override any more ({inert})"
         self._tell("override_unset", f"limit {name}: {key} {said}", limit=name, key=key)
@@ -215,28 +217,27 @@ class TiersApi:
             "limit": name,
             "rate": rate_text(limit.rate) if limit else None,
             "gone": limit is None,
-            "overrides": [self._override(name, key, what) for key, what in found.items()],
+            "overrides": self._shown(name, found),
         }
 
-    def _why_inert(self, name: str, key: str, what: Override | None) -> str | None:
+    def _shown(self, name: str, found: Mapping[str, Override | None]) -> list[Json]:
+        """Overrides as they are shown; a rate is null where its tier is gone, or where it is the limit's own."""
         fleet = self._plane.fleet
-        known = tunings.tiers(fleet.config, fleet.tuning)
-        return tunings.why_inert(tunings.found_limit(fleet.config, name), known, key, what)
-
-    def _override(self, name: str, key: str, what: Override | None) -> Json:
-        """An override as it is shown; its rate is null where its tier is gone, or where it is the limit's own."""
-        fleet = self._plane.fleet
-        limit = tunings.found_limit(fleet.config, name)
-        known = tunings.tiers(fleet.config, fleet.tuning)
-        tier = known.get(what) if isinstance(what, str) else what
-        return {
-            "key": key,
-            "tier": what if isinstance(what, str) else None,
-            "rate": rate_text(tier.rate) if tier else None,
-            "burst": (tunings.fitted(limit, tier) if limit else tier).burst if tier else 0,
-            "source": "runtime" if key in fleet.tuning.overrides.get(name, {}) else "config",
-            "inert": tunings.why_inert(limit, known, key, what),
-        }
+        limit, known = tunings.found_limit(fleet.config, name), tunings.tiers(fleet.config, fleet.tuning)
+        at_run_time = fleet.tuning.overrides.get(name, {})
+        shown: list[Json] = []
+        for key, what in found.items():
+            tier = known.get(what) if isinstance(what, str) else what
+            one: Json = {
+                "key": key,
+                "tier": what if isinstance(what, str) else None,
+                "rate": rate_text(tier.rate) if tier else None,
+                "burst": (tunings.fitted(limit, tier) if limit else tier).burst if tier else 0,
+                "source": "runtime" if key in at_run_time else "config",
+                "inert": tunings.why_inert(limit, known, key, what),
+            }
+            shown.append(one)
+        return shown
 
     def _tier(self, name: str, tier: Tier) -> Json:
         source = "runtime" if name in self._plane.fleet.tuning.tiers else "config"

@@ -99,7 +99,10 @@ def inert(config: Config, tuning: Tuning) -> list[str]:
             continue
         lost = sorted({what for what in changes.values() if isinstance(what, str) and what not in known})
         if lost:
-            said.append(f"limit {name}: overrides made at run time name tiers that are not there: {', '.join(lost)}")
+            tiers_lost = ", ".join(lost)
+            said.append(
+                f"limit {name}: overrides made at run time name tiers that are not there: {tiers_lost}{_commands(name)}"
+            )
         its = limits[name]
         odd = sum(_key(text, its.key, its.private) is None for text in changes)
         if odd:

@@ -146,7 +146,8 @@ def test_what_has_no_effect_is_told_and_its_keys_come_under_the_limit_as_all_do(
     assert inert(BASE, tuning) == [
         "limit gone: it is not in the configuration, and overrides made at run time are kept for it "
         "(`headgate limit overrides gone` lists them, `headgate limit unset gone KEY` removes one)",
-        "limit per_key: overrides made at run time name tiers that are not there: gild",
+        "limit per_key: overrides made at run time name tiers that are not there: gild "
+        "(`headgate limit overrides per_key` lists them, `headgate limit unset per_key KEY` removes one)",
         "limit per_ip: 1 override made at run time is for what it does not count by any more "
         "(`headgate limit overrides per_ip` lists them, `headgate limit unset per_ip KEY` removes one)",
     ]
