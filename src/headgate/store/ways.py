@@ -48,9 +48,9 @@ class Step(NamedTuple):
 
 def way(steps: Sequence[Step]) -> Way | None:
     """The way through these limits, each with its own key; None where one of them has none."""
-    if any(step.algorithm not in _ALONE or not step.meter.is_plain or step.meter.unit > 1 for step in steps):
+    if any(step.algorithm not in _ALONE or not step.meter.is_plain for step in steps):
         return None
-    if len(steps) == 1:
+    if len(steps) == 1 and steps[0].meter.unit == 1:
         return _ALONE[steps[0].algorithm](steps[0].meter, steps[0].slot, *steps[0].counter)
     return _together(steps)
 
@@ -109,10 +109,10 @@ def _fixed_window_part(meter: Meter, slot: Slot) -> Part:
 def _sliding_window_part(meter: Meter, slot: Slot) -> Part:
     cells, at, hash_, _, _ = slot
     ends, value = at + 1, at + 2
-    most, period, wanted = meter.most, meter.period, (spare(meter.most) + 1) * meter.period
+    most, period, unit, wanted = meter.most, meter.period, meter.unit, (spare(meter.most) + 1) * meter.period
 
     def look(now: int) -> int | None:
-        counts, left = cells[value], cells[ends] - now  # of two periods
+        counts, left = cells[value], cells[ends] // unit - now // unit  # of two periods
         if cells[at] != hash_ or counts == BANNED or not period < left <= 2 * period:
             return None
         room = (most - (counts >> SHIFT)) * period - (counts & MASK) * (left - period)
@@ -127,24 +127,24 @@ def _sliding_window_part(meter: Meter, slot: Slot) -> Part:
 def _gcra_part(meter: Meter, slot: Slot) -> Part:
     cells, at, hash_, _, _ = slot
     ends, value = at + 1, at + 2
-    most, period = meter.most, meter.period
+    most, period, unit = meter.most, meter.period, meter.unit
     ahead = (meter.burst - spare(meter.burst)) * period
 
     def look(now: int) -> int | None:
         rest = cells[value]
-        wanted = (cells[ends] - now) * most - rest
+        wanted = (cells[ends] // unit - now // unit) * most - rest
         wanted = wanted + period if wanted > 0 else period
         return None if cells[at] != hash_ or wanted > ahead or rest == BANNED else wanted
 
     def write(wanted: int, now: int) -> None:
         until = -(-wanted // most)
         cells[value] = until * most - wanted
-        cells[ends] = now + until
+        cells[ends] = (now // unit + until) * unit
 
     return Part(look, write)
 
 
-# The same, written out for a limit alone: the usual case, in half the time.
+# The same, written out for a limit alone whose unit is the microsecond: the usual case, in half the time.
 
 
 def _fixed_window(meter: Meter, slot: Slot, passed: memoryview, place: int) -> Way:
