@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from headgate.limits.decision import Banned, Decision
 from headgate.limits.meter import ALGORITHMS
+from headgate.model.snapshot import LimitState
 from headgate.store.base import Check, LocalStore, Resume
 from headgate.store.memory import MemoryStore
 from headgate.store.shared import SharedStore, monotonic_us
@@ -160,14 +161,20 @@ def keys(count: int, first: int = 0) -> list[bytes]:
     return [str(number).encode() for number in range(first, first + count)]
 
 
+def one_over_of_eight(store: SharedStore, clock: ManualClock, most: int) -> tuple[LimitState, LimitState]:
+    """A bucket is full of `keys(7)` under the second limit, and of one key under the first whose time is over."""
+    short, long = limit(most, "short", 1.0), limit(most, "long", 60.0)
+    store.hit([(short, b"k", 1)])
+    for key in keys(7):
+        store.hit([(long, key, 1)])
+    clock.advance(1.0)
+    return short, long
+
+
 def test_a_new_key_takes_no_slot_that_another_of_the_same_decision_has() -> None:
     clock = ManualClock()
     with shared(clock, room=8) as store:
-        short, long = limit(9, "short", 1.0), limit(9, "long", 60.0)
-        store.hit([(short, b"k", 1)])
-        for key in keys(7):
-            store.hit([(long, key, 1)])
-        clock.advance(1.0)
+        short, long = one_over_of_eight(store, clock, 9)
         store.hit([(long, b"new", 1), (short, b"k", 1)])
         assert [store.hit([(each, key, 1)])[0].remaining for each, key in ((long, b"new"), (short, b"k"))] == [7, 7]
 
@@ -175,11 +182,7 @@ def test_a_new_key_takes_no_slot_that_another_of_the_same_decision_has() -> None
 def test_a_full_bucket_gives_a_new_key_the_slot_that_is_over() -> None:
     clock = ManualClock()
     with shared(clock, room=8) as store:
-        short, long = limit(1, "short", 1.0), limit(1, "long", 60.0)
-        store.hit([(short, b"k", 1)])
-        for key in keys(7):
-            store.hit([(long, key, 1)])
-        clock.advance(1.0)
+        _, long = one_over_of_eight(store, clock, 1)
         assert store.hit([(long, b"new", 1)])[0].allowed
         assert not any(store.hit([(long, key, 1)])[0].allowed for key in [*keys(7), b"new"])
 
