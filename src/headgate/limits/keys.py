@@ -19,6 +19,7 @@ spreads keys over a Redis Cluster looks inside (`split`). `keytext` writes them 
 from collections.abc import Sequence
 from hashlib import blake2b
 from ipaddress import AddressValueError, IPv6Address, ip_address
+from urllib.parse import unquote_to_bytes
 
 from headgate.limits.step import period_us
 from headgate.model.config import Limit
@@ -73,6 +74,11 @@ def prefixes(part: str) -> tuple[int, int] | None:
         return None
     ipv4, ipv6 = [int(length) for length in lengths] + list(PREFIXES[len(lengths) :])
     return ipv4, ipv6
+
+
+def decoded(text: bytes) -> bytes:
+    """What a name or a value in a query means (application/x-www-form-urlencoded)."""
+    return unquote_to_bytes(text.replace(b"+", b" "))
 
 
 def said(value: bytes, client: bytes) -> bytes:

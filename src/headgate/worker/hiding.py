@@ -8,9 +8,8 @@ request that no route matches could have any.
 """
 
 from collections.abc import Callable, Iterable
-from urllib.parse import unquote_to_bytes
 
-from headgate.limits.keys import Seal, said
+from headgate.limits.keys import Seal, decoded, said
 from headgate.model.config import Limit
 
 Hide = Callable[[bytes], bytes]  # from a target to what is shown of it
@@ -31,14 +30,10 @@ def hiding(limits: Iterable[Limit], seal: Seal) -> Hide | None:
         seen: set[bytes] = set()
         for at, pair in enumerate(pairs):
             name, _, value = pair.partition(b"=")
-            if value and (plain := _decoded(name)) in names:
+            if value and (plain := decoded(name)) in names:
                 # The first one counts. Others could be secrets too, but thousands of hashes would take milliseconds.
-                pairs[at] = b"%b=%b" % (name, b"~" if plain in seen else seal(said(_decoded(value), b"")))
+                pairs[at] = b"%b=%b" % (name, b"~" if plain in seen else seal(said(decoded(value), b"")))
                 seen.add(plain)
         return b"%b?%b" % (path, b"&".join(pairs))
 
     return hide
-
-
-def _decoded(text: bytes) -> bytes:
-    return unquote_to_bytes(text.replace(b"+", b" "))

@@ -7,11 +7,10 @@ something out. A path and a host count in the form that routes compare, so no sp
 import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from urllib.parse import unquote_to_bytes
 
 from headgate.http1.fields import reader_of
 from headgate.http1.request import RequestHead
-from headgate.limits.keys import PREFIXES, Seal, compose, is_secret, network_of, prefixes, said
+from headgate.limits.keys import PREFIXES, Seal, compose, decoded, is_secret, network_of, prefixes, said
 from headgate.model.config import Jwt, Limit
 from headgate.model.snapshot import LimitState
 from headgate.routing.router import host_name, normal_path
@@ -150,9 +149,9 @@ def _query(name: str) -> Read:
 
     def read(head: RequestHead) -> bytes:
         for pair in head.target.partition(b"?")[2].split(b"&"):
-            key, _, value = pair.replace(b"+", b" ").partition(b"=")
-            if unquote_to_bytes(key) == wanted:
-                return unquote_to_bytes(value)
+            key, _, value = pair.partition(b"=")
+            if decoded(key) == wanted:
+                return decoded(value)
         return b""
 
     return read

@@ -10,6 +10,7 @@ from headgate.limits.keys import (
     Seal,
     client_ip,
     compose,
+    decoded,
     is_hashed,
     limit_identity,
     network_of,
@@ -79,6 +80,13 @@ def test_the_usual_network_is_what_counts_as_one_client(address: str) -> None:
 )
 def test_a_part_says_how_much_of_an_address_counts(part: str, lengths: tuple[int, int] | None) -> None:
     assert prefixes(part) == lengths
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [(b"plain", b"plain"), (b"a+b%2Bc", b"a b+c"), (b"%ff%0", b"\xff%0"), (b"", b"")]
+)
+def test_what_stands_in_a_query_is_decoded(text: bytes, meant: bytes) -> None:
+    assert decoded(text) == meant
 
 
 def test_what_a_request_lacks_is_its_clients_address() -> None:
