@@ -216,7 +216,7 @@ def read_limit(place: Place, value: object, name: str) -> config.Limit:
         (place / "delay").say(f'only with algorithm = "gcra", and this is "{limit.algorithm}"')
     if limit.settle and limit.dry_run:
         (place / "settle").say("not with dry_run: what is only tried is not settled")
-    most = limit.burst or limit.rate.limit
+    most = limit.at_once
     if limit.cost > most > 0 and not limit.cost_of:
         (place / "cost").say(f"no request would ever pass: {limit.cost} (expected at most {most}, what passes at once)")
     return limit

@@ -76,7 +76,7 @@ class Far(Decision):
     __slots__ = ()
 
     def __init__(self, limit: LimitState) -> None:
-        super().__init__(True, limit, spare(limit.limit.burst or limit.limit.rate.limit), 0)
+        super().__init__(True, limit, spare(limit.limit.at_once), 0)
 
 
 def spare(most: int) -> int:

@@ -41,7 +41,7 @@ class Meter:
         self.holds = limit.algorithm == concurrency.NAME
         self._step, self._charge = _CONCURRENCY if self.holds else ALGORITHMS[limit.algorithm]
         self.most = limit.rate.limit
-        self.burst = limit.burst or self.most
+        self.burst = limit.at_once
         self.is_window = limit.algorithm == "fixed_window"
         self.counts_refused = limit.count_refused
         period = period_us(limit.rate)

@@ -186,6 +186,11 @@ class Limit:
     )  # keys that have a tier or a rate of their own
 
     @property
+    def at_once(self) -> int:
+        """The most requests that can pass at once."""
+        return self.burst or self.rate.limit
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """All keys that requests may have under it: what it counts by, and what its functions go by."""
         return self.key, self.python.cache_by, self.python.on_error.key

@@ -50,7 +50,7 @@ def _plain(limit: Limit, meter: Meter, period: int) -> bytes:
     period: in milliseconds for a fixed window, as is the term of what is in flight; else in the meter's unit.
     """
     tells = limit.headers == "always"  # then an answer must always say what is left: nothing is far
-    left = spare(meter.burst if limit.algorithm == "gcra" else meter.most)
+    left = spare(meter.burst)
     numbers: tuple[float, ...]
     if limit.algorithm == "gcra":
         most = meter.burst * period
@@ -107,8 +107,7 @@ class Rule:
         is_plain = meter.is_plain and not self.settles and (meter.is_window or meter.most > 0)
         self.plain = _PLAIN[limit.limit.algorithm] if is_plain or meter.holds else None
         self.arguments = _plain(limit.limit, meter, period) if is_plain else b""
-        left = spare(limit.limit.burst or rate.limit)
-        self.far: Sequence[Decision] = [Holding(True, limit, left, 0) if meter.holds else Far(limit)]
+        self.far: Sequence[Decision] = [Holding(True, limit, spare(meter.burst), 0) if meter.holds else Far(limit)]
         kind = general.KINDS[limit.limit.algorithm]
         self.in_general = command(kind, rate.limit, period, meter.burst, unit, meter.delay)[4:]
         self.counts_refused = meter.counts_refused

@@ -14,7 +14,7 @@ from headgate.store.base import Check
 
 def beyond(asked: Sequence[Check], refusals: Sequence[Decision]) -> Sequence[Decision] | None:
     """The refusals with those that no waiting ends told apart; None where there are none of these."""
-    over = {state.slot for state, _, cost in asked if cost > (state.limit.burst or state.limit.rate.limit)}
+    over = {state.slot for state, _, cost in asked if cost > state.limit.at_once}
     if not any(one.limit.slot in over for one in refusals):
         return None
     return [Beyond(one.limit, one.remaining) if one.limit.slot in over else one for one in refusals]

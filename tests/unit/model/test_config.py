@@ -18,6 +18,11 @@ def test_a_rate_reads_as_it_is_written_in_the_configuration(rate: Rate, text: st
     assert str(rate) == text
 
 
+def test_a_limit_lets_pass_its_burst_at_once_or_its_rate() -> None:
+    assert Limit("a", Rate(7, 60.0)).at_once == 7
+    assert Limit("a", Rate(7, 60.0), algorithm="gcra", burst=3).at_once == 3
+
+
 def test_a_limit_knows_the_functions_that_it_asks() -> None:
     assert Limit("a", Rate(1, 1.0), settle="free:5xx").functions == {}
     asking = Limit("a", Rate(1, 1.0), "python:m:key", exempt_by="python:m.n:free", cost=3)
