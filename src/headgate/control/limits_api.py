@@ -31,10 +31,9 @@ from headgate.control.refusals import ROOM
 from headgate.control.tuning import tiers
 from headgate.errors import Unknown
 from headgate.limits import keytext
-from headgate.limits.overrides import at_tier, state_of
+from headgate.limits.overrides import at_rate, state_of
 from headgate.limits.standing import Standing
-from headgate.model.config import UNLIMITED, Limit, Tier
-from headgate.model.rate import rate
+from headgate.model.config import Limit
 from headgate.model.snapshot import LimitState
 from headgate.wire.cells import LimitCell, WorkerCell
 from headgate.wire.messages import Forget
@@ -154,15 +153,13 @@ class LimitsApi:
 
     def _at(self, state: LimitState, text: str) -> LimitState:
         """The limit at another rate, or that of a tier, as a function of its `limit` setting says it to the workers."""
-        limit, fleet = state.limit, self._plane.fleet
+        fleet = self._plane.fleet
         try:
-            known = tiers(fleet.config, fleet.tuning)
-            own = at_tier(state, known.get(text) or Tier(None if text == UNLIMITED else rate(text), limit.burst))
+            own = at_rate(state, text, tiers(fleet.config, fleet.tuning))
         except ValueError as error:
-            nor = "" if text in known else f", nor a tier (known: {', '.join(known) or 'none'})"
-            raise HTTPException(400, f"rate={text}: {error}{nor}") from error
+            raise HTTPException(400, f"rate={text}: {error}") from error
         if own is None:
-            raise HTTPException(409, f"limit {limit.name} counts nothing at tier {text}: it is unlimited")
+            raise HTTPException(409, f"limit {state.limit.name} counts nothing at tier {text}: it is unlimited")
         return own
 
     def _key(self, state: LimitState, text: str) -> bytes:

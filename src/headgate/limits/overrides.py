@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from headgate.limits.meter import LONGEST
-from headgate.model.config import Tier
+from headgate.model.config import UNLIMITED, Tier
+from headgate.model.rate import rate
 from headgate.model.snapshot import LimitState, Overrides
 
 
@@ -44,21 +45,33 @@ def state_of(state: LimitState, overrides: Overrides | None, key: bytes) -> Limi
     return having(state, overrides.tiers[overrides.keys[key]])
 
 
+def at_rate(state: LimitState, text: str, tiers: Mapping[str, Tier]) -> LimitState | None:
+    """The limit at what a function, or an operator, says: the name of a tier, a rate, or that there is none.
+
+    Raises ValueError, for a text that begins with that one, when it is none of these or cannot stand for the rate.
+    """
+    try:
+        return at_tier(state, tiers.get(text) or Tier(None if text == UNLIMITED else rate(text), state.limit.burst))
+    except ValueError as error:
+        nor = "" if text in tiers else f", nor a tier (known: {', '.join(tiers) or 'none'})"
+        raise ValueError(f"{error}{nor}") from None
+
+
 def at_tier(state: LimitState, tier: Tier) -> LimitState | None:
-    """The same for a tier that nobody has looked at: a function said its name, or an operator.
+    """The same for a tier that nobody has looked at.
 
     Raises ValueError, for a text that begins with that name, when it cannot stand for the limit's own rate: in no time
     everything would pass.
     """
-    limit, rate = state.limit, tier.rate
-    if rate is None:
+    limit, own = state.limit, tier.rate
+    if own is None:
         return None
-    if (rate.period > 0) is not (limit.rate.period > 0):
-        raise ValueError(f'is "{rate}", which cannot stand for "{limit.rate}"')
+    if (own.period > 0) is not (limit.rate.period > 0):
+        raise ValueError(f'is "{own}", which cannot stand for "{limit.rate}"')
     burst = tier.burst if limit.algorithm == "gcra" else 0
-    if burst * rate.period > LONGEST * rate.limit:
+    if burst * own.period > LONGEST * own.limit:
         raise ValueError(f"is too slow for a burst of {burst}")
-    return having(state, Tier(rate, burst))
+    return having(state, Tier(own, burst))
 
 
 def having(state: LimitState, tier: Tier) -> LimitState | None:

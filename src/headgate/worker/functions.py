@@ -16,10 +16,9 @@ from headgate.ext import Request
 from headgate.http1.request import RequestHead
 from headgate.limits.keys import client_ip
 from headgate.limits.keytext import counted
-from headgate.limits.overrides import at_tier, having
+from headgate.limits.overrides import at_rate, having
 from headgate.limits.settle import MOST
-from headgate.model.config import UNLIMITED, Limit, Tier
-from headgate.model.rate import rate
+from headgate.model.config import Limit, Tier
 from headgate.model.snapshot import LimitState, Snapshot
 from headgate.store.base import Check
 from headgate.worker import modules
@@ -167,11 +166,9 @@ class Functions:
     def _at(self, text: str) -> LimitState | None:
         """The limit at another rate. Stores know a limit by its identity, so it must stay the same one."""
         try:
-            own = self.tiers.get(text) or Tier(None if text == UNLIMITED else rate(text), self.limit.limit.burst)
-            return at_tier(self.limit, own)
+            return at_rate(self.limit, text, self.tiers)
         except ValueError as error:
-            nor = "" if text in self.tiers else f", nor a tier (known: {', '.join(self.tiers) or 'none'})"
-            raise ValueError(f"{text!r} {error}{nor}") from None
+            raise ValueError(f"{text!r} {error}") from None
 
 
 def _exempt(answer: object) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from headgate.limits.keys import limit_identity
-from headgate.limits.overrides import at_tier, state_of, tuned
+from headgate.limits.overrides import at_rate, at_tier, state_of, tuned
 from headgate.model.config import Ban, Limit, Rate, Tier
 from headgate.model.snapshot import LimitState, Overrides
 
@@ -94,3 +94,30 @@ def test_a_limit_at_a_tier_has_its_burst_where_the_algorithm_knows_one() -> None
 def test_a_limit_has_no_rate_that_cannot_stand_for_its_own(rate: Rate, tier: Tier, problem: str) -> None:
     with pytest.raises(ValueError, match=re.escape(problem)):
         at_tier(replace(STATE, limit=replace(LIMIT, rate=rate)), tier)
+
+
+def test_a_limit_at_what_is_said_is_that_of_a_tier_or_of_a_rate() -> None:
+    tiers = {"gold": Tier(Rate(50, 1.0), 9), "free": Tier(None)}
+    gold, own = at_rate(STATE, "gold", tiers), at_rate(STATE, "7/s", tiers)
+    assert gold is not None
+    assert own is not None
+    assert (gold.limit.rate, gold.limit.burst) == (Rate(50, 1.0), 9)
+    assert (own.limit.rate, own.limit.burst) == (Rate(7, 1.0), LIMIT.burst)
+    assert at_rate(STATE, "free", tiers) is at_rate(STATE, "unlimited", tiers) is None
+
+
+@pytest.mark.parametrize(
+    ("tiers", "text", "problem"),
+    [
+        ({}, "silver", "nor a tier (known: none)"),
+        ({"gold": Tier(None)}, "silver", "nor a tier (known: gold)"),
+    ],
+)
+def test_what_is_neither_a_rate_nor_a_tier_is_refused(tiers: dict[str, Tier], text: str, problem: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        at_rate(STATE, text, tiers)
+
+
+def test_a_tier_that_cannot_stand_for_the_rate_is_not_taken_for_unknown() -> None:
+    with pytest.raises(ValueError, match=r'which cannot stand for "1000/second"$'):
+        at_rate(STATE, "many", {"many": Tier(Rate(20, 0.0))})
