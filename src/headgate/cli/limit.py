@@ -9,7 +9,7 @@ from headgate.cli.admin import Admin, Json, with_admin
 from headgate.cli.answers import KeyShown, Limits, LimitShown, LimitStore, Reset, Top, Unbanned, read
 from headgate.cli.limit_names import AS_JSON, LIMITS, RATE, at_rate, named, one_of, path_of, which
 from headgate.cli.limit_set import list_overrides, set_override, unset_override
-from headgate.cli.tables import Row, printable, span, table
+from headgate.cli.tables import Row, printable, say, span, table
 from headgate.model.words import counted
 
 _HEADS = (
@@ -52,7 +52,7 @@ def list_limits(admin: Admin, as_json: bool) -> None:
         return
     found = read(answer, Limits)
     click.echo(table(_HEADS, [_row(one) for one in found.limits]) if found.limits else "no limits")
-    _said(_where(found.store))
+    say(_where(found.store))
 
 
 @limit.command
@@ -91,7 +91,7 @@ def reset(admin: Admin, names: tuple[str, ...], rate: str | None) -> None:
     name, key = named(admin, names)
     found = read(admin.ask("DELETE", at_rate(path_of(name, key), rate)), Reset)
     had = "begins anew" if found.reset else "had nothing counted"
-    _said(f"{found.key} {had} under {found.limit}")
+    say(f"{found.key} {had} under {found.limit}")
 
 
 @limit.command
@@ -103,7 +103,7 @@ def ban(admin: Admin, names: tuple[str, ...], period: str | None, rate: str | No
     """Refuse everything of a key for a time."""
     name, key = named(admin, names)
     body: Json = {} if period is None else {"for": period}
-    _said(_standing(read(admin.ask("PUT", at_rate(path_of(name, key) + "/ban", rate), body), KeyShown)))
+    say(_standing(read(admin.ask("PUT", at_rate(path_of(name, key) + "/ban", rate), body), KeyShown)))
 
 
 @limit.command
@@ -117,7 +117,7 @@ def unban(admin: Admin, names: tuple[str, ...], rate: str | None) -> None:
     """
     name, key = named(admin, names)
     found = read(admin.ask("DELETE", at_rate(path_of(name, key) + "/ban", rate)), Unbanned)
-    _said(f"{found.key} {'is banned no more' if found.unbanned else 'was not banned'} under {found.limit}")
+    say(f"{found.key} {'is banned no more' if found.unbanned else 'was not banned'} under {found.limit}")
 
 
 def _row(one: LimitShown) -> Row:
@@ -184,10 +184,6 @@ def _where(store: LimitStore) -> str:
     where = "in Redis" if store.kind == "redis" else "on this machine"
     down = f" (out of reach of {counted(store.down, 'worker')}: on_store_error decides)" if store.down else ""
     return f"limits are counted {where}{down}"
-
-
-def _said(line: str) -> None:
-    click.echo(printable(line))
 
 
 for command in (set_override, unset_override, list_overrides):

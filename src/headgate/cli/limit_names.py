@@ -56,3 +56,8 @@ def path_of(name: str, key: str | None = None, part: str = "keys") -> str:
 def at_rate(path: str, rate: str | None) -> str:
     """The path of what is counted at a rate that a function said; the path itself where none is named."""
     return path if rate is None else f"{path}?rate={quote(rate, safe='')}"
+
+
+def with_burst(rate: str | None, burst: int) -> str:
+    """A rate and, where there is one, its burst, as a sentence says them."""
+    return f"{rate} with a burst of {burst}" if burst else str(rate)

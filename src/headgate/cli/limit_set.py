@@ -6,8 +6,8 @@ import click
 
 from headgate.cli.admin import Admin, Json, with_admin
 from headgate.cli.answers import AllOverrides, Overrides, OverrideShown, OverrideUnset, read
-from headgate.cli.limit_names import AS_JSON, named, path_of
-from headgate.cli.tables import Row, printable, table
+from headgate.cli.limit_names import AS_JSON, named, path_of, with_burst
+from headgate.cli.tables import Row, say, table
 
 _UNLIMITED = "unlimited"
 _HEADS = ("LIMIT", "KEY", "TIER", "RATE", "BURST", "SOURCE", "WITHOUT EFFECT")
@@ -33,10 +33,9 @@ def set_override(admin: Admin, names: tuple[str, ...], burst: int | None) -> Non
         body["burst"] = burst
     found = read(admin.ask("PUT", path_of(name, key, "overrides"), body), OverrideShown)
     if found.rate == _UNLIMITED:
-        _said(f"{found.key} has no limit under {name} now{_of_tier(found)}")
+        say(f"{found.key} has no limit under {name} now{_of_tier(found)}")
     else:
-        at_once = f" with a burst of {found.burst}" if found.burst else ""
-        _said(f"{found.key} has {found.rate}{at_once} under {name} now{_of_tier(found)}")
+        say(f"{found.key} has {with_burst(found.rate, found.burst)} under {name} now{_of_tier(found)}")
 
 
 @click.command("unset")
@@ -50,9 +49,9 @@ def unset_override(admin: Admin, names: tuple[str, ...]) -> None:
     name, key = named(admin, names)
     found = read(admin.ask("DELETE", path_of(name, key, "overrides")), OverrideUnset)
     if found.inert is None:
-        _said(f"{found.key} comes under {found.limit} as all others do now")
+        say(f"{found.key} comes under {found.limit} as all others do now")
     else:
-        _said(f"what was kept for {found.key} under {found.limit} is gone; it had no effect: {found.inert}")
+        say(f"what was kept for {found.key} under {found.limit} is gone; it had no effect: {found.inert}")
 
 
 @click.command("overrides")
@@ -80,7 +79,3 @@ def _row(limit: str, one: OverrideShown) -> Row:
 
 def _of_tier(found: OverrideShown) -> str:
     return f" (tier {found.tier})" if found.tier else ""
-
-
-def _said(line: str) -> None:
-    click.echo(printable(line))

@@ -7,7 +7,7 @@ import click
 from headgate.cli.admin import Admin, full_address, servers_path, with_admin
 from headgate.cli.answers import Server, Servers, Status, read
 from headgate.cli.status import servers_table
-from headgate.cli.tables import printable
+from headgate.cli.tables import say
 
 _NAMES = click.argument("names", nargs=-1, required=True, metavar="[UPSTREAM] ADDRESS")
 
@@ -48,7 +48,7 @@ def add(admin: Admin, names: tuple[str, ...], weight: int | None) -> None:
     upstream, address = _names(admin, names)
     body: dict[str, object] = {"address": address} if weight is None else {"address": address, "weight": weight}
     found = read(admin.ask("POST", servers_path(upstream), body), Server)
-    _said(f"{found.address} is in {upstream} now, with weight {found.weight}")
+    say(f"{found.address} is in {upstream} now, with weight {found.weight}")
 
 
 @server.command
@@ -59,7 +59,7 @@ def remove(admin: Admin, names: tuple[str, ...], drain: float | None) -> None:
     """Remove a server, once its requests in flight are done."""
     upstream, address = _names(admin, names)
     admin.ask("DELETE", servers_path(upstream, address) + ("" if drain is None else f"?drain={drain:g}"))
-    _said(f"{address} takes nothing new and leaves {upstream} when its requests are done")
+    say(f"{address} takes nothing new and leaves {upstream} when its requests are done")
 
 
 @server.command
@@ -98,7 +98,7 @@ def weight(admin: Admin, names: tuple[str, ...], weight: int) -> None:
 def _change(admin: Admin, names: tuple[str, ...], change: dict[str, object], means: str) -> None:
     upstream, address = _names(admin, names)
     found = read(admin.ask("PATCH", servers_path(upstream, address), change), Server)
-    _said(f"{found.address} of {upstream} {means}")
+    say(f"{found.address} of {upstream} {means}")
 
 
 def _names(admin: Admin, names: tuple[str, ...]) -> tuple[str, str]:
@@ -116,7 +116,3 @@ def _names(admin: Admin, names: tuple[str, ...]) -> tuple[str, str]:
 
 def _listed(servers: list[Server]) -> str:
     return servers_table(servers) if servers else "no servers"
-
-
-def _said(line: str) -> None:
-    click.echo(printable(line))

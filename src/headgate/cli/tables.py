@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+import click
+
 Row = Sequence[str | int]
 
 
@@ -16,6 +18,11 @@ def table(heads: Sequence[str], rows: Iterable[Row]) -> str:
 def printable(text: str) -> str:
     """The text without anything that could disturb a terminal: it may come from a server."""
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def say(line: str) -> None:
+    """Prints a line without anything that could disturb a terminal."""
+    click.echo(printable(line))
 
 
 def span(seconds: float) -> str:

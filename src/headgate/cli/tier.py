@@ -7,8 +7,8 @@ import click
 
 from headgate.cli.admin import Admin, Json, with_admin
 from headgate.cli.answers import Tiers, TierShown, TierUnset, read
-from headgate.cli.limit_names import AS_JSON
-from headgate.cli.tables import printable, table
+from headgate.cli.limit_names import AS_JSON, with_burst
+from headgate.cli.tables import say, table
 
 _TIERS = "/api/v1/tiers"
 _HEADS = ("NAME", "RATE", "BURST", "SOURCE")
@@ -47,7 +47,7 @@ def set_tier(admin: Admin, name: str, rate: str, burst: int | None) -> None:
     """
     body: Json = {"rate": rate} if burst is None else {"rate": rate, "burst": burst}
     found = read(admin.ask("PUT", _path(name), body), TierShown)
-    _said(f"tier {found.name} is {_rate(found.rate, found.burst)} now")
+    say(f"tier {found.name} is {with_burst(found.rate, found.burst)} now")
 
 
 @tier.command("unset")
@@ -60,18 +60,10 @@ def unset_tier(admin: Admin, name: str) -> None:
     """
     found = read(admin.ask("DELETE", _path(name)), TierUnset)
     if found.rate is None:
-        _said(f"tier {found.name} is gone")
+        say(f"tier {found.name} is gone")
     else:
-        _said(f"tier {found.name} is {_rate(found.rate, found.burst)} again, as the configuration says")
-
-
-def _rate(rate: str, burst: int) -> str:
-    return f"{rate} with a burst of {burst}" if burst else rate
+        say(f"tier {found.name} is {with_burst(found.rate, found.burst)} again, as the configuration says")
 
 
 def _path(name: str) -> str:
     return f"{_TIERS}/{quote(name, safe='', errors='surrogateescape')}"
-
-
-def _said(line: str) -> None:
-    click.echo(printable(line))
