@@ -26,9 +26,9 @@ from headgate.model.address import Address
 from headgate.model.config import AccessLog, Ejection, Heads, Jwt, Limit, Listener, Rate, Route, Timeouts
 from headgate.model.server import ServerState
 from headgate.model.snapshot import LimitState, Overrides, Snapshot, UpstreamState
-from headgate.store.base import Check, Counter, Resume
-from headgate.store.gate import Tally
+from headgate.store.base import Check, Resume
 from headgate.store.shared import SharedStore
+from headgate.store.ways import Tally
 from headgate.wire.cells import Cells, LimitCell, ServerCell, WorkerCell
 from headgate.wire.messages import Launch, Message
 from headgate.worker.access_log import LogWriter
@@ -261,7 +261,7 @@ class SlowStore:
         """Remembers them."""
         self.released += checks
 
-    def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> None:
+    def way(self, checks: Sequence[Check], tallies: Sequence[Tally]) -> None:
         """It must be asked each time."""
 
     def gate(self, check: Check, tally: Tally) -> None:
@@ -407,9 +407,10 @@ class World:
         """The same by the cell's name."""
         return self.server_cell(ServerCell[name], slot)
 
-    def limit_cell(self, cell: LimitCell) -> int:
-        """A cell of the limit."""
-        return self.cells.limit(0, 0)[cell]
+    def limit_cell(self, cell: LimitCell, slot: int = 0) -> int:
+        """A cell of a limit."""
+        self.worker.account.count()
+        return self.cells.limit(0, slot)[cell]
 
     def worker_cell(self, cell: WorkerCell) -> int:
         """A cell of the worker."""
@@ -442,7 +443,7 @@ class World:
             client.transport.break_off()
         self.loop.run()
         assert self.in_flight() == 0, "requests are in flight for ever"
-        places = sum(self.cells.limit(0, limit.slot)[LimitCell.IN_FLIGHT] for limit in self.snapshot.limits)
+        places = sum(self.limit_cell(LimitCell.IN_FLIGHT, limit.slot) for limit in self.snapshot.limits)
         assert places == 0, "a place is held for ever"
         assert not self.worker._clients
         assert all(attempt._exchange is None for attempt in self.attempts), "a connection is made for nobody"

@@ -70,7 +70,7 @@ def test_the_time_of_a_line_is_that_of_its_end_to_the_millisecond(
 ) -> None:
     ticks, wall = 50.0, 951782399.25  # 2000-02-28T23:59:59.250Z
     for module in ("account", "course"):
-        monkeypatch.setattr(f"headgate.worker.{module}.perf_counter", lambda: ticks)
+        monkeypatch.setattr(f"headgate.worker.{module}.monotonic", lambda: ticks)
     monkeypatch.setattr("headgate.worker.account.time", lambda: wall)
     log = world.logs("text")
     for seconds in (0.0, 0.0105, 0.739, 0.002, 3600.0):

@@ -367,9 +367,25 @@ def test_a_client_far_from_its_limit_takes_a_short_way_and_is_counted_all_the_sa
     client.sends(get())
     client.sees_answer(429)
     assert len(hits) == 12 - 6, "the first of the connection, and from 2 that are left on"
-    cells = world.cells.limit(0, 0)
-    assert (cells[LimitCell.ALLOWED], cells[LimitCell.NEAR], cells[LimitCell.REFUSED]) == (10, 3, 2)
+    assert [world.limit_cell(cell) for cell in (LimitCell.ALLOWED, LimitCell.NEAR, LimitCell.REFUSED)] == [10, 3, 2]
     assert asked(world).startswith(b"HTTP/1.1 429 "), "it is one count for all connections of the client"
+
+
+def test_what_went_a_short_way_is_in_the_cells_after_a_sweep_and_before_a_snapshot_is_adopted(make: Make) -> None:
+    world = make(limits=states(Limit("per_ip", Rate(100, 60.0))))
+    allowed, client = world.cells.limit(0, 0), world.client()
+    client.sends(get())
+    server = world.accepted()
+    for number in range(10):
+        server.sends(ok())
+        client.sends(get())
+        if number == 4:
+            assert allowed[LimitCell.ALLOWED] == 1
+            world.advance(0.3)
+            assert allowed[LimitCell.ALLOWED] == 6
+    world.adopt(world.snapshot)
+    assert allowed[LimitCell.ALLOWED] == 11
+    server.sends(ok())
 
 
 def test_several_limits_are_one_short_way(make: Make) -> None:
@@ -386,7 +402,7 @@ def test_several_limits_are_one_short_way(make: Make) -> None:
         client.sends(get())
     client.sees_answer(429)
     assert len(hits) == 11 - 6
-    counted = [world.cells.limit(0, slot)[LimitCell.ALLOWED] for slot in (0, 1)]
+    counted = [world.limit_cell(LimitCell.ALLOWED, slot) for slot in (0, 1)]
     assert counted == [10, 11], "that which would have allowed the last one too is counted as it was"
 
 

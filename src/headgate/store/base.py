@@ -13,12 +13,11 @@ from typing import Protocol
 from headgate.limits.decision import Decision, Uncounted
 from headgate.limits.standing import Standing
 from headgate.model.snapshot import LimitState
-from headgate.store.gate import Gate, Tally
-from headgate.store.ways import Way
+from headgate.store.gate import Gate
+from headgate.store.ways import Tally, Way
 
 Check = tuple[LimitState, bytes, int]  # the limit, the key's bytes, and how many requests this one counts for
 Resume = Callable[[Sequence[Decision]], object]
-Counter = tuple[memoryview, int]
 
 
 class Store(Protocol):
@@ -45,10 +44,10 @@ class Store(Protocol):
     def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
         """Refuses the key from now on, for so long. It is done as soon as it can be; nobody waits for it."""
 
-    def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> Way | None:
+    def way(self, checks: Sequence[Check], tallies: Sequence[Tally]) -> Way | None:
         """A short way for requests under these limits with these keys (`ways.py`); None where there is none.
 
-        counters: for each check, of the requests that went it: `cells[place]`.
+        tallies: of each check's limit, for the requests that go it.
         """
 
     def release(self, checks: Sequence[Check]) -> None:

@@ -30,13 +30,13 @@ from headgate.limits.tags import tag
 from headgate.model import config
 from headgate.model.snapshot import LimitState
 from headgate.store import script, topology
-from headgate.store.base import Check, Counter, LocalStore, Resume
-from headgate.store.gate import Tally
+from headgate.store.base import Check, LocalStore, Resume
 from headgate.store.node import Again, Node
 from headgate.store.resp import Reply
 from headgate.store.script import Rule
 from headgate.store.url import Cluster, Endpoint
 from headgate.store.waiting import Waiting
+from headgate.store.ways import Tally
 
 _HOPS = 3
 _PAUSE = 0.004  # seconds before the first time that a node is asked again; twice as much each time
@@ -111,7 +111,7 @@ class ClusterStore:
                 node = next((one for one in (*self._nodes.values(), *self._leaving) if one.has(check)), node)
             node.release([check])
 
-    def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> None:
+    def way(self, checks: Sequence[Check], tallies: Sequence[Tally]) -> None:
         """There is no shorter way than to ask."""
 
     def gate(self, check: Check, tally: Tally) -> None:

@@ -38,6 +38,7 @@ class Entry:
         "most",
         "period",
         "places",
+        "schedule",
         "short",
     )
 
@@ -50,6 +51,7 @@ class Entry:
         self.counts_refused = meter.counts_refused
         self.is_plain_window = meter.is_window and meter.is_plain
         self.period = meter.period
+        self.schedule = self.most if limit.limit.algorithm == "gcra" else 0  # as `Table` has it
         self.burst = meter.burst * meter.period
         is_plain = meter.is_plain and meter.unit == 1 and meter.most > 0
         self.short = _SHORT.get(limit.limit.algorithm) if is_plain else None
@@ -59,23 +61,27 @@ class Entry:
         self.places: dict[bytes, Place] = {}
 
 
-def _short_gcra(entry: Entry, cells: memoryview, at: int, now: int) -> Decision | None:
+def _short_gcra(entry: Entry, cells: memoryview, doubles: "memoryview[float]", at: int, now: int) -> Decision | None:
     """What `gcra.step` says to a request that passes, and writes it; None for all others, and they change nothing."""
     most, value = entry.most, cells[at + 2]
-    wanted = (cells[at + 1] - now) * most - value
+    if value == BANNED:
+        return None
+    wanted = (int(doubles[at + 1]) - now) * most - int(doubles[at + 2])
     wanted = wanted + entry.period if wanted > 0 else entry.period
-    if wanted > entry.burst or value == BANNED:
+    if wanted > entry.burst:
         return None
     until = -(-wanted // most)
-    cells[at + 2] = until * most - wanted
-    cells[at + 1] = now + until
+    doubles[at + 2] = until * most - wanted
+    doubles[at + 1] = now + until
     return Decision(True, entry.limit, (entry.burst - wanted) // entry.period, until)
 
 
-def _short_sliding_window(entry: Entry, cells: memoryview, at: int, now: int) -> Decision | None:
+def _short_sliding_window(
+    entry: Entry, cells: memoryview, doubles: "memoryview[float]", at: int, now: int
+) -> Decision | None:
     """The same of `sliding_window.step`, for a request in the window of the one before it."""
     value, period = cells[at + 2], entry.period
-    left = cells[at + 1] - now  # of two periods
+    left = int(doubles[at + 1]) - now  # of two periods
     if not period < left <= 2 * period or value == BANNED:
         return None
     room = (entry.most - (value >> SHIFT)) * period - (value & MASK) * (left - period)
@@ -85,7 +91,9 @@ def _short_sliding_window(entry: Entry, cells: memoryview, at: int, now: int) ->
     return Decision(True, entry.limit, room // period - 1, left)
 
 
-def _short_concurrency(entry: Entry, cells: memoryview, at: int, now: int) -> Decision | None:
+def _short_concurrency(
+    entry: Entry, cells: memoryview, doubles: "memoryview[float]", at: int, now: int
+) -> Decision | None:
     """The same of `concurrency.step`, while nobody is banned; `Held.add` without the call."""
     places = entry.held
     assert places is not None

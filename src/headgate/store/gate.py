@@ -7,12 +7,11 @@ the place back, and leaves it to the store where it cannot be done at once. The 
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from headgate.limits.decision import spare
 from headgate.limits.meter import Meter
 from headgate.store.held import Held
-from headgate.store.ways import Slot
+from headgate.store.ways import Slot, Tally
 
 
 class Gate:
@@ -20,52 +19,40 @@ class Gate:
 
     __slots__ = ("enter", "leave")
 
-    def __init__(self, enter: Callable[[], bool], leave: Callable[[], None]) -> None:
+    def __init__(self, enter: Callable[[float], bool], leave: Callable[[], None]) -> None:
         self.enter = enter
         self.leave = leave
 
 
-class Tally(NamedTuple):
-    """The counters of the limit in this worker: cells[passed] of what passed, cells[held] of what is in flight."""
-
-    cells: memoryview
-    passed: int
-    held: int
-
-
 def gate(meter: Meter, places: Held, slot: Slot, tally: Tally, release: Callable[[], None]) -> Gate | None:
     """The gate of a key. release: what gives a place back in any case. None where this process has no column."""
-    cells, at, hash_, stripe, nanoseconds = slot
+    cells, doubles, at, mark, stripe = slot
     acquire, unlock, owner, me = stripe.acquire, stripe.release, stripe.owner, stripe.me
     total, bans, most = at + 1, places.bans, meter.most - spare(meter.most)
     if places.mine is None:
         return None
     mine, cell = places.mine, (at - places.first) // 2
-    counters, passed, in_flight = tally
 
-    def enter() -> bool:
+    def enter(now: float) -> bool:
         if not acquire(False):
             return False
         cells[owner] = me
         try:
-            if cells[at] != hash_ or (held := cells[total]) >= most:
-                return False
-            if (until := cells[bans]) and until > nanoseconds() // 1000:
+            if doubles[at] != mark or (held := cells[total]) >= most or cells[bans] > now * 1e6:
                 return False
             cells[total] = held + 1
             mine[cell] += 1
         finally:
             cells[owner] = 0
             unlock()
-        counters[passed] += 1
-        counters[in_flight] += 1
+        tally[0] += 1
         return True
 
     def leave() -> None:
         if acquire(False):
             cells[owner] = me
             try:
-                if (held := mine[cell]) and cells[at] == hash_:
+                if (held := mine[cell]) and doubles[at] == mark:
                     mine[cell] = held - 1
                     cells[total] -= 1
             finally:
@@ -73,7 +60,6 @@ def gate(meter: Meter, places: Held, slot: Slot, tally: Tally, release: Callable
                 unlock()
         else:
             release()
-        if held := counters[in_flight]:  # they may be those of another limit by now
-            counters[in_flight] = held - 1
+        tally[1] += 1
 
     return Gate(enter, leave)

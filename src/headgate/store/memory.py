@@ -12,8 +12,8 @@ from headgate.limits.memo import PerLimit
 from headgate.limits.meter import BANNED, Meter
 from headgate.limits.standing import Standing, standing
 from headgate.model.snapshot import LimitState
-from headgate.store.base import Check, Counter, Resume, settle
-from headgate.store.gate import Tally
+from headgate.store.base import Check, Resume, settle
+from headgate.store.ways import Tally
 
 _Key = tuple[str, bytes]
 
@@ -74,7 +74,7 @@ class MemoryStore:
         """Refuses the key from now on, for so long."""
         self._states[limit_identity(limit.limit), key] = BANNED, self._clock() + round(seconds * 1_000_000)
 
-    def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> None:
+    def way(self, checks: Sequence[Check], tallies: Sequence[Tally]) -> None:
         """There is no shorter way than `hit`."""
 
     def gate(self, check: Check, tally: Tally) -> None:

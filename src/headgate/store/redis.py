@@ -22,9 +22,8 @@ from headgate.limits.refusals import REFUSALS
 from headgate.model import config
 from headgate.model.snapshot import LimitState
 from headgate.store import known, script
-from headgate.store.base import Check, Counter, LocalStore, Resume, decide_without
+from headgate.store.base import Check, LocalStore, Resume, decide_without
 from headgate.store.breaker import State
-from headgate.store.gate import Tally
 from headgate.store.holders import TERM, Here, Holders
 from headgate.store.lease import Leases
 from headgate.store.link import brief
@@ -35,6 +34,7 @@ from headgate.store.plain import FAR
 from headgate.store.resp import ErrorReply, Reply
 from headgate.store.script import Rule
 from headgate.store.waiting import Told, Waiting, command, done
+from headgate.store.ways import Tally
 
 _NO_COUNT = ("WRONGTYPE", "not an integer", "would overflow")  # what Redis and the script say of such a value
 _RULES = 1024  # limits that are remembered
@@ -179,7 +179,7 @@ class RedisStore(Pipeline):
             return
         self._send(script.BAN, (limit, key, max(1, ceil(seconds * 1000))))
 
-    def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> None:
+    def way(self, checks: Sequence[Check], tallies: Sequence[Tally]) -> None:
         """There is no shorter way than to ask."""
 
     def gate(self, check: Check, tally: Tally) -> None:

@@ -8,24 +8,27 @@ Limits on what is in flight have their counts in a table of their own (held.py),
 either table belongs to the same stripe.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from struct import Struct
 
 from headgate.limits import concurrency
 from headgate.limits.decision import Banned, Decision, decision
-from headgate.limits.meter import BANNED, Meter
+from headgate.limits.meter import BANNED
 from headgate.limits.standing import Standing, standing
 from headgate.model.snapshot import LimitState
 from headgate.store import held, stripes, ways
-from headgate.store.base import Check, Counter, Resume, settle, undecided
+from headgate.store.base import Check, Resume, settle, undecided
 from headgate.store.entry import Entry, Place
-from headgate.store.gate import Gate, Tally, gate
+from headgate.store.gate import Gate, gate
 from headgate.store.held import NOWHERE, Held
 from headgate.store.stripes import Stripe
 from headgate.store.table import Table
-from headgate.store.ways import Slot, Step, Way
+from headgate.store.ways import Slot, Step, Tally, Way
 
+_CELL, _DOUBLE = Struct("Q"), Struct("d")
 _MEMO = 16384  # keys of a limit whose place a process remembers
 _ENTRIES = 1024  # limits that a process remembers
 
@@ -57,7 +60,7 @@ class SharedStore(Table):
         super().__init__(fd)
         self._clock = clock
         self._nanoseconds = time.monotonic_ns if clock is monotonic_us else lambda: clock() * 1000
-        self._owner = owner or self._me
+        self._owner = owner or stripes.identity(os.getpid())
         self._is_alive = is_alive
         self._held: Held | None = None  # made when it is needed
         self._late: list[tuple[Callable[[Check], bool], Check]] = []  # what a stuck lock has kept from being done
@@ -84,11 +87,11 @@ class SharedStore(Table):
             now = self._clock()
             if cells[at] != hash_ or cost != 1:
                 return [self._hit_in_full(entry, key, now, cost)]
-            if entry.short is not None and (passed := entry.short(entry, cells, at, now)) is not None:
+            if entry.short is not None and (passed := entry.short(entry, cells, self._doubles, at, now)) is not None:
                 return [passed]
             if not entry.is_plain_window:
                 return [self._hit_in_full(entry, key, now, cost)]
-            left = cells[at + 1] - now
+            left = int(self._doubles[at + 1]) - now
             if left <= 0:
                 return [self._hit_in_full(entry, key, now, cost)]
             count = cells[at + 2]
@@ -108,15 +111,16 @@ class SharedStore(Table):
             entry, (hash_, _, _, stripe) = self._at(limit, key)
             if stripe.enter():
                 try:
-                    self._charge(entry.meter, hash_, cost)
+                    self._charge(entry, hash_, cost)
                 finally:
                     stripe.leave()
 
-    def _charge(self, meter: Meter, hash_: int, cost: int) -> None:
+    def _charge(self, entry: Entry, hash_: int, cost: int) -> None:
         now = self._clock()
         at = self._find(hash_, now)
         if self._cells[at] == hash_ or cost > 0:  # nobody loses his slot for what is nothing
-            self._write(at, hash_, *meter.charge(*self._read(at, hash_), now, cost))
+            state = self._read(at, hash_, entry.schedule)
+            self._write(at, hash_, *entry.meter.charge(*state, now, cost), entry.schedule)
 
     def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
         """Refuses the key from now on, for so long."""
@@ -127,18 +131,18 @@ class SharedStore(Table):
                 until = now + round(seconds * 1_000_000)
                 if entry.held is not None:
                     entry.held.banned(until)
-                self._write(self._find(hash_, now), hash_, BANNED, until)
+                self._write(self._find(hash_, now), hash_, BANNED, until, 0)
             finally:
                 stripe.leave()
 
-    def way(self, checks: Sequence[Check], counters: Sequence[Counter]) -> Way | None:
+    def way(self, checks: Sequence[Check], tallies: Sequence[Tally]) -> Way | None:
         """A short way for requests with these keys that surely pass."""
         steps: list[Step] = []
-        for (limit, key, cost), counter in zip(checks, counters, strict=True):
+        for (limit, key, cost), tally in zip(checks, tallies, strict=True):
             if cost != 1:
                 return None
             entry, slot = self._slot(limit, key)
-            steps.append(Step(entry.meter, limit.limit.algorithm, slot, counter))
+            steps.append(Step(entry.meter, limit.limit.algorithm, slot, tally))
         return ways.way(steps)
 
     def gate(self, check: Check, tally: Tally) -> Gate | None:
@@ -163,7 +167,7 @@ class SharedStore(Table):
             return None
         try:
             now = self._clock()
-            value, ends = self._read(self._find(hash_, now), hash_)
+            value, ends = self._read(self._find(hash_, now), hash_, entry.schedule)
             if entry.held is not None and (value != BANNED or now >= ends):
                 value, ends = entry.held.living(hash_, now), 0
         finally:
@@ -175,13 +179,13 @@ class SharedStore(Table):
 
         None when a process that does not go on keeps the lock.
         """
-        _, (hash_, _, _, stripe) = self._at(limit, key)
+        entry, (hash_, _, _, stripe) = self._at(limit, key)
         if not stripe.enter():
             return None
         try:
             now = self._clock()
             at = self._find(hash_, now)
-            value, ends = self._read(at, hash_)
+            value, ends = self._read(at, hash_, entry.schedule)
             if ends <= now or (ban_only and value != BANNED):
                 return False
             self._cells[at] = 0
@@ -197,10 +201,10 @@ class SharedStore(Table):
         if self._cells[at] != hash_:  # not in the slot where it was last seen, or never was anywhere
             at = self._find(hash_, now)
             entry.places[key] = hash_, at, acquire, stripe
-        value, ends = self._read(at, hash_)
+        value, ends = self._read(at, hash_, entry.schedule)
         after = entry.decide(value, ends, now, cost)
         if after.allowed or entry.counts_refused:
-            self._write(at, hash_, after.value, after.ends)
+            self._write(at, hash_, after.value, after.ends, entry.schedule)
         return decision(after, entry.limit, value == BANNED)
 
     # `hit` has the first written out.
@@ -213,7 +217,7 @@ class SharedStore(Table):
     def _slot(self, limit: LimitState, key: bytes) -> tuple[Entry, Slot]:
         """The same for who goes a short way."""
         entry, (hash_, at, _, stripe) = self._at(limit, key)
-        return entry, Slot(self._cells, at, hash_, stripe, self._nanoseconds)
+        return entry, Slot(self._cells, self._doubles, at, _DOUBLE.unpack(_CELL.pack(hash_))[0], stripe)
 
     def _enter(self, limit: LimitState) -> Entry:
         if len(self._entries) >= _ENTRIES:
@@ -235,7 +239,8 @@ class SharedStore(Table):
         if len(entry.places) >= _MEMO:
             entry.places.clear()
         digest = blake2b(key, digest_size=8, key=entry.hash_key).digest()
-        hash_ = int.from_bytes(digest, "little") or 1  # 0 means an empty slot
+        # 0 means an empty slot, and as a double it must be a number.
+        hash_ = int.from_bytes(digest, "little") >> 2 | 1 << 60
         at, stripe = self._bucket(hash_)
         if entry.held is not None:
             at = entry.held.bucket(hash_)
@@ -262,7 +267,7 @@ class SharedStore(Table):
     def _decide(self, entries: list[Entry], places: list[Place], checks: Sequence[Check]) -> list[Decision]:
         now = self._clock()
         cells = self._cells
-        taken: dict[int, tuple[int, int, int]] = {}  # hash -> slot, value, ends
+        taken: dict[int, tuple[int, int, int, int]] = {}  # hash -> slot, value, ends, schedule
         kept: list[int] = []  # of them those that count although the request is refused
         claimed: list[int] = []
         decisions = []
@@ -275,22 +280,22 @@ class SharedStore(Table):
                     entry.places[key] = hash_, held[hash_][0], acquire, stripe
                 continue
             if hash_ in taken:  # the same limit and key twice in one decision counts twice
-                at, value, ends = taken[hash_]
+                at, value, ends, _ = taken[hash_]
             else:
                 if cells[at] != hash_ or at in claimed:  # a new key of this decision may have taken it
                     at = self._find(hash_, now, claimed)
                     entry.places[key] = hash_, at, acquire, stripe
-                value, ends = self._read(at, hash_)
+                value, ends = self._read(at, hash_, entry.schedule)
                 claimed.append(at)
             after = entry.decide(value, ends, now, cost)
-            taken[hash_] = at, after.value, after.ends
+            taken[hash_] = at, after.value, after.ends, entry.schedule
             if entry.counts_refused:
                 kept.append(hash_)
             decisions.append(decision(after, entry.limit, value == BANNED))
         passes = settle(decisions, checks)
         for hash_ in taken if passes else kept:
-            at, value, ends = taken[hash_]
-            self._write(at, hash_, value, ends)
+            at, value, ends, schedule = taken[hash_]
+            self._write(at, hash_, value, ends, schedule)
         if passes and held:
             for hash_, (at, cost) in held.items():
                 self._places().add(at, hash_, cost)
@@ -313,9 +318,9 @@ class SharedStore(Table):
     ) -> Decision:
         """What the limit says, and in `taken` what is to be taken if all others allow it too: hash -> slot, cost."""
         if self._cells[places.bans] > now:
-            ban = self._find(hash_, now)
-            if self._cells[ban] == hash_ and self._cells[ban + 2] == BANNED and now < self._cells[ban + 1]:
-                return Banned(False, entry.limit, 0, self._cells[ban + 1] - now)
+            value, ends = self._read(self._find(hash_, now), hash_, 0)
+            if value == BANNED and now < ends:
+                return Banned(False, entry.limit, 0, ends - now)
         before = 0
         if hash_ in taken:  # the same limit and key twice in one decision counts twice
             at, before = taken[hash_]

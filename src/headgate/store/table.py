@@ -4,9 +4,14 @@ It is set-associative:
 
     header (seed, size) | stripes (locks) | buckets of 8 slots, slot = hash, ends, value | places (held.py)
 
-A key's 64-bit hash picks the bucket and names the slot in it. A new key takes a free slot, else one whose state has
-ended, else the one that ends soonest: a full table forgets, it never refuses wrongly. A bucket belongs to one stripe,
-which whoever reads or writes its slots holds.
+A key's hash picks the bucket and names the slot in it. A new key takes a free slot, else one whose state has ended,
+else the one that ends soonest: a full table forgets, it never refuses wrongly. A bucket belongs to one stripe, which
+whoever reads or writes its slots holds.
+
+`ends` is a double, as is the `value` of a schedule (gcra): Python reads and writes these in half the time of large
+integers, and what they hold are whole numbers below 2**53. The hash is a number when it is read as a double, for the
+same reason. A schedule may be noted as a later moment and by how much it is before that (`ways.py`): its `value` is
+then more than one microsecond.
 
 A process may be killed between any two writes. So a slot is emptied (hash 0) before it is given to another key, and
 the value is written before its end is: what a torn slot says is "empty" or "over", never "refused".
@@ -19,10 +24,11 @@ import os
 from collections.abc import Sequence
 from hashlib import blake2b
 
+from headgate.limits.meter import BANNED
 from headgate.store import held, stripes
 from headgate.store.stripes import Stripe
 
-_MAGIC = 0x4845414447415432  # "HEADGAT2"
+_MAGIC = 0x4845414447415433  # "HEADGAT3"
 _HEADER = 4096  # magic, buckets, seed (4 cells); a page of its own
 _SEED = slice(16, 48)
 _STRIPES = 64
@@ -44,6 +50,7 @@ class Table:
         self._fd = os.dup(fd)
         self._map = mmap.mmap(fd, 0)
         self._cells = memoryview(self._map).cast("Q")
+        self._doubles = memoryview(self._map).cast("d")
         if self._cells[0] != _MAGIC:
             raise ValueError("not the memory of a limit store")
         self._buckets = self._cells[1]
@@ -101,19 +108,30 @@ class Table:
                 return base + way * _SLOT
         return base  # more than 8 new keys of one decision in one bucket: they share, as if evicted by each other
 
-    def _read(self, at: int, hash_: int) -> tuple[int, int]:
-        """The value and the end of a slot if it is the hash's, else of a key that was never seen."""
-        cells = self._cells
-        return (cells[at + 2], cells[at + 1]) if cells[at] == hash_ else (0, 0)
+    def _read(self, at: int, hash_: int, limit: int) -> tuple[int, int]:
+        """The value and the end of a slot if it is the hash's, else of a key that was never seen.
 
-    def _write(self, at: int, hash_: int, value: int, ends: int) -> None:
+        limit: of a schedule, whose value is a double and may be more than one microsecond; else 0.
+        """
+        if self._cells[at] != hash_:
+            return 0, 0
+        value, ends = self._cells[at + 2], int(self._doubles[at + 1])
+        if limit and value != BANNED:
+            earlier, value = divmod(int(self._doubles[at + 2]), limit)
+            ends -= earlier
+        return value, ends
+
+    def _write(self, at: int, hash_: int, value: int, ends: int, limit: int) -> None:
         """Writes a slot such that it is harmless after each single write."""
-        cells = self._cells
-        if cells[at] == hash_:
-            cells[at + 2] = value
-            cells[at + 1] = ends
+        is_new = self._cells[at] != hash_
+        if is_new:
+            self._cells[at] = 0
+            self._doubles[at + 1] = ends
+        if limit and value != BANNED:
+            self._doubles[at + 2] = value
         else:
-            cells[at] = 0
-            cells[at + 1] = ends
-            cells[at + 2] = value
-            cells[at] = hash_
+            self._cells[at + 2] = value
+        if is_new:
+            self._cells[at] = hash_
+        else:
+            self._doubles[at + 1] = ends

@@ -2,48 +2,62 @@
 
 A client's requests come under the same limits with the same keys, one after the other. A way is a function made for
 these, so nothing is looked up and nothing is returned but whether the request passed: the check of one limit costs
-0.35 us instead of 0.8, and its caller needs no decision to look at. It passes only what surely passes and is worth no
+0.25 us instead of 0.8, and its caller needs no decision to look at. It passes only what surely passes and is worth no
 word to anybody: each key is where it was last seen, in a running window, and more than a fifth of its limit is left
 after it. In every other case it changes nothing, and the store decides as always.
 Each does what its algorithm in `headgate.limits` does for such a request, under the lock of the key's slot. Of several
 limits all locks are held before anything is looked at, and nobody is waited for, so their order does not matter.
+
+Most of the time goes into cells that are read and written, and numbers that are made for it. So a way for a window
+keeps what cannot change while the window runs: how long it runs, and how much room there is at least. And it counts in
+doubles, which are exact here (`LARGEST` in `headgate.limits.step`) and made in half the time of large integers.
 """
 
+import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from math import inf
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from headgate.limits.decision import spare
 from headgate.limits.meter import BANNED, Meter
 from headgate.limits.sliding_window import MASK, SHIFT
 from headgate.store.stripes import Stripe
 
-Way = Callable[[], bool]
+S = TypeVar("S", int, float)
+Tally = list[int]  # of a limit: requests that went a short way, and those whose place was given back on one
+Way = Callable[[float], bool]  # of the time of the request, in seconds on the clock of the store
+
+_HIGH = 1 if sys.byteorder == "little" else 0  # which half of a cell has its upper 32 bits
+_ROUND = 3 * 2.0**51  # a double, less than 2**51, is rounded by adding and subtracting this
 
 
 class Slot(NamedTuple):
-    """Where a key was last seen: the store's cells, the slot's first one, what stands there, its lock, the clock."""
+    """Where a key was last seen: the store's cells, also as doubles, the slot's first one, what stands there, its lock.
+
+    mark: the hash that stands there, read as a double.
+    """
 
     cells: memoryview
+    doubles: "memoryview[float]"
     at: int
-    hash: int
+    mark: float
     stripe: Stripe
-    nanoseconds: Callable[[], int]
 
 
-class Part(NamedTuple):
+class Part(NamedTuple, Generic[S]):
     """One of several limits: look says what the key's state becomes, None where it must not; write makes it so."""
 
-    look: Callable[[int], int | None]
-    write: Callable[[int, int], None]
+    look: Callable[[int], S | None]
+    write: Callable[[S, int], None]
 
 
 class Step(NamedTuple):
-    """A limit that a way goes through, its key's slot, and the counter of requests that went it."""
+    """A limit that a way goes through, its key's slot, and the tally of requests that went it."""
 
     meter: Meter
     algorithm: str
     slot: Slot
-    counter: tuple[memoryview, int]
+    tally: Tally
 
 
 def way(steps: Sequence[Step]) -> Way | None:
@@ -51,20 +65,20 @@ def way(steps: Sequence[Step]) -> Way | None:
     if any(step.algorithm not in _ALONE or not step.meter.is_plain for step in steps):
         return None
     if len(steps) == 1 and steps[0].meter.unit == 1:
-        return _ALONE[steps[0].algorithm](steps[0].meter, steps[0].slot, *steps[0].counter)
+        return _ALONE[steps[0].algorithm](steps[0].meter, steps[0].slot, steps[0].tally)
     return _together(steps)
 
 
 def _together(steps: Sequence[Step]) -> Way:
-    cells, nanoseconds = steps[0].slot.cells, steps[0].slot.nanoseconds
+    cells = steps[0].slot.cells
     stripes = {step.slot.stripe.index: step.slot.stripe for step in steps}.values()
     locks = [(stripe.acquire, stripe.release, stripe.owner) for stripe in stripes]
     me = steps[0].slot.stripe.me
     parts = [_PARTS[step.algorithm](step.meter, step.slot) for step in steps]
     looks, writes = [part.look for part in parts], [part.write for part in parts]
-    counters = [step.counter for step in steps]
+    tallies = [step.tally for step in steps]
 
-    def passes() -> bool:
+    def passes(seconds: float) -> bool:
         held = 0
         try:
             for acquire, _, owner in locks:
@@ -72,8 +86,8 @@ def _together(steps: Sequence[Step]) -> Way:
                     return False
                 cells[owner] = me
                 held += 1
-            now = nanoseconds() // 1000
-            states: list[int] = []
+            now = round(seconds * 1e6)
+            states: list[float] = []
             for look in looks:
                 if (state := look(now)) is None:
                     return False
@@ -84,19 +98,19 @@ def _together(steps: Sequence[Step]) -> Way:
             for _, release, owner in locks[:held]:
                 cells[owner] = 0
                 release()
-        for passed, place in counters:
-            passed[place] += 1
+        for tally in tallies:
+            tally[0] += 1
         return True
 
     return passes
 
 
-def _fixed_window_part(meter: Meter, slot: Slot) -> Part:
-    cells, at, hash_, _, _ = slot
+def _fixed_window_part(meter: Meter, slot: Slot) -> Part[int]:
+    cells, doubles, at, mark, _ = slot
     ends, value, most = at + 1, at + 2, meter.most - spare(meter.most)
 
     def look(now: int) -> int | None:
-        if cells[at] != hash_ or (count := cells[value]) >= most or cells[ends] <= now:
+        if doubles[at] != mark or (count := cells[value]) >= most or doubles[ends] <= now:
             return None
         return count + 1
 
@@ -106,14 +120,14 @@ def _fixed_window_part(meter: Meter, slot: Slot) -> Part:
     return Part(look, write)
 
 
-def _sliding_window_part(meter: Meter, slot: Slot) -> Part:
-    cells, at, hash_, _, _ = slot
+def _sliding_window_part(meter: Meter, slot: Slot) -> Part[int]:
+    cells, doubles, at, mark, _ = slot
     ends, value = at + 1, at + 2
     most, period, unit, wanted = meter.most, meter.period, meter.unit, (spare(meter.most) + 1) * meter.period
 
     def look(now: int) -> int | None:
-        counts, left = cells[value], cells[ends] // unit - now // unit  # of two periods
-        if cells[at] != hash_ or counts == BANNED or not period < left <= 2 * period:
+        counts, left = cells[value], int(doubles[ends]) // unit - now // unit  # of two periods
+        if doubles[at] != mark or counts == BANNED or not period < left <= 2 * period:
             return None
         room = (most - (counts >> SHIFT)) * period - (counts & MASK) * (left - period)
         return counts + (1 << SHIFT) if room >= wanted else None
@@ -124,22 +138,22 @@ def _sliding_window_part(meter: Meter, slot: Slot) -> Part:
     return Part(look, write)
 
 
-def _gcra_part(meter: Meter, slot: Slot) -> Part:
-    cells, at, hash_, _, _ = slot
+def _gcra_part(meter: Meter, slot: Slot) -> Part[float]:
+    _, doubles, at, mark, _ = slot
     ends, value = at + 1, at + 2
     most, period, unit = meter.most, meter.period, meter.unit
     ahead = (meter.burst - spare(meter.burst)) * period
 
-    def look(now: int) -> int | None:
-        rest = cells[value]
-        wanted = (cells[ends] // unit - now // unit) * most - rest
-        wanted = wanted + period if wanted > 0 else period
-        return None if cells[at] != hash_ or wanted > ahead or rest == BANNED else wanted
+    def look(now: int) -> float | None:
+        wanted = (doubles[ends] // unit - now // unit) * most - doubles[value] + period  # of a ban: not a number
+        if wanted < period:
+            wanted = period
+        return wanted if wanted <= ahead and doubles[at] == mark else None
 
-    def write(wanted: int, now: int) -> None:
+    def write(wanted: float, now: int) -> None:
         until = -(-wanted // most)
-        cells[value] = until * most - wanted
-        cells[ends] = (now // unit + until) * unit
+        doubles[value] = until * most - wanted
+        doubles[ends] = (now // unit + until) * unit
 
     return Part(look, write)
 
@@ -147,91 +161,118 @@ def _gcra_part(meter: Meter, slot: Slot) -> Part:
 # The same, written out for a limit alone whose unit is the microsecond: the usual case, in half the time.
 
 
-def _fixed_window(meter: Meter, slot: Slot, passed: memoryview, place: int) -> Way:
-    cells, at, hash_, stripe, nanoseconds = slot
+def _fixed_window(meter: Meter, slot: Slot, tally: Tally) -> Way:
+    cells, doubles, at, mark, stripe = slot
     acquire, release, owner, me = stripe.acquire, stripe.release, stripe.owner, stripe.me
     ends, value = at + 1, at + 2
     most = meter.most - spare(meter.most)
+    until = 0.0  # the window runs at least until then: the end of a key's window never comes nearer
 
-    def passes() -> bool:
+    def passes(now: float) -> bool:
+        nonlocal until
         if not acquire(False):
             return False
         cells[owner] = me
         try:
-            if cells[at] != hash_ or (count := cells[value]) >= most or cells[ends] <= nanoseconds() // 1000:
+            if doubles[at] != mark or (count := cells[value]) >= most:
+                return False
+            if now >= until and now >= (until := doubles[ends] / 1e6):
                 return False
             cells[value] = count + 1
         finally:
             cells[owner] = 0
             release()
-        passed[place] += 1
+        tally[0] += 1
         return True
 
     return passes
 
 
-def _sliding_window(meter: Meter, slot: Slot, passed: memoryview, place: int) -> Way:
-    cells, at, hash_, stripe, nanoseconds = slot
+def _sliding_window(meter: Meter, slot: Slot, tally: Tally) -> Way:
+    cells, doubles, at, mark, stripe = slot
+    halves = cells.cast("B").cast("I")
     acquire, release, owner, me = stripe.acquire, stripe.release, stripe.owner, stripe.me
-    ends, value = at + 1, at + 2
-    most, period, wanted = meter.most, meter.period, (spare(meter.most) + 1) * meter.period
+    count_at, before_at, ends = 2 * at + 4 + _HIGH, 2 * at + 5 - _HIGH, at + 1
+    limit, period = meter.most - spare(meter.most), meter.period
+    # So many pass in the window that ends then, until it turns: there is only ever more room in it.
+    most, end, turn = 0, 0.0, 0.0
 
-    def passes() -> bool:
+    def passes(now: float) -> bool:
+        nonlocal most, end, turn
         if not acquire(False):
             return False
         cells[owner] = me
         try:
-            counts, left = cells[value], cells[ends] - nanoseconds() // 1000  # of two periods
-            if cells[at] != hash_ or counts == BANNED or not period < left <= 2 * period:
+            if doubles[at] != mark:
                 return False
-            if (most - (counts >> SHIFT)) * period - (counts & MASK) * (left - period) < wanted:
-                return False
-            cells[value] = counts + (1 << SHIFT)
+            if (count := halves[count_at]) >= most or now >= turn or doubles[ends] != end:
+                end = doubles[ends]
+                turn = (end - period) / 1e6
+                left = int(end) - period - round(now * 1e6)
+                most = limit + -halves[before_at] * left // period if 0 < left <= period else 0
+                if count >= most:
+                    return False
+            halves[count_at] = count + 1
         finally:
             cells[owner] = 0
             release()
-        passed[place] += 1
+        tally[0] += 1
         return True
 
     return passes
 
 
-def _gcra(meter: Meter, slot: Slot, passed: memoryview, place: int) -> Way:
-    cells, at, hash_, stripe, nanoseconds = slot
+def _gcra(meter: Meter, slot: Slot, tally: Tally) -> Way:
+    cells, doubles, at, mark, stripe = slot
     acquire, release, owner, me = stripe.acquire, stripe.release, stripe.owner, stripe.me
     ends, value = at + 1, at + 2
-    most, period, below = meter.most, meter.period, meter.most - 1
-    ahead = (meter.burst - spare(meter.burst)) * period
+    most, period = float(meter.most), float(meter.period)
+    far = float((meter.burst - spare(meter.burst) - 1) * meter.period)
+    # The key's schedule is noted as a moment and by how much it is before that; so only the latter changes mostly.
+    span = float(-(-meter.burst * meter.period // meter.most))
+    whole = span * most
+    first = whole - period
+    idle = 0.0
+    if far < 0.0:
+        far = idle = -inf  # none passes without a word
 
-    def passes() -> bool:
+    def passes(now: float) -> bool:
         if not acquire(False):
             return False
         cells[owner] = me
         try:
-            now = nanoseconds() // 1000
-            rest = cells[value]
-            wanted = (cells[ends] - now) * most - rest
-            wanted = wanted + period if wanted > 0 else period
-            if cells[at] != hash_ or wanted > ahead or rest == BANNED:
+            now = now * 1e6 + rounding - rounding
+            before = doubles[value]
+            ahead = (doubles[ends] - now) * most - before  # of a ban: not a number
+            if doubles[at] != mark:
                 return False
-            until = (wanted + below) // most
-            cells[value] = until * most - wanted
-            cells[ends] = now + until
+            if ahead <= idle:
+                doubles[value] = first
+                doubles[ends] = now + span
+            elif ahead <= far:
+                if before >= period:
+                    doubles[value] = before - period
+                else:
+                    doubles[value] = before + first
+                    doubles[ends] += span
+            else:
+                return False
         finally:
             cells[owner] = 0
             release()
-        passed[place] += 1
+        tally[0] += 1
         return True
 
+    rounding = _ROUND
     return passes
 
 
-_ALONE: dict[str, Callable[[Meter, Slot, memoryview, int], Way]] = {
+_ALONE: dict[str, Callable[[Meter, Slot, Tally], Way]] = {
     "fixed_window": _fixed_window,
     "sliding_window": _sliding_window,
     "gcra": _gcra,
 }
-_PARTS: dict[str, Callable[[Meter, Slot], Part]] = {
+_PARTS: dict[str, Callable[[Meter, Slot], Part[Any]]] = {
     "fixed_window": _fixed_window_part,
     "sliding_window": _sliding_window_part,
     "gcra": _gcra_part,

@@ -1,15 +1,16 @@
 """What is kept of every exchange: counters in the shared cells and a line in the access log."""
 
 from collections.abc import Callable, Sequence
-from time import gmtime, perf_counter, strftime, time
+from time import gmtime, monotonic, strftime, time
 from typing import TYPE_CHECKING
 
 from headgate.errors import ExchangeError
+from headgate.limits import concurrency
 from headgate.limits.decision import Banned, Decision, Far
 from headgate.model.config import AccessLog
 from headgate.model.snapshot import LimitState
 from headgate.store.base import Check
-from headgate.store.gate import Tally
+from headgate.store.ways import Tally
 from headgate.wire.cells import FLAGS, LATENCY_BUCKETS, LATENCY_SHIFT, Cells, LimitCell, ServerCell, WorkerCell
 from headgate.worker.access_log import Fields, LogWriter, json_line, text_line, visible
 from headgate.worker.server import Server
@@ -34,19 +35,32 @@ _STATUS = [b"%d" % status for status in range(600)]
 class Account:
     """Counts for one worker."""
 
-    __slots__ = ("_began", "_cells", "_index", "_limits", "_line", "_second", "_shown", "_worker", "hides", "log")
+    __slots__ = (
+        "_began",
+        "_cells",
+        "_index",
+        "_limits",
+        "_line",
+        "_second",
+        "_shown",
+        "_tallies",
+        "_worker",
+        "hides",
+        "log",
+    )
 
     def __init__(self, cells: Cells, index: int) -> None:
         self._cells = cells
         self._index = index
         self._worker = cells.worker(index)
         self._limits: dict[int, memoryview] = {}
+        self._tallies: dict[tuple[int, bool], Tally] = {}
         self._line: Callable[[Fields], bytes] = text_line
         self._shown: Callable[[bytes], bytes] = visible
         self.log: LogWriter | None = None
         self.hides = False  # whether a plan hides something of a target; for good: exchanges outlast their plan
         self._second = b""  # the present one as the access log writes it
-        self._began = float("-inf")  # when it did, on the clock of `perf_counter`
+        self._began = float("-inf")  # when it did, on the clock of `monotonic`
 
     def log_to(self, log: LogWriter | None, config: AccessLog | None) -> None:
         """Writes the access log there from now on, or not at all."""
@@ -58,7 +72,7 @@ class Account:
 
     def ended(self, exchange: "Course") -> None:
         """An exchange is over, whatever came of it."""
-        now = perf_counter()
+        now = monotonic()
         microseconds = int((now - exchange.started) * 1e6)
         server = exchange.server
         flag = exchange.flag
@@ -101,7 +115,7 @@ class Account:
         self._worker[_REQUESTS] += 1
         self._worker[_FLAG_CELL[error.flag]] += 1
         if self.log is not None:
-            ms = _MS[self._next_second(perf_counter())]
+            ms = _MS[self._next_second(monotonic())]
             status, name = _STATUS[error.status], _NAMES[error.flag]
             fields = (
                 self._second + ms,
@@ -148,13 +162,23 @@ class Account:
                 refusals = [*(refusals or ()), decision]
         return refusals or ()
 
-    def passed(self, limit: LimitState) -> tuple[memoryview, int]:
-        """The cells of the limit, and which of them counts what passes."""
-        return self._limit(limit), _ALLOWED
-
     def tally(self, limit: LimitState) -> Tally:
-        """The cells of a limit on what is in flight, for those that count by themselves."""
-        return Tally(self._limit(limit), _ALLOWED, _IN_FLIGHT)
+        """Where short ways count the requests under a limit; `count` brings it into the cells."""
+        return self._tallies.setdefault((limit.slot, limit.limit.algorithm == concurrency.NAME), [0, 0])
+
+    def count(self) -> None:
+        """Adds to the cells what short ways have counted since the last time.
+
+        To be called before a snapshot without a limit is said to be adopted: its slot may then be another's.
+        """
+        for (slot, holds), tally in self._tallies.items():
+            passed, left = tally
+            if passed or left:
+                tally[:] = 0, 0
+                cells = self._of(slot)
+                cells[_ALLOWED] += passed
+                if holds:
+                    cells[_IN_FLIGHT] = max(0, cells[_IN_FLIGHT] + passed - left)
 
     def delayed(self, limit: LimitState) -> None:
         """A limit holds a request back."""
@@ -185,7 +209,10 @@ class Account:
         self._limit(limit)[LimitCell.FUNCTION_ERRORS] += 1
 
     def _limit(self, limit: LimitState) -> memoryview:
-        return self._limits.setdefault(limit.slot, self._cells.limit(self._index, limit.slot))
+        return self._of(limit.slot)
+
+    def _of(self, slot: int) -> memoryview:
+        return self._limits.setdefault(slot, self._cells.limit(self._index, slot))
 
     def retried(self, server: Server) -> None:
         """A request that this server failed goes to another, or to it on a fresh connection."""

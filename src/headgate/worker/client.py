@@ -19,8 +19,13 @@ if TYPE_CHECKING:
     from headgate.worker.process import Worker
 
 
-def _not_looked_for() -> bool:
-    """In the place of a client's way through a limit until the second request: many clients send just one."""
+def _unsought(now: float) -> bool:
+    """In the place of a client's short way until its second request: many clients send just one."""
+    return False
+
+
+def _nowhere(now: float) -> bool:
+    """In the place of a client's short way where there is none."""
     return False
 
 
@@ -28,21 +33,22 @@ class Client:
     """One client, as long as it stays connected.
 
     ip: the peer's address; address: the same as bytes. trusted: whether it is a proxy whose word is believed.
-    exchange: the one that it has now.
+    exchange: the one that it has now. way: the short way through the limits of `route` for requests of `counted`;
+    gate: what those that went it leave by, where they hold places.
     """
 
     __slots__ = (
         "_added",
         "_added_host",
-        "_checked_ip",
-        "_checked_route",
         "_checks",
-        "_gate",
-        "_way",
         "address",
+        "counted",
         "exchange",
+        "gate",
         "ip",
+        "route",
         "trusted",
+        "way",
         "worker",
     )
 
@@ -53,11 +59,11 @@ class Client:
         self.exchange: Exchange | None = None
         self._added_host = b""
         self._added = b""
-        self._checked_route: LiveRoute | None = None
-        self._checked_ip = ""
+        self.route: LiveRoute | None = None
+        self.counted = ""
         self._checks: Sequence[Check] = ()
-        self._way: Way | None = None
-        self._gate: Gate | None = None
+        self.way: Way = _unsought
+        self.gate: Gate | None = None
         self.ip = ""
         self.trusted = False
 
@@ -79,26 +85,29 @@ class Client:
     def checks(self, route: LiveRoute, client: str, head: RequestHead) -> Sequence[Check]:
         """What the limits of the route have to decide; none where all let it pass at once.
 
-        Where a client's requests all have one key, they and the short way are kept for the next request.
+        Where a client's requests all have one key, this is kept for the next request, and that finds the short way.
         """
-        if route is self._checked_route and client == self._checked_ip:
-            way = self._way
-            if way is not None and (way() or (way is _not_looked_for and self._finds_way(route))):
-                if route.holds:
-                    self.exchange.places = self._gate  # type: ignore[union-attr]
+        if route is self.route and client == self.counted:
+            if self.way is _unsought and self._finds_way(route):
                 return ()
             return self._checks
         if not route.by_address:
             return route.checks(route.limits, client, head)
-        self._checked_route, self._checked_ip = route, client
+        self.route, self.counted = route, client
         # A tuple: a store may keep what it makes of one that does not change.
-        self._checks, self._way = tuple(route.checks(route.limits, client, head)), _not_looked_for
+        self._checks, self.way = tuple(route.checks(route.limits, client, head)), _unsought
         return self._checks
 
     def _finds_way(self, route: LiveRoute) -> bool:
-        """Whether there is a short way for the requests of this client, and one goes it."""
-        self._way = way = self._short_way(route)
-        return way is not None and way()
+        """Whether there is a short way for the requests of this client, and the present one goes it."""
+        exchange = self.exchange
+        assert exchange is not None
+        self.way = self._short_way(route) or _nowhere
+        if not self.way(exchange.started):
+            return False
+        if route.holds:
+            exchange.places = self.gate
+        return True
 
     def _short_way(self, route: LiveRoute) -> Way | None:
         """The way for the requests of this client: there is one where its limits say nothing to it."""
@@ -107,6 +116,6 @@ class Client:
         account = self.worker.account
         if route.holds:
             one = len(self._checks) == 1 and not route.tried
-            self._gate = self.worker.store.gate(self._checks[0], account.tally(self._checks[0][0])) if one else None
-            return None if self._gate is None else self._gate.enter
-        return self.worker.store.way(self._checks, [account.passed(limit) for limit, _, _ in self._checks])
+            self.gate = self.worker.store.gate(self._checks[0], account.tally(self._checks[0][0])) if one else None
+            return None if self.gate is None else self.gate.enter
+        return self.worker.store.way(self._checks, [account.tally(limit) for limit, _, _ in self._checks])

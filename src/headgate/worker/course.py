@@ -12,7 +12,7 @@ is the story's own: its chapters are in `admission.py`, `forwarding.py` and `rel
 
 from asyncio import Task
 from collections.abc import Generator, Sequence
-from time import perf_counter
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from headgate.errors import (
@@ -90,7 +90,7 @@ class Course:
     _event: object  # what the story waited for
 
     def __init__(self, worker: "Worker", client: "Downstream", head: RequestHead) -> None:
-        self.started = perf_counter()
+        self.started = monotonic()
         self._worker = worker
         self.client: Downstream | Absent = client
         self.head = head

@@ -57,9 +57,12 @@ class Exchange(Admission, Forwarding, Relaying):
             if route.timeouts.total:
                 self._until = worker.now + route.timeouts.total
             # admit
-            if route.limits and (
-                asked := (yield from self._ask(route)) if route.asks else client.checks(route, self.client_ip, head)
-            ):
+            if not route.limits:
+                pass
+            elif route is client.route and self.client_ip == client.counted and client.way(self.started):
+                if route.holds:
+                    self.places = client.gate
+            elif asked := (yield from self._ask(route)) if route.asks else client.checks(route, self.client_ip, head):
                 decisions = (self._counted() if route.holds else worker.store).hit(asked, self.resume)
                 if decisions is None:
                     client.deadline = self._until  # the store keeps its own

@@ -114,6 +114,7 @@ class Worker:
         for server in self.plan.servers.values():
             server.close_idle()
         self.store.close()
+        self.account.count()
         if self.account.log is not None:
             self.account.log.close()
 
@@ -132,6 +133,7 @@ class Worker:
         if snapshot.access_log != before.access_log:
             self._open_log(snapshot)
         self.plan = plan
+        self.account.count()
         self.account.hides |= plan.hide is not None
         self.refused.keep(snapshot.limits)
         self._guard.most = snapshot.connections.max_per_client
@@ -230,6 +232,7 @@ class Worker:
         for group in self.plan.groups.values():
             group.sweep(now)
         self.refused.sweep(now)
+        self.account.count()
         self._row[WorkerCell.CONNECTIONS] = len(self._clients)
         self._row[WorkerCell.IN_FLIGHT] = len(busy)
         if self._is_full and len(self._clients) < self._most_clients and self._resuming is None and not self.draining:

@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from headgate.model.config import Ban
 from headgate.model.snapshot import LimitState
-from headgate.store.gate import Gate, Tally
+from headgate.store.gate import Gate
 from headgate.store.memory import MemoryStore
 from headgate.store.shared import SharedStore
+from headgate.store.ways import Tally
 from headgate.testing.clock import ManualClock
 from headgate.testing.stores import never
 from tests.hammer import together, witness
@@ -19,11 +20,14 @@ from tests.unit.store.test_held import crew, in_flight
 K = b"k"
 
 
-def gate_of(store: SharedStore, one: LimitState, counters: memoryview | None = None) -> Gate:
-    cells = memoryview(bytearray(16)).cast("Q") if counters is None else counters
-    found = store.gate((one, K, 1), Tally(cells, 0, 1))
+def gate_of(store: SharedStore, one: LimitState, tally: Tally | None = None) -> Gate:
+    found = store.gate((one, K, 1), [0, 0] if tally is None else tally)
     assert found is not None
     return found
+
+
+def enters(gate: Gate, clock: ManualClock) -> bool:
+    return gate.enter(clock() / 1e6)
 
 
 @settings(max_examples=200, deadline=None)
@@ -41,15 +45,15 @@ def test_it_passes_what_the_reference_passes_and_everything_comes_back(
     with crew() as made:
         reference = MemoryStore(made.clock)
         stores = [made.join(), made.join()]
-        counters = [memoryview(bytearray(16)).cast("Q") for _ in stores]
+        tallies = [[0, 0] for _ in stores]
         stores[0].hit([check])
         stores[0].release([check])
-        gates = [gate_of(store, one, counter) for store, counter in zip(stores, counters, strict=True)]
+        gates = [gate_of(store, one, tally) for store, tally in zip(stores, tallies, strict=True)]
         held: list[list[Gate | None]] = [[], []]
         for who, takes, by_gate in steps:
             if takes:
                 (expected,) = reference.hit([check], never)
-                if by_gate and gates[who].enter():
+                if by_gate and enters(gates[who], made.clock):
                     assert expected.allowed
                     assert expected.remaining * 5 > most, "it is near the end, which is counted"
                     held[who].append(gates[who])
@@ -65,8 +69,8 @@ def test_it_passes_what_the_reference_passes_and_everything_comes_back(
                     stores[who].release([check])
                 else:
                     gate.leave()
-        for who, counter in enumerate(counters):
-            assert counter[1] == sum(gate is not None for gate in held[who])
+        for who, (entered, left) in enumerate(tallies):
+            assert entered - left == sum(gate is not None for gate in held[who])
         if dies:
             made.kill(stores[0])
             made.clock.now += 10_000
@@ -84,11 +88,11 @@ def test_it_waits_for_nobody_and_what_it_cannot_give_back_at_once_is_given_back_
         store, one = made.join(), in_flight(10)
         store.hit([(one, K, 1)])
         gate = gate_of(store, one)
-        assert gate.enter()
+        assert enters(gate, made.clock)
         stripe = store._entries[id(one)].places[K][3]
         stripe.patience = 0.0
         assert stripe.enter()
-        assert not gate.enter()
+        assert not enters(gate, made.clock)
         gate.leave()
         stripe.leave()
         assert store.hit([(one, K, 0)])[0].remaining == 8, "it is still to be given back"
@@ -103,13 +107,13 @@ def test_a_ban_ends_it_and_some_limits_have_none() -> None:
         store, one = made.join(), in_flight(10)
         store.hit([(one, K, 1)])
         gate = gate_of(store, one)
-        assert gate.enter()
+        assert enters(gate, made.clock)
         store.ban(one, K, 5.0)
-        assert not gate.enter()
+        assert not enters(gate, made.clock)
         made.clock.advance(6.0)
-        assert gate.enter()
+        assert enters(gate, made.clock)
         banning = LimitState(replace(one.limit, name="bans", ban=Ban(1, 1.0, 1.0)), 0)
-        tally = Tally(memoryview(bytearray(16)).cast("Q"), 0, 1)
+        tally = [0, 0]
         assert store.gate((banning, K, 1), tally) is None
         assert store.gate((one, K, 2), tally) is None
         assert store.gate((limit(9), K, 1), tally) is None
@@ -119,23 +123,23 @@ def test_a_ban_ends_it_and_some_limits_have_none() -> None:
 
 HAMMER = """
 import sys
-from headgate.store.gate import Tally
+from time import monotonic
 from headgate.store.shared import SharedStore
 from tests.hammer import Witness
 from tests.unit.store.limits import limit
 store, witness = SharedStore(int(sys.argv[1])), Witness(*map(int, sys.argv[1:]))
 check = (limit(5, "flying", 0.0, algorithm="concurrency"), b"k", 1)
-tally = memoryview(bytearray(16)).cast("Q")
-gate = store.gate(check, Tally(tally, 0, 1))
+tally = [0, 0]
+gate = store.gate(check, tally)
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(6000):
-    by_gate = gate.enter()
+    by_gate = gate.enter(monotonic())
     if by_gate or store.hit([check])[0].allowed:
         witness.add(1)
         witness.add(-1)
         gate.leave() if by_gate else store.release([check])
-print(tally[0], tally[1])
+print(tally[0], tally[0] - tally[1])
 """
 
 

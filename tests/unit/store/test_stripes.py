@@ -233,6 +233,19 @@ def test_a_process_has_one_identity_as_long_as_it_lives() -> None:
     assert identity(child.pid) == 0
 
 
+def test_an_owner_cell_is_small_and_tells_a_process_from_a_later_one_of_its_number(memory: int) -> None:
+    """What has less than 31 bits is written in half the time."""
+    stripe = SharedStore(memory)._stripes[0]
+    assert 0 < stripe.me < 1 << 30
+    assert stripe.me & (1 << 22) - 1 == os.getpid()
+    assert stripe.enter()
+    for owner, is_succeeded in ((stripe.me, False), (stripe.me ^ 1 << 22, True)):
+        stripe._cells[stripe.owner] = owner
+        stripe._stuck_until = 0.0
+        assert stripe.wait(0.0) is is_succeeded
+    stripe.leave()
+
+
 def test_stripes_lie_apart_and_lock_each_for_itself() -> None:
     fd = os.memfd_create("stripes")
     os.ftruncate(fd, 4096)

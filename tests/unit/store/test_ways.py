@@ -1,7 +1,7 @@
 """The short way passes what the store would pass, and changes nothing in every other case."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ from headgate.limits.meter import ALGORITHMS, Meter
 from headgate.model.snapshot import LimitState
 from headgate.store.memory import MemoryStore
 from headgate.store.shared import SharedStore
-from headgate.store.ways import Way
+from headgate.store.ways import Tally
 from headgate.testing.clock import ManualClock
 from headgate.testing.stores import never
 from tests.hammer import together
@@ -20,14 +20,11 @@ from tests.unit.store.limits import limit
 K = b"k"
 
 
-def cells() -> memoryview:
-    return memoryview(bytearray(16)).cast("Q")
-
-
-def way(store: SharedStore, one: LimitState, passed: memoryview | None = None) -> Way:
-    found = store.way([(one, K, 1)], [(cells() if passed is None else passed, 1)])
+def way(store: SharedStore, one: LimitState, tally: Tally | None = None) -> Callable[[], bool]:
+    """The way as of now, on the store's clock."""
+    found = store.way([(one, K, 1)], [[0, 0] if tally is None else tally])
     assert found is not None
-    return found
+    return lambda: found(store._clock() / 1e6)
 
 
 @pytest.fixture
@@ -65,8 +62,8 @@ def test_it_passes_what_the_reference_passes_and_leaves_the_same_state(
     fd = SharedStore.create(8)
     store = SharedStore(fd, clock)
     os.close(fd)
-    passed = cells()
-    passes, went = way(store, one, passed), 0
+    tally = [0, 0]
+    passes, went = way(store, one, tally), 0
     for gap in gaps:
         clock.now += gap
         (expected,) = reference.hit([(one, K, 1)], never)
@@ -76,7 +73,7 @@ def test_it_passes_what_the_reference_passes_and_leaves_the_same_state(
             assert expected.remaining * 5 > (one.limit.burst or most), "it is near the end, which is counted"
         else:
             assert repr(store.hit([(one, K, 1)])[0]) == repr(expected)
-    assert passed.tolist() == [0, went]
+    assert tally == [went, 0]
     store.close()
 
 
@@ -93,6 +90,67 @@ def test_a_large_limit_is_taken_until_a_fifth_is_left_too(
         taken += 1
         clock.now += 1
     assert taken == (78 if algorithm == "gcra" else 99)
+
+
+def test_a_schedule_that_is_never_idle_goes_on_and_is_the_reference_s(store: SharedStore, clock: ManualClock) -> None:
+    """Its way notes the schedule as a moment and what is left until then, which runs out again and again."""
+    one = limit(10, "one", 0.001, algorithm="gcra", burst=10)
+    reference = MemoryStore(clock)
+    tally = [0, 0]
+    passes = way(store, one, tally)
+    for number in range(200):
+        (expected,) = reference.hit([(one, K, 1)], never)
+        if passes():
+            assert expected.allowed
+        else:
+            assert repr(store.hit([(one, K, 1)])[0]) == repr(expected)
+        clock.now += 99 if number % 3 else 100
+    assert tally[0] > 150
+    clock.now += 1000
+    assert passes()
+    clock.now += 101
+    assert store.reset(one, K) is False, "the schedule is over, wherever its slot says that it ends"
+
+
+def test_an_end_that_was_seen_before_a_reset_holds_no_longer_than_the_new_window(
+    store: SharedStore, clock: ManualClock
+) -> None:
+    for algorithm in ("fixed_window", "sliding_window"):
+        one = limit(100, "one", 1.0, algorithm=algorithm)
+        store.hit([(one, K, 50)])
+        passes = way(store, one)
+        assert passes()
+        store.reset(one, K)
+        assert not passes()
+        clock.advance(0.6)
+        store.hit([(one, K, 1)])
+        assert passes()
+        clock.advance(0.999999)
+        assert passes()
+        clock.now += 1
+        assert not passes()
+        clock.advance(5.0)
+
+
+def test_a_request_from_before_the_turn_is_no_way_for_the_window_after_it(
+    store: SharedStore, clock: ManualClock
+) -> None:
+    """What a request began with may be an older moment than that of the decision before it, in another process."""
+    one = limit(100, "one", 1.0, algorithm="sliding_window")
+    store.hit([(one, K, 1)])
+    clock.advance(1.0)
+    store.hit([(one, K, 1)])
+    found = store.way([(one, K, 1)], [[0, 0]])
+    assert found is not None
+    assert found(clock() / 1e6)
+    clock.advance(0.999999)
+    before = clock() / 1e6
+    assert store.hit([(one, K, 97)])[0].allowed
+    clock.now += 1
+    while store.hit([(one, K, 1)])[0].allowed:
+        pass
+    assert not found(before)
+    assert not found(clock() / 1e6)
 
 
 LIMITS = st.tuples(st.sampled_from(list(ALGORITHMS)), st.integers(2, 15), st.integers(1, 60), st.integers(1, 15))
@@ -119,14 +177,14 @@ def test_of_several_limits_it_takes_all_or_none(
     os.close(fd)
     store.hit(checks)
     reference.hit(checks, never)
-    passed = cells()
-    passes = store.way(checks, [(passed, 1)] * len(limits))
+    tally = [0, 0]
+    passes = store.way(checks, [tally] * len(limits))
     assert passes is not None
     went = 0
     for gap in gaps:
         clock.now += gap
         expected = reference.hit(checks, never)
-        if passes():
+        if passes(clock() / 1e6):
             went += 1
             assert all(
                 one.allowed and one.remaining * 5 > (one.limit.limit.burst or one.limit.limit.rate.limit)
@@ -134,23 +192,26 @@ def test_of_several_limits_it_takes_all_or_none(
             )
         else:
             assert [repr(one) for one in store.hit(checks)] == [repr(one) for one in expected]
-    assert passed.tolist() == [0, went * len(limits)]
+    assert tally == [went * len(limits), 0]
     assert not any(store._cells[stripe.owner] for stripe in store._stripes)
     store.close()
 
 
-def test_several_limits_are_passed_without_the_store_and_no_lock_is_waited_for(store: SharedStore) -> None:
+def test_several_limits_are_passed_without_the_store_and_no_lock_is_waited_for(
+    store: SharedStore, clock: ManualClock
+) -> None:
+    now = clock() / 1e6
     checks = [(limit(100, algorithm, period=3600.0, algorithm=algorithm), K, 1) for algorithm in ALGORITHMS]
     store.hit(checks)
-    passes = store.way(checks, [(cells(), 0)] * 3)
+    passes = store.way(checks, [[0, 0]] * 3)
     assert passes is not None
-    assert [passes() for _ in range(79)] == [True] * 78 + [False]
+    assert [passes(now) for _ in range(79)] == [True] * 78 + [False]
     assert [one.remaining for one in store.hit([(one, key, 0) for one, key, _ in checks])] == [21] * 3
     for one, _, _ in checks:
         stripe = store._entries[id(one)].places[K][3]
         assert stripe.enter()
         before = bytes(store._map)
-        assert not passes()
+        assert not passes(now)
         assert bytes(store._map) == before
         stripe.leave()
 
@@ -203,24 +264,25 @@ def test_limits_with_more_to_say_have_none(store: SharedStore) -> None:
         limit(9, count_refused=True),
         limit(9, algorithm="gcra", delay=1.0),
     ):
-        assert store.way([(one, K, 1)], [(cells(), 1)]) is None
-        assert store.way([(limit(9), K, 1), (one, K, 1)], [(cells(), 0)] * 2) is None
-    assert store.way([(limit(9), K, 2)], [(cells(), 1)]) is None
-    assert MemoryStore(ManualClock()).way([(limit(), K, 1)], [(cells(), 1)]) is None  # type: ignore[func-returns-value]
+        assert store.way([(one, K, 1)], [[0, 0]]) is None
+        assert store.way([(limit(9), K, 1), (one, K, 1)], [[0, 0]] * 2) is None
+    assert store.way([(limit(9), K, 2)], [[0, 0]]) is None
+    assert MemoryStore(ManualClock()).way([(limit(), K, 1)], [[0, 0]]) is None  # type: ignore[func-returns-value]
 
 
 HAMMER = """
 import sys
+from time import monotonic
 from headgate.store.shared import SharedStore
 from tests.unit.store.limits import limit
 store = SharedStore(int(sys.argv[1]))
 one = limit(int(sys.argv[3]), "one", 36_000.0, algorithm=sys.argv[2], burst=int(sys.argv[4]))
-passed = memoryview(bytearray(8)).cast("Q")
-way = store.way([(one, b"k", 1)], [(passed, 0)])
+tally = [0, 0]
+way = store.way([(one, b"k", 1)], [tally])
 print("ready", flush=True)
 sys.stdin.readline()
-allowed = sum(way() or store.hit([(one, b"k", 1)])[0].allowed for _ in range(4000))
-print(allowed, passed[0])
+allowed = sum(way(monotonic()) or store.hit([(one, b"k", 1)])[0].allowed for _ in range(4000))
+print(allowed, tally[0])
 """
 
 
