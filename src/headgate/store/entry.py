@@ -8,7 +8,7 @@ without; for all others they say None and change nothing.
 from collections.abc import Callable
 from hashlib import blake2b
 
-from headgate.limits.decision import Decision, Holding
+from headgate.limits.decision import Decision, Holding, spare
 from headgate.limits.keys import limit_identity
 from headgate.limits.meter import BANNED, Meter
 from headgate.limits.sliding_window import MASK, SHIFT
@@ -30,8 +30,10 @@ class Entry:
         "burst",
         "counts_refused",
         "decide",
+        "far",
         "hash_key",
         "held",
+        "holding",
         "is_plain_window",
         "limit",
         "meter",
@@ -55,7 +57,10 @@ class Entry:
         self.burst = meter.burst * meter.period
         is_plain = meter.is_plain and meter.unit == 1 and meter.most > 0
         self.short = _SHORT.get(limit.limit.algorithm) if is_plain else None
-        if held is not None:
+        # How many may be held for others to be taken without a word; and the decision on one of these.
+        self.far = self.most - spare(self.most)
+        self.holding = Holding(True, limit, spare(self.most), 0)
+        if held is not None and limit.limit.headers != "always":
             self.short = _short_concurrency
         self.hash_key = blake2b(limit_identity(limit.limit).encode(), key=seed).digest()
         self.places: dict[bytes, Place] = {}
@@ -94,15 +99,18 @@ def _short_sliding_window(
 def _short_concurrency(
     entry: Entry, cells: memoryview, doubles: "memoryview[float]", at: int, now: int
 ) -> Decision | None:
-    """The same of `concurrency.step`, while nobody is banned; `Held.add` without the call."""
+    """For a request that draws a token (`held.py`), while nobody is banned."""
     places = entry.held
     assert places is not None
-    held, mine = cells[at + 1], places.mine
-    if held >= entry.most or cells[places.bans] > now or mine is None:
+    mine, cell = places.mine, at - places.first
+    if mine is None or cells[places.bans] > now:
         return None
-    cells[at + 1] = held = held + 1
-    mine[(at - places.first) // 2] += 1
-    return Holding(True, entry.limit, entry.most - held, 0)
+    held = mine[cell]
+    mine[cell] = held + 1
+    if places.draw(at):
+        return entry.holding
+    mine[cell] = held
+    return None
 
 
 _SHORT = {"gcra": _short_gcra, "sliding_window": _short_sliding_window}

@@ -1,16 +1,27 @@
 """Who holds how many places, in memory that the processes of a machine share: exact, and healed when one dies.
 
-    end of the last ban | owners | buckets of 16 slots, slot = hash, total | a column of counts for each owner
+    end of the last ban | owners | buckets of 16 slots, slot = hash | tokens of each slot | a column for each owner
 
-A slot is a key under a limit on what is in flight. Its total is what decides, under the stripe that guards its bucket;
-beside it every process writes into its own column how much of it is its own. So what a killed process held is known,
-and is given back when it would be in somebody's way: a total that would refuse is added up anew from the columns of
-those that live. Usually no column but one's own is looked at.
+A slot is a key under a limit on what is in flight. Each process writes into its own column how many places it holds of
+it, and nobody else does. So what is held is the sum of what stands in the columns of those that live; what the dead
+held is of no account, and nothing has to be healed. Giving a place back is one write, without a lock.
 
-The total is never less than what the living hold: it is raised before the column and lowered after it. So a process
-that is killed between any two writes leaves a total that is right or too high, and the next one that would be refused
-because of it puts it right. A slot whose total is 0 is free for another key. What dead processes left in the columns of
-a slot is of no account, whoever has it next, for it is only ever added up of the living. A key that is held is never
+Taking a place must look at all others. That is done under the stripe that guards the slot's bucket, and mostly done
+ahead for many: while more than a fifth of the places is free, who has the lock puts tokens into a semaphore, one for
+each place that is free before that fifth. Whoever then draws a token may take a place without a lock. The rule is
+
+    places held + tokens <= limit
+
+which holds because tokens are put there under the lock alone, and only when there are none, and because a process
+writes the place into its column *before* it draws the token, and takes it back when it got none. So for a moment a
+place may be counted twice, never not at all. A token is drawn once; who gives a place back puts none back, for that
+could be seen before the place is.
+
+Who has the lock decides by the sum and what tokens there are; when these would be too many he draws them all and adds
+up again. What he may still see then is a place that another, who got no token, is about to take back. If he is refused
+because of it, that is as if the other had come first: he is next to have the lock, and the place is free for him.
+
+A slot that nobody holds places of is free for another key, once its tokens are drawn. A key that is held is never
 forgotten, so a bucket can be full: then `find` says so, and the caller lets pass what it cannot count.
 
 Pages cost nothing until they are written: a process costs four bytes for each slot that it ever used.
@@ -18,8 +29,11 @@ Pages cost nothing until they are written: a process costs four bytes for each s
 
 import logging
 import mmap
+import platform
+from _multiprocessing import SemLock
 from collections.abc import Callable, Collection
 
+from headgate.store import stripes
 from headgate.store.stripes import Stripe
 
 logger = logging.getLogger("headgate.store")
@@ -28,24 +42,29 @@ BUCKETS = 4096  # at the most: 65,536 keys that are held at the same time
 NOWHERE = -1
 _HEADER = 8  # cells, of which one is used
 _WAYS = 16
+_SEMAPHORE = 32  # bytes
 _OWNERS = 512  # processes at once: two Headgates with as many workers as may be, while one takes over from the other
 _TRUST = 10_000  # microseconds for which a process that lives is believed to go on
-_LOOKED = 4096  # slots of which a process remembers when it added them up
+_TOKENS = 1000  # at once: so many are drawn in 50 us
 _AGAIN = 1_000_000  # microseconds after which a process that has no column tries to get one again
 _BRIEFLY = 0.02  # seconds for which it then waits for a lock, and with it all that it serves
+# Where every atomic operation is a full barrier, a place is seen by all before the token that was drawn after it.
+_IS_ORDERED = platform.machine() in ("x86_64", "AMD64", "i386", "i686")
 
 
 def size(buckets: int) -> int:
     """Bytes that it takes."""
-    return (_HEADER + _OWNERS) * 8 + buckets * _WAYS * (2 * 8 + _OWNERS * 4)
+    return (_HEADER + _OWNERS) * 8 + buckets * _WAYS * (8 + _SEMAPHORE + _OWNERS * 4)
 
 
 class Held:
-    """The places as one process sees them. Slots are named by the index of their first cell.
+    """The places as one process sees them. Slots are named by the index of their cell.
 
     first: the first of all slots. mine: the column of this process, by slot; None until there is one to be had.
     bans: the cell that says until when any key under such a limit may be banned, so that nobody looks for bans usually.
-    Whoever calls anything but `__init__` has the stripe of the hash, and `now` is in microseconds.
+    fence: what keeps the order of writing a place and drawing a token; None where the machine does.
+    Whoever calls anything but `__init__`, `where`, `tokens` and `give_back` has the stripe of the hash, and `now` is in
+    microseconds.
     """
 
     def __init__(
@@ -66,12 +85,15 @@ class Held:
         self.bans = offset // 8
         self._owners = self._cells[self.bans + _HEADER :][:_OWNERS]
         self.first = self.bans + _HEADER + _OWNERS
-        columns = self.first * 8 + slots * 16
+        self._semaphores = stripes.address(mapping) + (self.first + slots) * 8
+        columns = (self.first + slots) * 8 + slots * _SEMAPHORE
         self._columns = whole[columns : columns + _OWNERS * slots * 4].cast("I")
         self._me = me
         self._is_alive = is_alive
         self._alive: dict[int, int] = {}  # owners, and until when they are believed to live
-        self._looked: dict[int, int] = {}
+        self._tokens: dict[int, SemLock] = {}  # of a slot
+        self._put = stripes.setter()
+        self.fence = None if _IS_ORDERED else stripes.fence()
         self._lock = lock
         self._tried = 0  # when it was tried last to get a column
         self._missing = ""  # why there is none
@@ -130,48 +152,55 @@ class Held:
 
     def bucket(self, hash_: int) -> int:
         """The first slot of the hash's bucket."""
-        return self.first + hash_ % self._buckets * _WAYS * 2
+        return self.first + hash_ % self._buckets * _WAYS
+
+    def where(self, hash_: int) -> int:
+        """The slot of the hash, NOWHERE when it has none."""
+        base = self.bucket(hash_)
+        hashes = self._cells[base : base + _WAYS].tolist()
+        return base + hashes.index(hash_) if hash_ in hashes else NOWHERE
 
     def find(self, hash_: int, now: int, claimed: Collection[int] = ()) -> int:
         """The slot of the hash, else one that it may take, else NOWHERE. claimed: slots that are not to be had."""
         if (at := self.where(hash_)) != NOWHERE and at not in claimed:
             return at
         base = self.bucket(hash_)
-        slots = range(base, base + _WAYS * 2, 2)
-        for is_last in (False, True):
-            for at in slots:
-                if not self._cells[at + 1] and at not in claimed:
+        slots = [at for at in range(base, base + _WAYS) if at not in claimed]
+        for at in slots:
+            if not self._cells[at]:
+                return at
+        for at in slots:
+            if not self._sum(at, now):
+                self.withdraw(at)
+                if not self._sum(at, now):  # nobody drew one meanwhile
                     return at
-            if not is_last:
-                for at in slots:
-                    self.recount(at, now)
         return NOWHERE
 
-    def where(self, hash_: int) -> int:
-        """The slot of the hash, NOWHERE when it has none."""
-        base = self.bucket(hash_)
-        hashes = self._cells[base : base + _WAYS * 2 : 2].tolist()
-        return base + hashes.index(hash_) * 2 if hash_ in hashes else NOWHERE
+    def held(self, at: int, hash_: int, now: int, more: int = 0, limit: int = 0) -> int:
+        """What the living hold of the key whose slot it is, or may become.
 
-    def total(self, at: int, hash_: int) -> int:
-        """What is held of the key whose slot it is, or may become."""
-        return self._cells[at + 1] if self._cells[at] == hash_ else 0
+        more, limit: whether that and so many more are more than the limit is about to be decided. Then there are no
+        tokens left with which it could become so meanwhile.
+        """
+        if self._cells[at] != hash_:
+            return 0
+        tokens = self.tokens(at)._get_value()
+        held = self._sum(at, now)
+        if tokens and held + tokens + more > limit:
+            self.withdraw(at)
+            held = self._sum(at, now)
+        return held
 
     def living(self, hash_: int, now: int) -> int:
         """What the living hold of a key."""
-        if (at := self.where(hash_)) == NOWHERE:
-            return 0
-        self.recount(at, now)
-        return self.total(at, hash_)
+        at = self.where(hash_)
+        return 0 if at == NOWHERE else self._sum(at, now)
 
-    def recount(self, at: int, now: int) -> None:
-        """Adds up what the living hold, and forgets what the dead held; not again within a hundredth of a second."""
-        if now - self._looked.get(at, -_TRUST) < _TRUST:
-            return
-        if len(self._looked) >= _LOOKED:
-            self._looked.clear()
-        self._looked[at] = now
-        total, cell = 0, (at - self.first) // 2
+    def _sum(self, at: int, now: int) -> int:
+        """What stands in the columns of the living, and forgets what the dead held."""
+        if self.fence is not None:
+            self.fence()
+        total, cell = 0, at - self.first
         for owner in self._owners:
             if not owner:
                 break
@@ -181,7 +210,7 @@ class Held:
                 else:
                     self._columns[cell] = 0
             cell += self._slots
-        self._cells[at + 1] = total
+        return total
 
     def _lives(self, owner: int, now: int) -> bool:
         if owner == self._me or now < self._alive.get(owner, now):
@@ -192,20 +221,42 @@ class Held:
         self._alive[owner] = now + _TRUST
         return True
 
-    def add(self, at: int, hash_: int, cost: int) -> None:
-        """Takes places of the slot, which `find` gave for the hash."""
+    def add(self, at: int, hash_: int, cost: int, far: int, now: int) -> None:
+        """Takes places of the slot, which `find` gave for the hash. far: so many of them may be taken by tokens."""
         assert self.mine is not None
-        cells = self._cells
-        if cells[at] != hash_:
-            cells[at + 1] = 0
-            cells[at] = hash_
-        cells[at + 1] += cost
-        self.mine[(at - self.first) // 2] += cost
+        if self._cells[at] != hash_:
+            self._cells[at] = hash_
+        self.mine[at - self.first] += cost
+        for _ in range(cost):
+            if not self.draw(at):
+                free = far - self._sum(at, now) if far > cost else 0
+                if free > 0:
+                    self._put(self._address(at), min(free, _TOKENS))
+                break
 
     def give_back(self, at: int, cost: int) -> None:
         """Gives back places of the slot, no more than this process has."""
         if self.mine is not None:
-            cell = (at - self.first) // 2
-            cost = min(cost, self.mine[cell])
-            self.mine[cell] -= cost
-            self._cells[at + 1] -= cost
+            cell = at - self.first
+            self.mine[cell] -= min(cost, self.mine[cell])
+
+    # Tokens.
+
+    def draw(self, at: int) -> bool:
+        """Draws a token of the slot, if there is one."""
+        is_drawn: bool = (self._tokens.get(at) or self.tokens(at)).acquire(False)
+        return is_drawn
+
+    def withdraw(self, at: int) -> None:
+        """Draws all tokens of the slot."""
+        draw = self.tokens(at).acquire
+        while draw(False):
+            pass
+
+    def tokens(self, at: int) -> SemLock:
+        """Those of the slot."""
+        found = self._tokens[at] = self._tokens.get(at) or stripes.semaphore(self._address(at))
+        return found
+
+    def _address(self, at: int) -> int:
+        return self._semaphores + (at - self.first) * _SEMAPHORE

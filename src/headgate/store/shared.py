@@ -63,7 +63,7 @@ class SharedStore(Table):
         self._owner = owner or stripes.identity(os.getpid())
         self._is_alive = is_alive
         self._held: Held | None = None  # made when it is needed
-        self._late: list[tuple[Callable[[Check], bool], Check]] = []  # what a stuck lock has kept from being done
+        self._late: list[Check] = []  # what a stuck lock has kept from being taken
         self.on_uncounted: Callable[[LimitState], None] = lambda limit: None
         self._entries: dict[int, Entry] = {}
 
@@ -131,6 +131,8 @@ class SharedStore(Table):
                 until = now + round(seconds * 1_000_000)
                 if entry.held is not None:
                     entry.held.banned(until)
+                    if (at := entry.held.where(hash_)) != NOWHERE:
+                        entry.held.withdraw(at)
                 self._write(self._find(hash_, now), hash_, BANNED, until, 0)
             finally:
                 stripe.leave()
@@ -149,9 +151,9 @@ class SharedStore(Table):
         """A short way in and out for requests of this key."""
         limit, key, cost = check
         entry, slot = self._slot(limit, key)
-        if entry.held is None or cost != 1 or limit.limit.ban is not None:
+        if entry.held is None or entry.far < 1 or cost != 1 or limit.limit.ban is not None:
             return None
-        return gate(entry.meter, entry.held, slot, tally, lambda: self.release([check]))
+        return gate(entry.held, slot, tally)
 
     async def come_free(self, limit: LimitState, key: bytes) -> None:
         """Waits for the locks that `look`, `reset` and `ban` take, as long as these would."""
@@ -271,7 +273,7 @@ class SharedStore(Table):
         kept: list[int] = []  # of them those that count although the request is refused
         claimed: list[int] = []
         decisions = []
-        held: dict[int, tuple[int, int]] = {}  # hash -> slot, cost
+        held: dict[int, tuple[int, int, int]] = {}  # hash -> slot, cost, how many are far from the end
         for entry, place, (_, key, cost) in zip(entries, places, checks, strict=True):
             hash_, at, acquire, stripe = place
             if entry.held is not None:
@@ -297,44 +299,49 @@ class SharedStore(Table):
             at, value, ends, schedule = taken[hash_]
             self._write(at, hash_, value, ends, schedule)
         if passes and held:
-            for hash_, (at, cost) in held.items():
-                self._places().add(at, hash_, cost)
+            for hash_, (at, cost, far) in held.items():
+                self._places().add(at, hash_, cost, far, now)
         return decisions
 
     # Limits on what is in flight.
 
     def _hold_one(self, entry: Entry, places: Held, key: bytes, now: int, cost: int) -> Decision:
         hash_, at, acquire, stripe = entry.places[key]
-        taken: dict[int, tuple[int, int]] = {}
+        taken: dict[int, tuple[int, int, int]] = {}
         said = self._look(entry, places, hash_, at, now, cost, taken)
         if said.allowed and taken:
-            at, _ = taken[hash_]
-            places.add(at, hash_, cost)
+            at = taken[hash_][0]
+            places.add(at, hash_, cost, entry.far, now)
             entry.places[key] = hash_, at, acquire, stripe
         return said
 
     def _look(
-        self, entry: Entry, places: Held, hash_: int, at: int, now: int, cost: int, taken: dict[int, tuple[int, int]]
+        self,
+        entry: Entry,
+        places: Held,
+        hash_: int,
+        at: int,
+        now: int,
+        cost: int,
+        taken: dict[int, tuple[int, int, int]],
     ) -> Decision:
-        """What the limit says, and in `taken` what is to be taken if all others allow it too: hash -> slot, cost."""
+        """What the limit says, and in `taken` what is to be taken if all others allow it too."""
         if self._cells[places.bans] > now:
             value, ends = self._read(self._find(hash_, now), hash_, 0)
             if value == BANNED and now < ends:
                 return Banned(False, entry.limit, 0, ends - now)
         before = 0
         if hash_ in taken:  # the same limit and key twice in one decision counts twice
-            at, before = taken[hash_]
-        elif self._cells[at] != hash_ or (taken and any(at == slot for slot, _ in taken.values())):
-            at = places.find(hash_, now, [slot for slot, _ in taken.values()])
+            at, before, _ = taken[hash_]
+        elif self._cells[at] != hash_ or (taken and any(at == slot for slot, _, _ in taken.values())):
+            at = places.find(hash_, now, [slot for slot, _, _ in taken.values()])
         if at == NOWHERE or (places.mine is None and not places.claim(now)):
             self.on_uncounted(entry.limit)
             return undecided(entry.limit)
-        after = entry.decide(places.total(at, hash_) + before, 0, now, cost)
-        if not after.allowed:
-            places.recount(at, now)
-            after = entry.decide(places.total(at, hash_) + before, 0, now, cost)
+        held = places.held(at, hash_, now, before + cost, entry.most)
+        after = entry.decide(held + before, 0, now, cost)
         if after.allowed:
-            taken[hash_] = at, before + cost
+            taken[hash_] = at, before + cost, entry.far
         return decision(after, entry.limit, False, holds=True)
 
     def release(self, checks: Sequence[Check]) -> None:
@@ -342,40 +349,34 @@ class SharedStore(Table):
         if self._late:
             self._catch_up()
         for check in checks:
-            if not self._give_back(check):
-                self._late.append((self._give_back, check))
+            if check in self._late:
+                self._late.remove(check)
+            else:
+                self._give_back(check)
 
     def hold(self, checks: Sequence[Check]) -> None:
         """Takes places without asking."""
-        for check in checks:
-            if not self._take(check):
-                self._late.append((self._take, check))
+        self._late += [check for check in checks if not self._take(check)]
 
     def _catch_up(self) -> None:
-        """Does what a stuck lock has kept from being done."""
-        late, self._late = self._late, []
-        self._late += [(move, check) for move, check in late if not move(check)]
+        """Takes the places that a stuck lock has kept from being taken."""
+        self._late = [check for check in self._late if not self._take(check)]
 
-    def _give_back(self, check: Check) -> bool:
-        """Gives places back; False when the lock is stuck. As quick as taking them, for it is done as often."""
+    def _give_back(self, check: Check) -> None:
+        """Gives places back, which no lock has to guard: nobody else writes where this process does, and as long as it
+        holds one the key keeps its slot.
+        """
         limit, key, cost = check
         entry = self._entries.get(id(limit)) or self._enter(limit)
-        hash_, at, acquire, stripe = entry.places.get(key) or self._place(entry, key)
-        if not acquire(False) and not stripe.wait():
-            return False
-        places, cells, owner = entry.held, self._cells, stripe.owner
-        cells[owner] = self._me
-        try:
-            if places is not None and (cells[at] == hash_ or (at := places.where(hash_)) != NOWHERE):
-                places.give_back(at, cost)
-        finally:
-            cells[owner] = 0
-            stripe.release()
-        return True
+        hash_, at, _, _ = entry.places.get(key) or self._place(entry, key)
+        places = entry.held
+        if places is not None and (self._cells[at] == hash_ or (at := places.where(hash_)) != NOWHERE):
+            places.give_back(at, cost)
 
     def _take(self, check: Check) -> bool:
+        """Takes places without asking; False when the lock is stuck."""
         limit, key, cost = check
-        _, (hash_, _, _, stripe) = self._at(limit, key)
+        entry, (hash_, _, _, stripe) = self._at(limit, key)
         if not stripe.enter():
             return False
         try:
@@ -385,7 +386,7 @@ class SharedStore(Table):
             if at == NOWHERE or not places.claim(now):
                 self.on_uncounted(limit)
             else:
-                places.add(at, hash_, cost)
+                places.add(at, hash_, cost, entry.far, now)
         finally:
             stripe.leave()
         return True

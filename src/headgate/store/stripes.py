@@ -38,19 +38,58 @@ _BLANK_LOOKS = 50
 
 def create(mapping: mmap.mmap, offset: int, count: int) -> None:
     """Makes `count` free stripes in the mapping. Raises OSError where the C library has no shared semaphores."""
+    set_value = setter()
+    start = address(mapping) + offset
+    for index in range(count):
+        set_value(start + index * SIZE, 1)
+
+
+def setter() -> Callable[[int, int], None]:
+    """What makes a semaphore at an address, free so many times. It raises OSError where that cannot be had.
+
+    One that is there already may be made anew while its value is 0 and nobody waits for it: who only tries to take it
+    has then nothing to write.
+    """
     sem_init = ctypes.CDLL(None, use_errno=True).sem_init
     sem_init.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_uint)
-    start = _address(mapping) + offset
-    for index in range(count):
-        if sem_init(start + index * SIZE, 1, 1):
+
+    def set_value(address: int, value: int) -> None:
+        if sem_init(address, 1, value):
             raise OSError(ctypes.get_errno(), "no semaphore in shared memory")
+
+    return set_value
+
+
+def semaphore(address: int) -> SemLock:
+    """The semaphore at an address, as this process uses it."""
+    found = SemLock._rebuild(address, _SEMAPHORE, 1, None)
+    # Never collected: its end would be sem_close(), which is for named semaphores only and crashes on musl.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(found))
+    return found
 
 
 def attach(mapping: mmap.mmap, offset: int, count: int, fd: int) -> "list[Stripe]":
     """The stripes that `create` made, as this process uses them. fd: of the same memory, for the file locks."""
     cells = memoryview(mapping).cast("Q")
-    start = _address(mapping)
+    start = address(mapping)
     return [Stripe(cells, start, offset + index * SIZE, index, fd) for index in range(count)]
+
+
+def fence() -> Callable[[], None]:
+    """What makes all that was written before it seen by others before what is read or written after it.
+
+    Giving a semaphore back is a release, taking one an acquire, and the second is not done before the first.
+    """
+    memory = mmap.mmap(-1, mmap.PAGESIZE)
+    setter()(address(memory), 0)
+    mine = semaphore(address(memory))
+
+    def passes(post: Callable[[], None] = mine.release, take: Callable[..., bool] = mine.acquire) -> None:
+        assert memory  # as long as this is there, so is the semaphore
+        post()
+        take(False)
+
+    return passes
 
 
 def identity(pid: int) -> int:
@@ -72,11 +111,9 @@ class Stripe:
     __slots__ = ("_cells", "_fd", "_stuck_until", "acquire", "index", "me", "owner", "patience", "release")
 
     def __init__(self, cells: memoryview, start: int, offset: int, index: int, fd: int) -> None:
-        semaphore = SemLock._rebuild(start + offset, _SEMAPHORE, 1, None)
-        # Never collected: its end would be sem_close(), which is for named semaphores only and crashes on musl.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(semaphore))
-        self.acquire: Callable[..., bool] = semaphore.acquire
-        self.release: Callable[[], None] = semaphore.release
+        lock = semaphore(start + offset)
+        self.acquire: Callable[..., bool] = lock.acquire
+        self.release: Callable[[], None] = lock.release
         self.owner = (offset + _OWNER) // 8
         self.index = index
         self.me = _brief(identity(os.getpid()))
@@ -182,5 +219,6 @@ def _holds_on(owner: int) -> bool:
     return _brief(identity(owner & (1 << _PID_BITS) - 1)) == owner
 
 
-def _address(mapping: mmap.mmap) -> int:
+def address(mapping: mmap.mmap) -> int:
+    """Where the mapping is in this process."""
     return ctypes.addressof(ctypes.c_char.from_buffer(mapping))

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +17,7 @@ from headgate.testing.stores import never
 from tests.hammer import together, witness
 from tests.unit.store.limits import limit
 from tests.unit.store.test_held import crew, in_flight
+from tests.unit.store.test_shared import keys
 
 K = b"k"
 
@@ -32,7 +34,7 @@ def enters(gate: Gate, clock: ManualClock) -> bool:
 
 @settings(max_examples=200, deadline=None)
 @given(
-    most=st.integers(1, 12),
+    most=st.integers(2, 12),
     steps=st.lists(st.tuples(st.integers(0, 1), st.booleans(), st.booleans()), max_size=60),
     dies=st.booleans(),
 )
@@ -83,22 +85,20 @@ def test_it_passes_what_the_reference_passes_and_everything_comes_back(
             store.close()
 
 
-def test_it_waits_for_nobody_and_what_it_cannot_give_back_at_once_is_given_back_later() -> None:
+def test_it_waits_for_nobody() -> None:
     with crew() as made:
         store, one = made.join(), in_flight(10)
         store.hit([(one, K, 1)])
         gate = gate_of(store, one)
-        assert enters(gate, made.clock)
         stripe = store._entries[id(one)].places[K][3]
-        stripe.patience = 0.0
         assert stripe.enter()
-        assert not enters(gate, made.clock)
+        assert enters(gate, made.clock)
         gate.leave()
+        assert enters(gate, made.clock)
         stripe.leave()
-        assert store.hit([(one, K, 0)])[0].remaining == 8, "it is still to be given back"
-        stripe._stuck_until = 0.0
-        store.release([(one, K, 1)])
-        assert store.hit([(one, K, 0)])[0].remaining == 10
+        assert store.hit([(one, K, 0)])[0].remaining == 8
+        gate.leave()
+        assert store.hit([(one, K, 0)])[0].remaining == 9
         store.close()
 
 
@@ -111,14 +111,59 @@ def test_a_ban_ends_it_and_some_limits_have_none() -> None:
         store.ban(one, K, 5.0)
         assert not enters(gate, made.clock)
         made.clock.advance(6.0)
+        assert not enters(gate, made.clock), "the store sees to it that there are tokens again"
+        assert store.hit([(one, K, 1)])[0].allowed
         assert enters(gate, made.clock)
         banning = LimitState(replace(one.limit, name="bans", ban=Ban(1, 1.0, 1.0)), 0)
-        tally = [0, 0]
-        assert store.gate((banning, K, 1), tally) is None
-        assert store.gate((one, K, 2), tally) is None
-        assert store.gate((limit(9), K, 1), tally) is None
-        assert MemoryStore(ManualClock()).gate((one, K, 1), tally) is None  # type: ignore[func-returns-value]
+        assert store.gate((banning, K, 1), [0, 0]) is None
+        assert store.gate((one, K, 2), [0, 0]) is None
+        assert store.gate((in_flight(1), K, 1), [0, 0]) is None
+        assert store.gate((limit(9), K, 1), [0, 0]) is None
+        assert MemoryStore(ManualClock()).gate((one, K, 1), [0, 0]) is None  # type: ignore[func-returns-value]
         store.close()
+
+
+def test_it_is_shut_for_good_when_another_key_has_the_slot() -> None:
+    with crew(room=8) as made:
+        store, one = made.join(), in_flight(10)
+        store.hit([(one, K, 1)])
+        gate = gate_of(store, one)
+        assert enters(gate, made.clock)
+        gate.leave()
+        store.release([(one, K, 1)])
+        others = [(in_flight(9, "other"), key, 1) for key in keys(16)]
+        store.hit(others)
+        assert not any(enters(gate, made.clock) for _ in range(3))
+        assert [store.hit([(one, key, 0)])[0].remaining for one, key, _ in others] == [8] * 16
+        store.close()
+
+
+@pytest.mark.parametrize("fences", [False, True])
+def test_a_place_without_a_token_is_counted_until_it_is_taken_back(
+    fences: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is stopped in between costs the others nothing else, and is in nobody's way when it goes on."""
+    monkeypatch.setattr("headgate.store.held._IS_ORDERED", not fences)
+    with crew() as made:
+        one = in_flight(5)
+        here, there = made.join(), made.join()
+        here.hit([(one, K, 1)])
+        there.hit([(one, K, 1)])
+        gates = [gate_of(store, one) for store in (here, there)]
+        held = there._held
+        assert held is not None
+        assert held.mine is not None
+        assert (held.fence is not None) is fences
+        cell = there._entries[id(one)].places[K][1] - held.first
+        held.mine[cell] += 1
+        assert [enters(gates[0], made.clock) for _ in range(2)] == [True, False], "one before the last fifth"
+        assert here.hit([(one, K, 1)])[0].allowed
+        assert not here.hit([(one, K, 1)])[0].allowed
+        assert not enters(gates[1], made.clock)
+        held.mine[cell] -= 1
+        assert [store.hit([(one, K, 1)])[0].allowed for store in (there, here)] == [True, False]
+        here.close()
+        there.close()
 
 
 HAMMER = """
