@@ -1,6 +1,7 @@
 """The short way through a limit on what is in flight: what the store would do, or nothing."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -166,34 +167,72 @@ def test_a_place_without_a_token_is_counted_until_it_is_taken_back(
         there.close()
 
 
+def test_a_place_is_written_before_the_token_for_it_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else who adds up in between would not see it, and one too many would pass."""
+    with crew() as made:
+        store, one = made.join(), in_flight(10, headers="refused")
+        store.hit([(one, K, 1)])
+        held = store._held
+        assert held is not None
+        assert held.mine is not None
+        at = store._entries[id(one)].places[K][1]
+        mine, tokens, seen = held.mine, held.tokens(at), []
+
+        def draws(blocking: bool) -> bool:
+            seen.append(mine[at - held.first])
+            return tokens.acquire(blocking) and not is_late
+
+        fake = SimpleNamespace(acquire=draws, _get_value=tokens._get_value)
+        monkeypatch.setitem(held._tokens, at, fake)
+        gate, is_late = gate_of(store, one), False
+        assert enters(gate, made.clock)
+        assert store.hit([(one, K, 1)])[0].remaining == 3, "it says no more than that it is far from the end"
+        assert seen == [2, 3]
+        is_late = True
+        assert not enters(gate, made.clock)
+        assert seen == [2, 3, 4]
+        assert mine[at - held.first] == 3
+        store.close()
+
+
 HAMMER = """
+import random
 import sys
 from time import monotonic
 from headgate.store.shared import SharedStore
 from tests.hammer import Witness
 from tests.unit.store.limits import limit
-store, witness = SharedStore(int(sys.argv[1])), Witness(*map(int, sys.argv[1:]))
-check = (limit(5, "flying", 0.0, algorithm="concurrency"), b"k", 1)
+store, witness = SharedStore(int(sys.argv[1])), Witness(*map(int, sys.argv[1:3]))
+check = (limit(int(sys.argv[3]), "flying", 0.0, algorithm="concurrency"), b"k", 1)
 tally = [0, 0]
 gate = store.gate(check, tally)
 print("ready", flush=True)
 sys.stdin.readline()
+held = []
 for number in range(6000):
-    by_gate = gate.enter(monotonic())
-    if by_gate or store.hit([check])[0].allowed:
-        witness.add(1)
+    if held and (len(held) == 4 or random.random() < 0.5):
         witness.add(-1)
-        gate.leave() if by_gate else store.release([check])
+        held.pop()()
+    elif gate.enter(monotonic()):
+        witness.add(1)
+        held.append(gate.leave)
+    elif store.hit([check])[0].allowed:
+        witness.add(1)
+        held.append(lambda: store.release([check]))
+witness.add(-len(held))
+for leave in held:
+    leave()
 print(tally[0], tally[0] - tally[1])
 """
 
 
-def test_eight_processes_on_it_never_hold_more_than_the_limit_and_nothing_in_the_end() -> None:
+@pytest.mark.parametrize("most", [5, 20, 100])
+def test_eight_processes_on_it_never_hold_more_than_the_limit_and_nothing_in_the_end(most: int) -> None:
     with witness() as seen:
-        counts = together(HAMMER, 8, *map(str, seen.fds), fds=seen.fds)
+        counts = together(HAMMER, 8, *map(str, seen.fds), str(most), fds=seen.fds)
         assert sum(passed for passed, _ in counts) > 0
         assert not any(held for _, held in counts)
-        assert (seen.now, 0 < seen.most <= 5) == (0, True)
+        assert (seen.now, 0 < seen.most <= most) == (0, True)
         store = SharedStore(seen.fds[0])
-        assert store.hit([(in_flight(5), K, 0)])[0].remaining == 5
+        assert store.hit([(in_flight(most), K, 0)])[0].remaining == most
         store.close()
