@@ -8,7 +8,6 @@ import pytest
 
 from headgate.limits.decision import Decision, Holding
 from headgate.model.config import Ban, Limit, Rate
-from headgate.store.gate import Gate
 from headgate.wire.cells import LimitCell
 from headgate.wire.messages import Tops
 from tests.exchange.kit import Client, Make, ServerPeer, SlowStore, World, chunked, get, ok, post
@@ -240,7 +239,8 @@ def test_the_short_way_is_left_where_the_store_is_asked(make: Make) -> None:
         client.new()
         client.sends(get())
         assert client.protocol.exchange is not None
-        assert not isinstance(client.protocol.exchange.places, Gate)
+        assert client.protocol.exchange.leave is not client.protocol.leave
+        assert client.protocol.leave is None
         server.sends(ok())
         assert world.limit_cell(LimitCell.IN_FLIGHT) == 0
 

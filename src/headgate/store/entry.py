@@ -105,11 +105,11 @@ def _short_concurrency(
     mine, cell = places.mine, at - places.first
     if mine is None or cells[places.bans] > now:
         return None
-    held = mine[cell]
-    mine[cell] = held + 1
-    if places.draw(at):
+    own = places.own
+    own[cell] = mine[cell] = held = own[cell] + 1
+    if places.drawer(at)(False):
         return entry.holding
-    mine[cell] = held
+    own[cell] = mine[cell] = held - 1
     return None
 
 

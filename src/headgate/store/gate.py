@@ -27,28 +27,25 @@ def gate(places: Held, slot: Slot, tally: Tally) -> Gate | None:
     _, doubles, at, mark, _ = slot
     if places.mine is None:
         return None
-    mine, cell, draw, fence = places.mine, at - places.first, places.tokens(at).acquire, places.fence
+    mine, own, cell, draw = places.mine, places.own, at - places.first, places.drawer(at)
     is_gone = False  # the key from its slot
 
     def enter(now: float) -> bool:
         nonlocal is_gone
         if is_gone:
             return False
-        held = mine[cell]
-        mine[cell] = held + 1
-        if fence is not None:
-            fence()
+        own[cell] = mine[cell] = held = own[cell] + 1
         if draw(False):
             if doubles[at] == mark:
                 tally[0] += 1
                 return True
             is_gone = True
-        mine[cell] = held
+        own[cell] = mine[cell] = held - 1
         return False
 
     def leave() -> None:
-        if held := mine[cell]:
-            mine[cell] = held - 1
+        if held := own[cell]:
+            own[cell] = mine[cell] = held - 1
         tally[1] += 1
 
     return Gate(enter, leave)

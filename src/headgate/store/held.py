@@ -60,10 +60,10 @@ def size(buckets: int) -> int:
 class Held:
     """The places as one process sees them. Slots are named by the index of their cell.
 
-    first: the first of all slots. mine: the column of this process, by slot; None until there is one to be had.
+    first: the first of all slots. mine: the column of this process, by slot; None until there is one to be had. own:
+    the same numbers, to be read in half the time.
     bans: the cell that says until when any key under such a limit may be banned, so that nobody looks for bans usually.
-    fence: what keeps the order of writing a place and drawing a token; None where the machine does.
-    Whoever calls anything but `__init__`, `where`, `tokens` and `give_back` has the stripe of the hash, and `now` is in
+    Whoever calls anything but `__init__`, `where`, `drawer` and `give_back` has the stripe of the hash, and `now` is in
     microseconds.
     """
 
@@ -92,8 +92,10 @@ class Held:
         self._is_alive = is_alive
         self._alive: dict[int, int] = {}  # owners, and until when they are believed to live
         self._tokens: dict[int, SemLock] = {}  # of a slot
+        self._drawers: dict[int, Callable[[bool], bool]] = {}
         self._put = stripes.setter()
-        self.fence = None if _IS_ORDERED else stripes.fence()
+        self._fence = None if _IS_ORDERED else stripes.fence()
+        self.own: list[int] = []
         self._lock = lock
         self._tried = 0  # when it was tried last to get a column
         self._missing = ""  # why there is none
@@ -119,6 +121,7 @@ class Held:
                 self._lock.leave()
         if column is not None:
             missing = ""
+            self.own = column.tolist()
         if missing and missing != self._missing:
             logger.warning("limits on what is in flight are left to on_store_error here: %s", missing)
         elif self._missing and not missing:
@@ -184,7 +187,7 @@ class Held:
         """
         if self._cells[at] != hash_:
             return 0
-        tokens = self.tokens(at)._get_value()
+        tokens = self._token(at)._get_value()
         held = self._sum(at, now)
         if tokens and held + tokens + more > limit:
             self.withdraw(at)
@@ -198,8 +201,8 @@ class Held:
 
     def _sum(self, at: int, now: int) -> int:
         """What stands in the columns of the living, and forgets what the dead held."""
-        if self.fence is not None:
-            self.fence()
+        if self._fence is not None:
+            self._fence()
         total, cell = 0, at - self.first
         for owner in self._owners:
             if not owner:
@@ -223,12 +226,12 @@ class Held:
 
     def add(self, at: int, hash_: int, cost: int, far: int, now: int) -> None:
         """Takes places of the slot, which `find` gave for the hash. far: so many of them may be taken by tokens."""
-        assert self.mine is not None
         if self._cells[at] != hash_:
             self._cells[at] = hash_
-        self.mine[at - self.first] += cost
+        self._hold(at - self.first, cost)
+        draw = self.drawer(at)
         for _ in range(cost):
-            if not self.draw(at):
+            if not draw(False):
                 free = far - self._sum(at, now) if far > cost else 0
                 if free > 0:
                     self._put(self._address(at), min(free, _TOKENS))
@@ -238,23 +241,41 @@ class Held:
         """Gives back places of the slot, no more than this process has."""
         if self.mine is not None:
             cell = at - self.first
-            self.mine[cell] -= min(cost, self.mine[cell])
+            self._hold(cell, -min(cost, self.own[cell]))
+
+    def _hold(self, cell: int, more: int) -> None:
+        assert self.mine is not None
+        self.own[cell] = self.mine[cell] = self.own[cell] + more
 
     # Tokens.
 
-    def draw(self, at: int) -> bool:
-        """Draws a token of the slot, if there is one."""
-        is_drawn: bool = (self._tokens.get(at) or self.tokens(at)).acquire(False)
-        return is_drawn
+    def drawer(self, at: int) -> Callable[[bool], bool]:
+        """What draws a token of the slot, if there is one, when it is called with False: after the place for it is
+        written.
+        """
+        return self._drawers.get(at) or self._make_drawer(at)
+
+    def _make_drawer(self, at: int) -> Callable[[bool], bool]:
+        draw: Callable[[bool], bool] = self._token(at).acquire
+        fence = self._fence
+        if fence is None:
+            self._drawers[at] = draw
+            return draw
+
+        def draw_after(blocking: bool) -> bool:
+            fence()
+            return draw(blocking)
+
+        self._drawers[at] = draw_after
+        return draw_after
 
     def withdraw(self, at: int) -> None:
         """Draws all tokens of the slot."""
-        draw = self.tokens(at).acquire
+        draw = self._token(at).acquire
         while draw(False):
             pass
 
-    def tokens(self, at: int) -> SemLock:
-        """Those of the slot."""
+    def _token(self, at: int) -> SemLock:
         found = self._tokens[at] = self._tokens.get(at) or stripes.semaphore(self._address(at))
         return found
 

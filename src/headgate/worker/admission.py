@@ -108,7 +108,7 @@ class Admission(Passage):
 
     def _counted(self) -> Places:
         """The places of this request, which is to hold some until it ends."""
-        if self.places is None:
-            self.places = Places(self._worker.store, self._worker.account)
-        assert isinstance(self.places, Places)  # a gate is for routes where nothing else is asked
-        return self.places
+        if self.leave is None:
+            self._places = places = Places(self._worker.store, self._worker.account)
+            self.leave = places.leave
+        return self._places

@@ -4,13 +4,12 @@ What one request had to find out is kept for the next one: the fields that tell 
 of the route have to decide, and the short way through them (`store/ways.py`, `store/gate.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from headgate.http1.forwarded import believed_fields, forwarding_fields
 from headgate.http1.request import RequestHead
 from headgate.store.base import Check
-from headgate.store.gate import Gate
 from headgate.store.ways import Way
 from headgate.worker.plan import LiveRoute
 
@@ -34,7 +33,7 @@ class Client:
 
     ip: the peer's address; address: the same as bytes. trusted: whether it is a proxy whose word is believed.
     exchange: the one that it has now. way: the short way through the limits of `route` for requests of `counted`;
-    gate: what those that went it leave by, where they hold places.
+    leave: what gives back the place that one holds which went it, None where there is none.
     """
 
     __slots__ = (
@@ -44,8 +43,8 @@ class Client:
         "address",
         "counted",
         "exchange",
-        "gate",
         "ip",
+        "leave",
         "route",
         "trusted",
         "way",
@@ -63,7 +62,7 @@ class Client:
         self.counted = ""
         self._checks: Sequence[Check] = ()
         self.way: Way = _unsought
-        self.gate: Gate | None = None
+        self.leave: Callable[[], None] | None = None
         self.ip = ""
         self.trusted = False
 
@@ -105,17 +104,21 @@ class Client:
         self.way = self._short_way(route) or _nowhere
         if not self.way(exchange.started):
             return False
-        if route.holds:
-            exchange.places = self.gate
+        exchange.leave = self.leave
         return True
 
     def _short_way(self, route: LiveRoute) -> Way | None:
         """The way for the requests of this client: there is one where its limits say nothing to it."""
+        self.leave = None
         if route.tells or not self._checks:
             return None
         account = self.worker.account
         if route.holds:
-            one = len(self._checks) == 1 and not route.tried
-            self.gate = self.worker.store.gate(self._checks[0], account.tally(self._checks[0][0])) if one else None
-            return None if self.gate is None else self.gate.enter
+            if len(self._checks) > 1 or route.tried:
+                return None
+            gate = self.worker.store.gate(self._checks[0], account.tally(self._checks[0][0]))
+            if gate is None:
+                return None
+            self.leave = gate.leave
+            return gate.enter
         return self.worker.store.way(self._checks, [account.tally(limit) for limit, _, _ in self._checks])

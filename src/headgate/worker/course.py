@@ -11,7 +11,7 @@ is the story's own: its chapters are in `admission.py`, `forwarding.py` and `rel
 """
 
 from asyncio import Task
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -28,11 +28,9 @@ from headgate.errors import (
 from headgate.http1.request import RequestHead
 from headgate.limits.decision import Decision
 from headgate.model.config import Timeouts
-from headgate.store.gate import Gate
 from headgate.wire.cells import ServerCell
 from headgate.worker.absent import Absent
 from headgate.worker.phase import CONNECT, OVER, QUEUE, REQUEST_BODY, RESPONSE_BODY, STORE, TUNNEL, WAITS
-from headgate.worker.places import Places
 from headgate.worker.plan import LiveRoute
 from headgate.worker.server import Server
 from headgate.worker.tunnel import Tunnel
@@ -41,6 +39,7 @@ from headgate.worker.upstream import ServerConnection
 
 if TYPE_CHECKING:
     from headgate.worker.downstream import Downstream
+    from headgate.worker.places import Places
     from headgate.worker.process import Worker
 
 
@@ -54,8 +53,8 @@ class Course:
     """One request and its response.
 
     id: what names it in logs and to the server. status, sent, flag, server: what came of it. connection: the
-    server's, from the moment that the request is sent until its response is complete. places: those that it holds under
-    limits on what is in flight.
+    server's, from the moment that the request is sent until its response is complete. leave: what gives back the places
+    that it holds under limits on what is in flight.
     """
 
     __slots__ = (
@@ -65,6 +64,7 @@ class Course:
         "_framing",
         "_holds",
         "_phase",
+        "_places",
         "_route",
         "_story",
         "_tunnel",
@@ -78,7 +78,7 @@ class Course:
         "flag",
         "head",
         "id",
-        "places",
+        "leave",
         "sent",
         "server",
         "started",
@@ -88,6 +88,7 @@ class Course:
     _story: Story
     _route: LiveRoute
     _event: object  # what the story waited for
+    _places: "Places"  # that `leave` gives back, where it is not a gate's
 
     def __init__(self, worker: "Worker", client: "Downstream", head: RequestHead) -> None:
         self.started = monotonic()
@@ -114,7 +115,7 @@ class Course:
         self._until = NEVER  # when all attempts together must be over
         self._asked = b""  # what the server is asked to upgrade to
         self._tunnel: Tunnel | None = None
-        self.places: Places | Gate | None = None
+        self.leave: Callable[[], None] | None = None
 
     @property
     def now(self) -> float:
@@ -206,9 +207,9 @@ class Course:
 
         Before the last of the response is written: who has all of it may ask again at once, also of another worker.
         """
-        places, self.places = self.places, None
-        if places is not None:
-            places.leave()
+        leave, self.leave = self.leave, None
+        if leave is not None:
+            leave()
 
     def _leave(self) -> None:
         """The server has one request less."""

@@ -60,8 +60,7 @@ class Exchange(Admission, Forwarding, Relaying):
             if not route.limits:
                 pass
             elif route is client.route and self.client_ip == client.counted and client.way(self.started):
-                if route.holds:
-                    self.places = client.gate
+                self.leave = client.leave
             elif asked := (yield from self._ask(route)) if route.asks else client.checks(route, self.client_ip, head):
                 decisions = (self._counted() if route.holds else worker.store).hit(asked, self.resume)
                 if decisions is None:

@@ -125,7 +125,7 @@ class Passage(Course):
 
     def relay_last(self, data: bytes) -> None:
         """Passes on the last of the response's body, or of the tunnel, if any is left, and goes on with the story."""
-        if self.places is not None:
+        if self.leave is not None:
             self._give_back()
         if data:
             self.relay(data)

@@ -46,8 +46,9 @@ class Relaying(Passage):
         if self._framing and body:
             body = b"%x\r\n%b\r\n" % (len(body), bytes(body))
         self.status = response.status
-        if complete and self.places is not None:
-            self._give_back()
+        if complete and (leave := self.leave) is not None:
+            self.leave = None  # `_give_back`, without the call
+            leave()
         if len(body) <= SMALL:
             out = b"".join((response.lines, extra, b"\r\n", body))
             self.sent = len(out)

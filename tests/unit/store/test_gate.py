@@ -1,7 +1,6 @@
 """The short way through a limit on what is in flight: what the store would do, or nothing."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -154,7 +153,7 @@ def test_a_place_without_a_token_is_counted_until_it_is_taken_back(
         held = there._held
         assert held is not None
         assert held.mine is not None
-        assert (held.fence is not None) is fences
+        assert (held._fence is not None) is fences
         cell = there._entries[id(one)].places[K][1] - held.first
         held.mine[cell] += 1
         assert [enters(gates[0], made.clock) for _ in range(2)] == [True, False], "one before the last fifth"
@@ -176,14 +175,13 @@ def test_a_place_is_written_before_the_token_for_it_is_drawn(monkeypatch: pytest
         assert held is not None
         assert held.mine is not None
         at = store._entries[id(one)].places[K][1]
-        mine, tokens, seen = held.mine, held.tokens(at), []
+        mine, tokens, seen = held.mine, held._token(at), []
 
         def draws(blocking: bool) -> bool:
             seen.append(mine[at - held.first])
             return tokens.acquire(blocking) and not is_late
 
-        fake = SimpleNamespace(acquire=draws, _get_value=tokens._get_value)
-        monkeypatch.setitem(held._tokens, at, fake)
+        monkeypatch.setitem(held._drawers, at, draws)
         gate, is_late = gate_of(store, one), False
         assert enters(gate, made.clock)
         assert store.hit([(one, K, 1)])[0].remaining == 3, "it says no more than that it is far from the end"
