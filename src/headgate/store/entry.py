@@ -42,6 +42,7 @@ class Entry:
         "places",
         "schedule",
         "short",
+        "tells",
     )
 
     def __init__(self, limit: LimitState, seed: bytes, held: Held | None) -> None:
@@ -57,10 +58,12 @@ class Entry:
         self.burst = meter.burst * meter.period
         is_plain = meter.is_plain and meter.unit == 1 and meter.most > 0
         self.short = _SHORT.get(limit.limit.algorithm) if is_plain else None
-        # How many may be held for others to be taken without a word; and the decision on one of these.
+        # Of what is in flight: how many may be held so that it is far from the end, and the decision on one of these,
+        # unless clients are told how many are left.
         self.far = self.most - spare(self.most)
         self.holding = Holding(True, limit, spare(self.most), 0)
-        if held is not None and limit.limit.headers != "always":
+        self.tells = limit.limit.headers == "always"
+        if held is not None:
             self.short = _short_concurrency
         self.hash_key = blake2b(limit_identity(limit.limit).encode(), key=seed).digest()
         self.places: dict[bytes, Place] = {}
@@ -99,18 +102,24 @@ def _short_sliding_window(
 def _short_concurrency(
     entry: Entry, cells: memoryview, doubles: "memoryview[float]", at: int, now: int
 ) -> Decision | None:
-    """For a request that draws a token (`held.py`), while nobody is banned."""
+    """The same of `concurrency.step`, while nobody is banned; what is held is found as `held.py` says."""
     places = entry.held
     assert places is not None
-    mine, cell = places.mine, at - places.first
+    mine, own, cell = places.mine, places.own, at - places.first
     if mine is None or cells[places.bans] > now:
         return None
-    own = places.own
-    own[cell] = mine[cell] = held = own[cell] + 1
-    if places.drawer(at)(False):
+    own[cell] = mine[cell] = count = own[cell] + 1
+    is_far = places.drawer(at)(False)
+    if is_far and not entry.tells:
         return entry.holding
-    own[cell] = mine[cell] = held - 1
-    return None
+    held = places.sum(at, now)
+    if not is_far:
+        if held > entry.most:
+            own[cell] = mine[cell] = count - 1
+            return None
+        if held < entry.far:
+            places.put(at, entry.far - held)
+    return Holding(True, entry.limit, max(0, entry.most - held), 0)
 
 
 _SHORT = {"gcra": _short_gcra, "sliding_window": _short_sliding_window}

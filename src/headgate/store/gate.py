@@ -1,9 +1,9 @@
 """The short way through one limit on what is in flight, for one key: in, and out again.
 
 What `ways.py` is for rates: a pair of functions made for a client's connection, so nothing is looked up. `enter` passes
-only what surely passes and is worth no word to anybody: for it a token was there (`held.py`), and the key is in its
-slot. In every other case it changes nothing, and the store decides as always. `leave` gives the place back. Neither
-takes a lock.
+only what surely passes and is worth no word to anybody: there was a token for it (`held.py`), and the key is in its
+slot. When there are none left it sees to it that there are, once for many, if that lock is free. In every other case it
+changes nothing, and the store decides as always. `leave` gives the place back, for which no lock is needed.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,9 @@ class Gate:
         self.leave = leave
 
 
-def gate(places: Held, slot: Slot, tally: Tally) -> Gate | None:
-    """The gate of a key. None where this process has no column."""
-    _, doubles, at, mark, _ = slot
+def gate(places: Held, slot: Slot, far: int, tally: Tally) -> Gate | None:
+    """The gate of a key. far: so many may be held for it to be open. None where this process has no column."""
+    cells, doubles, at, mark, stripe = slot
     if places.mine is None:
         return None
     mine, own, cell, draw = places.mine, places.own, at - places.first, places.drawer(at)
@@ -40,8 +40,22 @@ def gate(places: Held, slot: Slot, tally: Tally) -> Gate | None:
                 tally[0] += 1
                 return True
             is_gone = True
+        elif refills(now):
+            tally[0] += 1
+            return True
         own[cell] = mine[cell] = held - 1
         return False
+
+    def refills(now: float) -> bool:
+        nonlocal is_gone
+        if not stripe.acquire(False):
+            return False
+        cells[stripe.owner] = stripe.me
+        try:
+            is_gone = doubles[at] != mark
+            return not is_gone and cells[places.bans] <= now * 1e6 and places.refill(at, far, round(now * 1e6))
+        finally:
+            stripe.leave()
 
     def leave() -> None:
         if held := own[cell]:

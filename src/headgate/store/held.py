@@ -43,9 +43,10 @@ NOWHERE = -1
 _HEADER = 8  # cells, of which one is used
 _WAYS = 16
 _SEMAPHORE = 32  # bytes
+_MANY = 2**31 - 1  # tokens that there can be (SEM_VALUE_MAX)
 _OWNERS = 512  # processes at once: two Headgates with as many workers as may be, while one takes over from the other
 _TRUST = 10_000  # microseconds for which a process that lives is believed to go on
-_TOKENS = 1000  # at once: so many are drawn in 50 us
+_FEW = 8  # tokens that are put one by one in less time than all at once
 _AGAIN = 1_000_000  # microseconds after which a process that has no column tries to get one again
 _BRIEFLY = 0.02  # seconds for which it then waits for a lock, and with it all that it serves
 # Where every atomic operation is a full barrier, a place is seen by all before the token that was drawn after it.
@@ -93,8 +94,8 @@ class Held:
         self._alive: dict[int, int] = {}  # owners, and until when they are believed to live
         self._tokens: dict[int, SemLock] = {}  # of a slot
         self._drawers: dict[int, Callable[[bool], bool]] = {}
-        self._put = stripes.setter()
-        self._fence = None if _IS_ORDERED else stripes.fence()
+        self._set = stripes.setter()
+        self._fence = stripes.fence()
         self.own: list[int] = []
         self._lock = lock
         self._tried = 0  # when it was tried last to get a column
@@ -130,10 +131,8 @@ class Held:
         return column
 
     def _free_column(self) -> memoryview | None:
-        """The column of this process: its own, a fresh one, or one of a dead process."""
+        """A column for this process: a fresh one, or one of a dead process."""
         owners = self._owners.tolist()
-        if self._me in owners:
-            return self._column(owners.index(self._me))
         for place, owner in enumerate(owners):
             if not owner or not self._is_alive(owner):
                 column = self._column(place)
@@ -173,9 +172,9 @@ class Held:
             if not self._cells[at]:
                 return at
         for at in slots:
-            if not self._sum(at, now):
+            if not self.sum(at, now):
                 self.withdraw(at)
-                if not self._sum(at, now):  # nobody drew one meanwhile
+                if not self.sum(at, now):  # nobody drew one meanwhile
                     return at
         return NOWHERE
 
@@ -188,20 +187,20 @@ class Held:
         if self._cells[at] != hash_:
             return 0
         tokens = self._token(at)._get_value()
-        held = self._sum(at, now)
+        held = self.sum(at, now)
         if tokens and held + tokens + more > limit:
             self.withdraw(at)
-            held = self._sum(at, now)
+            held = self.sum(at, now)
         return held
 
     def living(self, hash_: int, now: int) -> int:
         """What the living hold of a key."""
         at = self.where(hash_)
-        return 0 if at == NOWHERE else self._sum(at, now)
+        return 0 if at == NOWHERE else self.sum(at, now)
 
-    def _sum(self, at: int, now: int) -> int:
+    def sum(self, at: int, now: int) -> int:
         """What stands in the columns of the living, and forgets what the dead held."""
-        if self._fence is not None:
+        if not _IS_ORDERED:
             self._fence()
         total, cell = 0, at - self.first
         for owner in self._owners:
@@ -229,13 +228,21 @@ class Held:
         if self._cells[at] != hash_:
             self._cells[at] = hash_
         self._hold(at - self.first, cost)
-        draw = self.drawer(at)
-        for _ in range(cost):
-            if not draw(False):
-                free = far - self._sum(at, now) if far > cost else 0
-                if free > 0:
-                    self._put(self._address(at), min(free, _TOKENS))
-                break
+        if cost != 1:
+            self.withdraw(at)
+        elif self.drawer(at)(False):
+            return
+        self.put(at, far - self.sum(at, now))
+
+    def refill(self, at: int, far: int, now: int) -> bool:
+        """Whether the place that has just been written, without a token, is taken; if so, there are tokens again."""
+        if self.drawer(at)(False):  # another has put some meanwhile
+            return True
+        free = far - self.sum(at, now)
+        if free < 0:
+            return False
+        self.put(at, free)
+        return True
 
     def give_back(self, at: int, cost: int) -> None:
         """Gives back places of the slot, no more than this process has."""
@@ -257,10 +264,10 @@ class Held:
 
     def _make_drawer(self, at: int) -> Callable[[bool], bool]:
         draw: Callable[[bool], bool] = self._token(at).acquire
-        fence = self._fence
-        if fence is None:
+        if _IS_ORDERED:
             self._drawers[at] = draw
             return draw
+        fence = self._fence
 
         def draw_after(blocking: bool) -> bool:
             fence()
@@ -269,14 +276,22 @@ class Held:
         self._drawers[at] = draw_after
         return draw_after
 
+    def put(self, at: int, count: int) -> None:
+        """Puts so many tokens into the slot, which has none."""
+        if count <= _FEW:
+            give = self._token(at).release
+            for _ in range(count):
+                give()
+        else:
+            self._set(self._address(at), count)
+
     def withdraw(self, at: int) -> None:
-        """Draws all tokens of the slot."""
-        draw = self._token(at).acquire
-        while draw(False):
-            pass
+        """Takes all tokens out of the slot: who adds up now sees the places of all who drew one."""
+        self._set(self._address(at), 0)
+        self._fence()
 
     def _token(self, at: int) -> SemLock:
-        found = self._tokens[at] = self._tokens.get(at) or stripes.semaphore(self._address(at))
+        found = self._tokens[at] = self._tokens.get(at) or stripes.semaphore(self._address(at), _MANY)
         return found
 
     def _address(self, at: int) -> int:

@@ -153,7 +153,7 @@ class SharedStore(Table):
         entry, slot = self._slot(limit, key)
         if entry.held is None or entry.far < 1 or cost != 1 or limit.limit.ban is not None:
             return None
-        return gate(entry.held, slot, tally)
+        return gate(entry.held, slot, entry.far, tally)
 
     async def come_free(self, limit: LimitState, key: bytes) -> None:
         """Waits for the locks that `look`, `reset` and `ban` take, as long as these would."""

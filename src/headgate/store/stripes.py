@@ -47,8 +47,8 @@ def create(mapping: mmap.mmap, offset: int, count: int) -> None:
 def setter() -> Callable[[int, int], None]:
     """What makes a semaphore at an address, free so many times. It raises OSError where that cannot be had.
 
-    One that is there already may be made anew while its value is 0 and nobody waits for it: who only tries to take it
-    has then nothing to write.
+    One that is there already may be made anew as long as nobody waits for it and no other gives it back: who only tries
+    to take it does so before or after, for he compares its value when he writes the new one.
     """
     sem_init = ctypes.CDLL(None, use_errno=True).sem_init
     sem_init.argtypes = (ctypes.c_void_p, ctypes.c_int, ctypes.c_uint)
@@ -60,9 +60,9 @@ def setter() -> Callable[[int, int], None]:
     return set_value
 
 
-def semaphore(address: int) -> SemLock:
-    """The semaphore at an address, as this process uses it."""
-    found = SemLock._rebuild(address, _SEMAPHORE, 1, None)
+def semaphore(address: int, most: int = 1) -> SemLock:
+    """The semaphore at an address, as this process uses it. most: how often it may be free."""
+    found = SemLock._rebuild(address, _SEMAPHORE, most, None)
     # Never collected: its end would be sem_close(), which is for named semaphores only and crashes on musl.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(found))
     return found
