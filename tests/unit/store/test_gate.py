@@ -191,6 +191,36 @@ def test_a_place_is_written_before_the_token_for_it_is_drawn(monkeypatch: pytest
         store.close()
 
 
+def test_two_that_find_no_token_at_the_same_time_put_no_more_than_there_are_places(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with crew() as made:
+        one = in_flight(10)
+        here, there = made.join(), made.join()
+        gates = []
+        for store in (here, there):
+            store.hit([(one, K, 0)])
+            gates.append(gate_of(store, one))
+        held = here._held
+        assert held is not None
+        at = here._entries[id(one)].places[K][1]
+        held.withdraw(at)
+        tokens = held._token(at)
+
+        def draws(blocking: bool) -> bool:
+            if tokens.acquire(blocking):
+                return True
+            monkeypatch.undo()
+            assert enters(gates[1], made.clock)
+            return False
+
+        monkeypatch.setitem(held._drawers, at, draws)
+        assert enters(gate_of(here, one), made.clock)
+        assert tokens._get_value() + held.sum(at, made.clock.now) <= 7
+        here.close()
+        there.close()
+
+
 HAMMER = """
 import random
 import sys
