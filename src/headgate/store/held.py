@@ -1,27 +1,28 @@
 """Who holds how many places, in memory that the processes of a machine share: exact, and healed when one dies.
 
-    end of the last ban | owners | buckets of 16 slots, slot = hash | tokens of each slot | a column for each owner
+    end of the last ban | owners | buckets of 16 slots, slot = hash | semaphores of the slots | a column for each owner
 
 A slot is a key under a limit on what is in flight. Each process writes into its own column how many places it holds of
 it, and nobody else does. So what is held is the sum of what stands in the columns of those that live; what the dead
 held is of no account, and nothing has to be healed. Giving a place back is one write, without a lock.
 
 Taking a place must look at all others. That is done under the stripe that guards the slot's bucket, and mostly done
-ahead for many: while more than a fifth of the places is free, who has the lock puts tokens into a semaphore, one for
-each place that is free before that fifth. Whoever then draws a token may take a place without a lock. The rule is
+ahead for many: while more than a fifth of the places is free, who finds no token and has the lock puts tokens into the
+slot's semaphore, one for each place that is free before that fifth. Whoever draws one of them takes his place without a
+lock. The rule is
 
     places held + tokens <= limit
 
 which holds because tokens are put there under the lock alone, and only when there are none, and because a process
 writes the place into its column *before* it draws the token, and takes it back when it got none. So for a moment a
-place may be counted twice, never not at all. A token is drawn once; who gives a place back puts none back, for that
-could be seen before the place is.
+place may be counted twice, never not at all. A token is drawn once; who gives a place back puts none back, for others
+might see that before they see that the place is free.
 
-Who has the lock decides by the sum and what tokens there are; when these would be too many he draws them all and adds
-up again. What he may still see then is a place that another, who got no token, is about to take back. If he is refused
-because of it, that is as if the other had come first: he is next to have the lock, and the place is free for him.
+Who has the lock decides by the sum and what tokens there are; when these would be too many he takes them all out and
+adds up again. What he may still see then is a place that another, who got no token, is about to take back. If he is
+refused because of it, that is as if the other had come first: that one has the lock next, and the place is free for him.
 
-A slot that nobody holds places of is free for another key, once its tokens are drawn. A key that is held is never
+A slot that nobody holds places of is free for another key, once its tokens are taken out. A key that is held is never
 forgotten, so a bucket can be full: then `find` says so, and the caller lets pass what it cannot count.
 
 Pages cost nothing until they are written: a process costs four bytes for each slot that it ever used.
