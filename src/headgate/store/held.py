@@ -20,7 +20,7 @@ might see that before they see that the place is free.
 
 Who has the lock decides by the sum and what tokens there are; when these would be too many he takes them all out and
 adds up again. What he may still see then is a place that another, who got no token, is about to take back. If he is
-refused because of it, that is as if the other had come first: that one has the lock next, and the place is free for him.
+refused because of it, that is as if the other had come first: he has the lock next, and then the place is free.
 
 A slot that nobody holds places of is free for another key, once its tokens are taken out. A key that is held is never
 forgotten, so a bucket can be full: then `find` says so, and the caller lets pass what it cannot count.
