@@ -79,8 +79,8 @@ def _short_gcra(entry: Entry, cells: memoryview, doubles: "memoryview[float]", a
     if wanted > entry.burst:
         return None
     until = -(-wanted // most)
+    doubles[at + 1] = now + until  # first: the old end with the new value may be later than both
     doubles[at + 2] = until * most - wanted
-    doubles[at + 1] = now + until
     return Decision(True, entry.limit, (entry.burst - wanted) // entry.period, until)
 
 

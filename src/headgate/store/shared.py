@@ -133,7 +133,9 @@ class SharedStore(Table):
                     entry.held.banned(until)
                     if (at := entry.held.where(hash_)) != NOWHERE:
                         entry.held.withdraw(at)
-                self._write(self._find(hash_, now), hash_, BANNED, until, 0)
+                at = self._find(hash_, now)
+                self._cells[at] = 0  # or who is killed in between would have banned it until its count ends
+                self._write(at, hash_, BANNED, until, 0)
             finally:
                 stripe.leave()
 

@@ -14,7 +14,8 @@ same reason. A schedule may be noted as a later moment and by how much it is bef
 then more than one microsecond.
 
 A process may be killed between any two writes. So a slot is emptied (hash 0) before it is given to another key, and
-the value is written before its end is: what a torn slot says is "empty" or "over", never "refused".
+the value is written before its end is: what a torn slot says is "empty" or "over", never "refused". One of a schedule
+is emptied when it is written anew, too, as is one that is banned: its old end with the new value may refuse.
 
 Only `shared.py` builds on it. It reads and writes the cells of the usual request itself, without a call.
 """
@@ -123,7 +124,7 @@ class Table:
 
     def _write(self, at: int, hash_: int, value: int, ends: int, limit: int) -> None:
         """Writes a slot such that it is harmless after each single write."""
-        is_new = self._cells[at] != hash_
+        is_new = limit > 0 or self._cells[at] != hash_
         if is_new:
             self._cells[at] = 0
             self._doubles[at + 1] = ends

@@ -62,7 +62,7 @@ class Step(NamedTuple):
 
 def way(steps: Sequence[Step]) -> Way | None:
     """The way through these limits, each with its own key; None where one of them has none."""
-    if any(step.algorithm not in _ALONE or not step.meter.is_plain for step in steps):
+    if any(step.algorithm not in _ALONE or not step.meter.is_plain or step.meter.most < 1 for step in steps):
         return None
     if len(steps) == 1 and steps[0].meter.unit == 1:
         return _ALONE[steps[0].algorithm](steps[0].meter, steps[0].slot, steps[0].tally)
@@ -152,8 +152,8 @@ def _gcra_part(meter: Meter, slot: Slot) -> Part[float]:
 
     def write(wanted: float, now: int) -> None:
         until = -(-wanted // most)
+        doubles[ends] = (now // unit + until) * unit  # first, as in `entry.py`
         doubles[value] = until * most - wanted
-        doubles[ends] = (now // unit + until) * unit
 
     return Part(look, write)
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -297,3 +298,87 @@ def test_eight_processes_on_it_pass_exactly_the_limit(algorithm: str, most: int,
     allowed, went = (sum(column) for column in zip(*counts, strict=True))
     assert allowed == 20_000
     assert went > 0
+
+
+class Killed(Exception):
+    pass
+
+
+class Dying:
+    """Memory of a process that dies when so many writes into its table were done, by all that share `left`."""
+
+    def __init__(self, cells: memoryview, first: int, left: list[int]) -> None:
+        self.cells, self.first, self.left = cells, first, left
+
+    def __getitem__(self, index: int | slice) -> int | memoryview:
+        return self.cells[index]
+
+    def __setitem__(self, index: int, value: int) -> None:
+        if index >= self.first:
+            if not self.left[0]:
+                raise Killed
+            self.left[0] -= 1
+        self.cells[index] = value
+
+
+def dies(store: SharedStore, written: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    (first, _), left = store._bucket(0), [written]
+    for name in ("_cells", "_doubles"):
+        monkeypatch.setattr(store, name, Dying(getattr(store, name), first, left))
+
+
+@pytest.mark.parametrize("written", range(5))
+@pytest.mark.parametrize("writer", ["way", "ways", "short", "full", "charge"])
+@pytest.mark.parametrize("schedule", ["a later moment", "as it is", "over", "banned"])
+def test_who_is_killed_while_he_writes_a_schedule_puts_it_off_for_nobody(
+    store: SharedStore, clock: ManualClock, schedule: str, writer: str, written: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a schedule that is noted as a later moment, that moment alone says that all of the burst is used."""
+    one, other = limit(10, "one", 86400.0, algorithm="gcra", burst=10), limit(10**6, "other", 86400.0)
+    store.hit([(one, K, 1), (other, K, 1)])
+    if schedule != "as it is":
+        clock.advance(9000.0)
+    if schedule == "a later moment":
+        assert way(store, one)()
+    elif schedule == "banned":
+        store.ban(one, K, 5.0)
+        clock.advance(6.0)
+    before = store.look(one, K)
+    dies(store, written, monkeypatch)
+    checks = [(one, K, 1), (other, K, 1)][: 2 if writer in ("ways", "full") else 1]
+    passes = store.way(checks, [[0, 0]] * len(checks))
+    assert passes is not None
+    with suppress(Killed):
+        if writer in ("way", "ways"):
+            passes(clock() / 1e6)
+        elif writer == "charge":
+            store.charge(checks)
+        else:
+            store.hit(checks)
+    monkeypatch.undo()
+    after = store.look(one, K)
+    assert before is not None
+    assert after is not None
+    assert after.remaining >= before.remaining - 1
+
+
+@pytest.mark.parametrize("written", range(5))
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_who_is_killed_while_he_bans_a_key_bans_it_for_no_longer(
+    store: SharedStore, clock: ManualClock, algorithm: str, written: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = limit(10, "one", 3600.0, algorithm=algorithm)
+    store.hit([(one, K, 9)])
+    dies(store, written, monkeypatch)
+    with suppress(Killed):
+        store.ban(one, K, 5.0)
+    monkeypatch.undo()
+    clock.advance(5.0)
+    assert store.hit([(one, K, 1)])[0].allowed
+
+
+def test_a_limit_of_none_has_none(store: SharedStore) -> None:
+    for algorithm in ALGORITHMS:
+        none = limit(0, algorithm=algorithm, burst=5 if algorithm == "gcra" else 0)
+        assert store.way([(none, K, 1)], [[0, 0]]) is None
+        assert store.way([(limit(9), K, 1), (none, K, 1)], [[0, 0]] * 2) is None
