@@ -59,7 +59,6 @@ class SharedStore(Table):
         """
         super().__init__(fd)
         self._clock = clock
-        self._nanoseconds = time.monotonic_ns if clock is monotonic_us else lambda: clock() * 1000
         self._owner = owner or stripes.identity(os.getpid())
         self._is_alive = is_alive
         self._held: Held | None = None  # made when it is needed
