@@ -36,24 +36,23 @@ def gate(places: Held, slot: Slot, far: int, tally: Tally) -> Gate | None:
             return False
         own[cell] = mine[cell] = held = own[cell] + 1
         if draw(False):
-            if doubles[at] == mark:
+            if doubles[at] == mark:  # looked at last: a token may be one of the key that came after
                 tally[0] += 1
                 return True
-            is_gone = True
         elif refills(now):
             tally[0] += 1
             return True
         own[cell] = mine[cell] = held - 1
+        is_gone = doubles[at] != mark  # or it would be in that key's way again and again
         return False
 
     def refills(now: float) -> bool:
-        nonlocal is_gone
         if not stripe.acquire(False):
             return False
         cells[stripe.owner] = stripe.me
         try:
-            is_gone = doubles[at] != mark
-            return not is_gone and cells[places.bans] <= now * 1e6 and places.refill(at, far, round(now * 1e6))
+            is_open = doubles[at] == mark and cells[places.bans] <= now * 1e6
+            return is_open and places.refill(at, far, round(now * 1e6))
         finally:
             stripe.leave()
 

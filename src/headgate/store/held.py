@@ -93,6 +93,7 @@ class Held:
         self._me = me
         self._is_alive = is_alive
         self._alive: dict[int, int] = {}  # owners, and until when they are believed to live
+        self._dead: set[int] = set()  # owners whose columns nobody has taken yet
         self._tokens: dict[int, SemLock] = {}  # of a slot
         self._drawers: dict[int, Callable[[bool], bool]] = {}
         self._set = stripes.setter()
@@ -200,26 +201,30 @@ class Held:
         return 0 if at == NOWHERE else self.sum(at, now)
 
     def sum(self, at: int, now: int) -> int:
-        """What stands in the columns of the living, and forgets what the dead held."""
+        """What stands in the columns of the living.
+
+        Not even what the dead held is cleared here: the column may be another's the moment after it was looked at.
+        """
         if not _IS_ORDERED:
             self._fence()
         total, cell = 0, at - self.first
         for owner in self._owners:
             if not owner:
                 break
-            if count := self._columns[cell]:
-                if self._lives(owner, now):
-                    total += count
-                else:
-                    self._columns[cell] = 0
+            if (count := self._columns[cell]) and self._lives(owner, now):
+                total += count
             cell += self._slots
         return total
 
     def _lives(self, owner: int, now: int) -> bool:
         if owner == self._me or now < self._alive.get(owner, now):
             return True
+        if owner in self._dead:
+            return False
         if not self._is_alive(owner):
             self._alive.pop(owner, None)
+            self._dead.intersection_update(self._owners)
+            self._dead.add(owner)
             return False
         self._alive[owner] = now + _TRUST
         return True

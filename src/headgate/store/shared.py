@@ -349,11 +349,9 @@ class SharedStore(Table):
         """Gives places back."""
         if self._late:
             self._catch_up()
+            checks = [self._taken(check) for check in checks]
         for check in checks:
-            if check in self._late:
-                self._late.remove(check)
-            else:
-                self._give_back(check)
+            self._give_back(check)
 
     def hold(self, checks: Sequence[Check]) -> None:
         """Takes places without asking."""
@@ -362,6 +360,17 @@ class SharedStore(Table):
     def _catch_up(self) -> None:
         """Takes the places that a stuck lock has kept from being taken."""
         self._late = [check for check in self._late if not self._take(check)]
+
+    def _taken(self, check: Check) -> Check:
+        """What is to be given back of these places, without those that are still to be taken, and now never are."""
+        limit, key, cost = check
+        late, self._late = self._late, []
+        for one, name, more in late:
+            never = min(cost, more) if (one, name) == (limit, key) else 0
+            cost -= never
+            if more > never:
+                self._late.append((one, name, more - never))
+        return limit, key, cost
 
     def _give_back(self, check: Check) -> None:
         """Gives places back, which no lock has to guard: nobody else writes where this process does, and as long as it
@@ -377,7 +386,7 @@ class SharedStore(Table):
     def _take(self, check: Check) -> bool:
         """Takes places without asking; False when the lock is stuck."""
         limit, key, cost = check
-        entry, (hash_, _, _, stripe) = self._at(limit, key)
+        _, (hash_, _, _, stripe) = self._at(limit, key)
         if not stripe.enter():
             return False
         try:
@@ -387,7 +396,7 @@ class SharedStore(Table):
             if at == NOWHERE or not places.claim(now):
                 self.on_uncounted(limit)
             else:
-                places.add(at, hash_, cost, entry.far, now)
+                places.add(at, hash_, cost, 0, now)  # without tokens for others, who may be banned
         finally:
             stripe.leave()
         return True

@@ -201,8 +201,11 @@ class Stripe:
 
 
 def is_alive(owner: int) -> bool:
-    """Whether the process of an `identity` lives."""
-    return identity(owner & (1 << _PID_BITS) - 1) == owner
+    """Whether the process of an `identity` lives; where that cannot be seen, because no descriptor is left, it does."""
+    try:
+        return identity(owner & (1 << _PID_BITS) - 1) == owner
+    except OSError:
+        return True
 
 
 def _brief(identity: int) -> int:
@@ -216,7 +219,10 @@ def _holds_on(owner: int) -> bool:
     Where its id is another's by now, it is taken for alive once in 256 times; then it is waited for as for one that
     does not go on.
     """
-    return _brief(identity(owner & (1 << _PID_BITS) - 1)) == owner
+    try:
+        return _brief(identity(owner & (1 << _PID_BITS) - 1)) == owner
+    except OSError:
+        return True
 
 
 def address(mapping: mmap.mmap) -> int:

@@ -122,6 +122,64 @@ def test_a_ban_ends_it_and_some_limits_have_none() -> None:
         store.close()
 
 
+def test_the_key_that_has_the_slot_now_is_disturbed_once_at_the_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where it has no tokens, because it is near its end: else each request would seem to hold a place of it."""
+    with crew(room=8) as made:
+        store, one = made.join(), in_flight(10)
+        store.hit([(one, K, 1)])
+        store.release([(one, K, 1)])
+        held, at = store._held, store._entries[id(one)].places[K][1]
+        assert held is not None
+        drawn, draw = list[int](), held._token(at).acquire
+
+        def draws(blocking: bool) -> bool:
+            drawn.append(at)
+            return bool(draw(blocking))
+
+        monkeypatch.setitem(held._drawers, at, draws)
+        gate = gate_of(store, one)
+        store.hit([(in_flight(1, "other"), key, 1) for key in keys(16)])
+        drawn.clear()
+        assert not any(enters(gate, made.clock) for _ in range(3))
+        assert drawn == [at]
+        store.close()
+
+
+def test_a_place_that_is_taken_in_the_column_of_a_dead_process_is_not_cleared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who adds up sees that the owner of a column is dead; in this moment another takes the column, and a place."""
+    with crew() as made:
+        one, look = in_flight(10), (in_flight(10), K, 0)
+        here, dead, heir = made.join(), made.join(), made.join()
+        for store in (here, dead):
+            assert store.hit([(one, K, 1)])[0].allowed
+        made.kill(dead)
+        made.clock.now += 10_000
+        held, lives = here._held, made._lives
+        assert held is not None
+
+        def inherits(owner: int) -> bool:
+            held._is_alive = lives
+            assert owner == dead._owner
+            assert enters(gate_of(heir, one), made.clock)
+            return lives(owner)
+
+        monkeypatch.setattr(held, "_is_alive", inherits)
+        assert [here.hit([look])[0].remaining for _ in range(2)] == [9, 8]
+        for store in (here, heir):
+            store.close()
+
+
+def test_what_is_taken_without_asking_puts_no_tokens_there_for_a_banned_key() -> None:
+    with crew() as made:
+        store, one = made.join(), in_flight(10)
+        store.hit([(one, K, 1)])
+        gate = gate_of(store, one)
+        store.ban(one, K, 5.0)
+        store.hold([(one, K, 1)])
+        assert not enters(gate, made.clock)
+        store.close()
+
+
 def test_it_is_shut_for_good_when_another_key_has_the_slot() -> None:
     with crew(room=8) as made:
         store, one = made.join(), in_flight(10)

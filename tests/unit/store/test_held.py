@@ -369,6 +369,40 @@ def test_a_stuck_lock_keeps_no_place_from_being_given_back_and_what_it_keeps_fro
         assert store.hit([look])[0].remaining == 4
 
 
+def test_of_places_that_are_still_to_be_taken_some_may_be_given_back() -> None:
+    """Who asks Redis holds all places of a key with one word when it fails, and gives them back one by one."""
+    with crew(room=8) as made:
+        store, other = made.join(), made.join()
+        one = in_flight(9)
+        for stripe in store._stripes:
+            stripe.patience = 0.0
+        store.hit([(one, b"k", 1)])
+        lock = other._stripes[0]
+        assert lock.enter()
+        store.hold([(one, b"k", 5), (one, b"l", 2)])
+        store.release([(one, b"k", 1)] * 2)
+        lock.leave()
+        store._stripes[0]._stuck_until = 0.0
+        store.release([])
+        assert [store.hit([(one, key, 0)])[0].remaining for key in (b"k", b"l")] == [9 - 1 - 3, 9 - 2]
+        store.release([(one, b"k", 4), (one, b"l", 1)])
+        assert [store.hit([(one, key, 0)])[0].remaining for key in (b"k", b"l")] == [9, 8]
+
+
+def test_a_process_that_is_dead_is_asked_about_once() -> None:
+    with crew() as made:
+        one, other = made.join(), made.join()
+        check = (in_flight(9), b"k", 1)
+        for store in (one, other):
+            store.hit([check])
+        made.kill(other)
+        before = made.asked
+        for _ in range(3):
+            made.clock.now += 10_000
+            one.hit([check])
+        assert made.asked == before + 1
+
+
 @pytest.mark.parametrize("action", ["take", "give back"])
 @pytest.mark.parametrize("written", range(5))
 def test_a_kill_between_two_writes_costs_nobody_a_place(

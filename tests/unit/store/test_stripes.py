@@ -1,6 +1,7 @@
 import asyncio
 import mmap
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -275,3 +276,21 @@ def test_a_c_library_without_shared_semaphores_is_an_error(monkeypatch: pytest.M
     monkeypatch.setattr("headgate.store.stripes.ctypes.CDLL", Library)
     with pytest.raises(OSError, match="no semaphore in shared memory"):
         stripes.create(mmap.mmap(-1, 4096), 0, 1)
+
+
+def test_who_cannot_be_looked_at_because_no_descriptor_is_left_lives(memory: int) -> None:
+    """A store asks it at each decision about what is in flight; a failure would fail the request."""
+    store, me = SharedStore(memory), identity(os.getpid())
+    stripe = store._stripes[0]
+    stripe.patience = 0.0
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    assert stripe.enter()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        assert stripes.is_alive(me ^ 1 << 40)
+        assert not stripe.enter()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert not stripes.is_alive(me ^ 1 << 40)
+    stripe.leave()
+    store.close()
