@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from random import Random
 
 import pytest
 
 from headgate.limits.decision import Decision, Holding
-from headgate.model.config import Ban, Limit, Rate
+from headgate.model.config import Ban, Limit, Rate, Route
 from headgate.wire.cells import LimitCell
 from headgate.wire.messages import Tops
 from tests.exchange.kit import Client, Make, ServerPeer, SlowStore, World, chunked, get, ok, post
@@ -448,3 +449,52 @@ def test_a_key_for_which_there_is_no_room_is_told_as_a_store_error(make: Make) -
     world = make(limits=states(FLYING))
     world.worker._local.on_uncounted(world.snapshot.limits[0])
     assert world.limit_cell(LimitCell.STORE_ERRORS) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whoever_a_connection_serves_and_whatever_comes_between_each_place_is_given_back_once(
+    make: Make, seed: int
+) -> None:
+    """A proxy's connections serve several clients on several routes, and there are reloads while they do."""
+    random = Random(seed)
+    world = make(limits=states(TEN, Limit("rate", Rate(1000, 60.0))), trusted=["10.0.0.1"])
+    routes = (
+        Route("web", path="/flying", limits=("flying",)),
+        Route("web", path="/rate", limits=("rate",)),
+        Route("web", path="/both", limits=("flying", "rate")),
+        Route("web"),
+    )
+    world.adopt(replace(world.snapshot, version=2, routes=routes))
+    (flying, _) = world.snapshot.limits
+    idle: list[Client] = []
+    busy: list[tuple[Client, ServerPeer, bytes]] = []
+    warm: list[ServerPeer] = []
+    for _ in range(150):
+        what = random.random()
+        if what < 0.5 and len(busy) < 6:
+            client = idle.pop() if idle and random.random() < 0.9 else world.client(("10.0.0.1", 4000))
+            path = random.choice([b"/flying", b"/flying", b"/flying", b"/rate", b"/both", b"/"])
+            who = random.choice([b"192.0.2.1", b"192.0.2.2"])
+            client.sends(post(b"x", b"X-Forwarded-For: " + who, path=path))
+            server = world.accepted() if world.accepts else next(one for one in reversed(warm) if one.new())
+            warm.append(server)
+            server.new()
+            busy.append((client, server, who if path in (b"/flying", b"/both") else b""))
+        elif what < 0.95 and busy:
+            client, server, _ = busy.pop(random.randrange(len(busy)))
+            if (ends := random.random()) < 0.7:
+                server.sends(ok())
+                client.new()
+                idle.append(client)
+            else:
+                (resets if ends < 0.85 else breaks_off)(client, server)
+                warm = [one for one in warm if one is not server]
+        else:
+            world.adopt(replace(world.snapshot, version=world.snapshot.version + 1))
+        for who in (b"192.0.2.1", b"192.0.2.2"):
+            remaining = world.worker._local.hit([(flying, who, 0)])[0].remaining
+            assert 10 - remaining == sum(one == who for _, _, one in busy)
+        assert world.limit_cell(LimitCell.IN_FLIGHT) == sum(bool(one) for _, _, one in busy)
+    for client, server, _ in busy:
+        server.sends(ok())
+        client.new()
