@@ -382,3 +382,70 @@ def test_a_limit_of_none_has_none(store: SharedStore) -> None:
         none = limit(0, algorithm=algorithm, burst=5 if algorithm == "gcra" else 0)
         assert store.way([(none, K, 1)], [[0, 0]]) is None
         assert store.way([(limit(9), K, 1), (none, K, 1)], [[0, 0]] * 2) is None
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@settings(max_examples=200, deadline=None)
+@given(
+    most=st.integers(2, 15),
+    period=st.integers(1, 60),
+    burst=st.integers(2, 15),
+    joined=st.booleans(),
+    actions=st.lists(
+        st.tuples(
+            st.sampled_from(["pass", "pass", "pass", "hit", "charge", "give", "ban", "reset", "crowd", "nothing"]),
+            st.integers(0, 1),
+            st.sampled_from([0, 0, 0, 0, 1, 2, 7, 45]),
+            st.sampled_from([0, 0, 0, 1, 2, 7, 90]),
+        ),
+        min_size=20,
+        max_size=80,
+    ),
+)
+def test_whatever_others_did_meanwhile_it_does_what_the_step_does(
+    algorithm: str, most: int, period: int, burst: int, *, joined: bool, actions: list[tuple[str, int, int, int]]
+) -> None:
+    """Requests of two processes, with resets, bans and evictions. One that passes does so as of a moment between its
+    beginning and its turn: that of another may have come first, with a later time.
+    """
+    clock = ManualClock()
+    one = limit(most, "one", period / 1e6, algorithm=algorithm, burst=burst if algorithm == "gcra" else 0)
+    checks = [(one, K, 1)] + ([(limit(10**6, "wide", 9000.0), K, 1)] if joined else [])
+    fd = SharedStore.create(8)
+    stores = [SharedStore(fd, clock) for _ in range(2)]
+    os.close(fd)
+    meter = Meter(one.limit)
+
+    def state() -> tuple[int, int]:
+        entry, (hash_, _, _, _) = stores[0]._at(one, K)
+        return stores[0]._read(stores[0]._find(hash_, clock.now), hash_, entry.schedule)
+
+    stores[0].hit(checks)
+    ways = [store.way(checks, [[0, 0]] * len(checks)) for store in stores]
+    for what, who, gap, late in actions:
+        clock.now += gap
+        store, passes = stores[who], ways[who]
+        assert passes is not None
+        if what == "pass":
+            before = state()
+            if passes((clock.now - late) / 1e6):
+                steps = [meter.decide(*before, now, 1) for now in range(clock.now - late, clock.now + 1)]
+                # Of a window that was over when something of it was given back there is nothing more to be counted.
+                assert before == (0, 0) or state() in [(step.value, step.ends) for step in steps if step.allowed]
+            else:
+                assert state() == before
+                store.hit(checks)
+                ways[who] = store.way(checks, [[0, 0]] * len(checks)) if late == 1 else passes
+        elif what == "hit":
+            store.hit(checks)
+        elif what in ("charge", "give"):
+            store.charge([(one, K, 3 if what == "charge" else -3)])
+        elif what == "ban":
+            store.ban(one, K, 5e-6)
+        elif what == "reset":
+            store.reset(one, K)
+        elif what == "crowd":
+            for number in range(8):
+                store.hit([(limit(9, "other", 1.0), b"%d" % number, 1)])
+    for store in stores:
+        store.close()
