@@ -11,7 +11,8 @@ whoever reads or writes its slots holds.
 `ends` is a double, as is the `value` of a schedule (gcra): Python reads and writes these in half the time of large
 integers, and what they hold are whole numbers below 2**53. The hash is a number when it is read as a double, for the
 same reason. A schedule may be noted as a later moment and by how much it is before that (`ways.py`): its `value` is
-then more than one microsecond.
+then more than one microsecond. To whoever looks for a slot such a state ends at that moment, by the time of a burst too
+late at the most: its limit, which would say more, is not known to him.
 
 A process may be killed between any two writes. So a slot is emptied (hash 0) before it is given to another key, and
 the value is written before its end is: what a torn slot says is "empty" or "over", never "refused". One of a schedule

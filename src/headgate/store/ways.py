@@ -5,6 +5,8 @@ these, so nothing is looked up and nothing is returned but whether the request p
 0.25 us instead of 0.8, and its caller needs no decision to look at. It passes only what surely passes and is worth no
 word to anybody: each key is where it was last seen, in a running window, and more than a fifth of its limit is left
 after it. In every other case it changes nothing, and the store decides as always.
+The time of a request is that at which it began. What another process decided meanwhile may be of a later one; that can
+only say that there is less room, or that the window is another one by now.
 Each does what its algorithm in `headgate.limits` does for such a request, under the lock of the key's slot. Of several
 limits all locks are held before anything is looked at, and nobody is waited for, so their order does not matter.
 

@@ -163,7 +163,10 @@ class Account:
         return refusals or ()
 
     def tally(self, limit: LimitState) -> Tally:
-        """Where short ways count the requests under a limit; `count` brings it into the cells."""
+        """Where short ways count the requests under a limit; `count` brings it into the cells.
+
+        So the metrics are a sweep behind, and what is between two sweeps is lost with a worker that is killed.
+        """
         return self._tallies.setdefault((limit.slot, limit.limit.algorithm == concurrency.NAME), [0, 0])
 
     def count(self) -> None:
