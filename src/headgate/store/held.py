@@ -19,10 +19,10 @@ place may be counted twice, never not at all. A token is drawn once; who gives a
 might see that before they see that the place is free.
 
 Who has the lock decides by the sum and what tokens there are; when these would be too many he takes them all out and
-adds up again. What he may still see then is a place that another, who got no token, is about to take back. If he is refused
-because of it, that is as if the other had come first: that one asks for the lock next, and the place is free for him.
-Only where he is stopped just there a third may have it before him, and the limit is one less for as long as he is; that
-is the side on which to err, and what would tell the two apart would cost every request another write.
+adds up again. What he may still see then is a place that another, who got no token, is about to take back. If he is
+refused because of it, that is as if the other had come first: that one asks for the lock next, and the place is free
+for him. Only where he is stopped just there a third may have it before him, and the limit is one less for as long as he
+is; that is the side on which to err, and what would tell the two apart would cost every request another write.
 
 A slot that nobody holds places of is free for another key, once its tokens are taken out. A key that is held is never
 forgotten, so a bucket can be full: then `find` says so, and the caller lets pass what it cannot count.
