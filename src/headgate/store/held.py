@@ -27,8 +27,8 @@ is; that is the side on which to err, and what would tell the two apart would co
 A slot that nobody holds places of is free for another key, once its tokens are taken out. A key that is held is never
 forgotten, so a bucket can be full: then `find` says so, and the caller lets pass what it cannot count.
 
-Pages cost nothing until they are used. A process that counts here has all of its column, and once more as a list: with
-it come twelve bytes for each slot, 768 KiB at the most.
+Pages cost nothing until they are written: a process costs four bytes for each slot that it ever used. It has the same
+numbers once more as a list, of 512 KiB at the most.
 """
 
 import logging
@@ -127,7 +127,7 @@ class Held:
                 self._lock.leave()
         if column is not None:
             missing = ""
-            self.own = column.tolist()
+            self.own = [0] * self._slots  # as is the column of who is new
         if missing and missing != self._missing:
             logger.warning("limits on what is in flight are left to on_store_error here: %s", missing)
         elif self._missing and not missing:
