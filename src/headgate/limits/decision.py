@@ -60,6 +60,11 @@ class Holding(Decision):
 
     __slots__ = ()
 
+    @classmethod
+    def far(cls, limit: LimitState) -> "Holding":
+        """What `Far` is for limits on a rate: `remaining` is what is left at least."""
+        return cls(True, limit, spare(limit.limit.at_once), 0)
+
 
 class Uncounted(Decision):
     """The request passes although its store cannot be asked, and nothing was taken for it."""

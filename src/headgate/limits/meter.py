@@ -1,6 +1,7 @@
 """A limit made ready to be counted: its algorithm, and its numbers in the unit of time that keeps them exact."""
 
 from headgate.limits import concurrency, fixed_window, gcra, sliding_window
+from headgate.limits.decision import spare
 from headgate.limits.step import LARGEST, Algorithm, Step, period_us
 from headgate.model.config import Limit
 
@@ -17,7 +18,8 @@ BANNED = 2**64 - 1  # the value of a key that is banned until `ends`
 class Meter:
     """One limit.
 
-    most: requests in a period. period, delay: in units. burst: requests at once. unit: microseconds; 1, but for
+    most: requests in a period. period, delay: in units. burst: requests at once. far: those of them after which it is
+    still far from its end. unit: microseconds; 1, but for
     algorithms whose products of time and requests would be too large for a double. is_window: whether it is a fixed
     window. is_plain: whether a request passes at once or is refused, and counts only if it passes. holds: whether it is
     a limit on what is in flight, whose state has no time and so cannot be that of a ban.
@@ -29,6 +31,7 @@ class Meter:
         "burst",
         "counts_refused",
         "delay",
+        "far",
         "holds",
         "is_plain",
         "is_window",
@@ -42,6 +45,7 @@ class Meter:
         self._step, self._charge = _CONCURRENCY if self.holds else ALGORITHMS[limit.algorithm]
         self.most = limit.rate.limit
         self.burst = limit.at_once
+        self.far = self.burst - spare(self.burst)
         self.is_window = limit.algorithm == "fixed_window"
         self.counts_refused = limit.count_refused
         period = period_us(limit.rate)

@@ -8,7 +8,7 @@ without; for all others they say None and change nothing.
 from collections.abc import Callable
 from hashlib import blake2b
 
-from headgate.limits.decision import Decision, Holding, spare
+from headgate.limits.decision import Decision, Holding
 from headgate.limits.keys import limit_identity
 from headgate.limits.meter import BANNED, Meter
 from headgate.limits.sliding_window import MASK, SHIFT
@@ -58,10 +58,8 @@ class Entry:
         self.burst = meter.burst * meter.period
         is_plain = meter.is_plain and meter.unit == 1 and meter.most > 0
         self.short = _SHORT.get(limit.limit.algorithm) if is_plain else None
-        # Of what is in flight: how many may be held so that it is far from the end, and the decision on one of these,
-        # unless clients are told how many are left.
-        self.far = self.most - spare(self.most)
-        self.holding = Holding(True, limit, spare(self.most), 0)
+        self.far = meter.far
+        self.holding = Holding.far(limit)  # on what is in flight, unless clients are told how much is left
         self.tells = limit.limit.headers == "always"
         if held is not None:
             self.short = _short_concurrency
@@ -112,13 +110,10 @@ def _short_concurrency(
     is_far = places.drawer(at)(False)
     if is_far and not entry.tells:
         return entry.holding
-    held = places.sum(at, now)
-    if not is_far:
-        if held > entry.most:
-            own[cell] = mine[cell] = count - 1
-            return None
-        if held < entry.far:
-            places.put(at, entry.far - held)
+    held = places.sum(at, now) if is_far else places.restock(at, entry.far, now)
+    if held > entry.most and not is_far:
+        own[cell] = mine[cell] = count - 1
+        return None
     return Holding(True, entry.limit, max(0, entry.most - held), 0)
 
 

@@ -7,19 +7,17 @@ changes nothing, and the store decides as always. `leave` gives the place back, 
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from headgate.store.held import Held
 from headgate.store.ways import Slot, Tally
 
 
-class Gate:
+class Gate(NamedTuple):
     """enter: whether the request took its place. leave: gives it back, once."""
 
-    __slots__ = ("enter", "leave")
-
-    def __init__(self, enter: Callable[[float], bool], leave: Callable[[], None]) -> None:
-        self.enter = enter
-        self.leave = leave
+    enter: Callable[[float], bool]
+    leave: Callable[[], None]
 
 
 def gate(places: Held, slot: Slot, far: int, tally: Tally) -> Gate | None:
@@ -52,7 +50,8 @@ def gate(places: Held, slot: Slot, far: int, tally: Tally) -> Gate | None:
         cells[stripe.owner] = stripe.me
         try:
             is_open = doubles[at] == mark and cells[places.bans] <= now * 1e6
-            return is_open and places.refill(at, far, round(now * 1e6))
+            # Another may have put tokens meanwhile.
+            return is_open and (draw(False) or places.restock(at, far, round(now * 1e6)) <= far)
         finally:
             stripe.leave()
 

@@ -241,17 +241,14 @@ class Held:
             self.withdraw(at)
         elif self.drawer(at)(False):
             return
-        self.put(at, far - self.sum(at, now))
+        self.restock(at, far, now)
 
-    def refill(self, at: int, far: int, now: int) -> bool:
-        """Whether the place that has just been written, without a token, is taken; if so, there are tokens again."""
-        if self.drawer(at)(False):  # another has put some meanwhile
-            return True
-        free = far - self.sum(at, now)
-        if free < 0:
-            return False
-        self.put(at, free)
-        return True
+    def restock(self, at: int, far: int, now: int) -> int:
+        """What is held of a slot that has no tokens; where that is less than so many, it has some again."""
+        held = self.sum(at, now)
+        if held < far:
+            self._put(at, far - held)
+        return held
 
     def give_back(self, at: int, cost: int) -> None:
         """Gives back places of the slot, no more than this process has."""
@@ -273,20 +270,15 @@ class Held:
 
     def _make_drawer(self, at: int) -> Callable[[bool], bool]:
         draw: Callable[[bool], bool] = self._token(at).acquire
-        if _IS_ORDERED:
-            self._drawers[at] = draw
-            return draw
         fence = self._fence
 
         def draw_after(blocking: bool) -> bool:
             fence()
             return draw(blocking)
 
-        self._drawers[at] = draw_after
-        return draw_after
+        return self._drawers.setdefault(at, draw if _IS_ORDERED else draw_after)
 
-    def put(self, at: int, count: int) -> None:
-        """Puts so many tokens into the slot, which has none."""
+    def _put(self, at: int, count: int) -> None:
         if count <= _FEW:
             give = self._token(at).release
             for _ in range(count):
@@ -300,8 +292,7 @@ class Held:
         self._fence()
 
     def _token(self, at: int) -> SemLock:
-        found = self._tokens[at] = self._tokens.get(at) or stripes.semaphore(self._address(at), _MANY)
-        return found
+        return self._tokens.get(at) or self._tokens.setdefault(at, stripes.semaphore(self._address(at), _MANY))
 
     def _address(self, at: int) -> int:
         return self._semaphores + (at - self.first) * _SEMAPHORE

@@ -107,7 +107,7 @@ class Rule:
         is_plain = meter.is_plain and not self.settles and (meter.is_window or meter.most > 0)
         self.plain = _PLAIN[limit.limit.algorithm] if is_plain or meter.holds else None
         self.arguments = _plain(limit.limit, meter, period) if is_plain else b""
-        self.far: Sequence[Decision] = [Holding(True, limit, spare(meter.burst), 0) if meter.holds else Far(limit)]
+        self.far: Sequence[Decision] = [Holding.far(limit) if meter.holds else Far(limit)]
         kind = general.KINDS[limit.limit.algorithm]
         self.in_general = command(kind, rate.limit, period, meter.burst, unit, meter.delay)[4:]
         self.counts_refused = meter.counts_refused

@@ -202,10 +202,7 @@ class Stripe:
 
 def is_alive(owner: int) -> bool:
     """Whether the process of an `identity` lives; where that cannot be seen, because no descriptor is left, it does."""
-    try:
-        return identity(owner & (1 << _PID_BITS) - 1) == owner
-    except OSError:
-        return True
+    return _now(owner) == owner
 
 
 def _brief(identity: int) -> int:
@@ -219,10 +216,15 @@ def _holds_on(owner: int) -> bool:
     Where its id is another's by now, it is taken for alive once in 256 times; then it is waited for as for one that
     does not go on.
     """
+    return _brief(_now(owner)) == owner
+
+
+def _now(owner: int) -> int:
+    """The identity of the process that has the id of this one; this one where no descriptor is left to look."""
     try:
-        return _brief(identity(owner & (1 << _PID_BITS) - 1)) == owner
+        return identity(owner & (1 << _PID_BITS) - 1)
     except OSError:
-        return True
+        return owner
 
 
 def address(mapping: mmap.mmap) -> int:

@@ -20,7 +20,6 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from headgate.limits.decision import spare
 from headgate.limits.meter import BANNED, Meter
 from headgate.limits.sliding_window import MASK, SHIFT
 from headgate.store.stripes import Stripe
@@ -109,7 +108,7 @@ def _together(steps: Sequence[Step]) -> Way:
 
 def _fixed_window_part(meter: Meter, slot: Slot) -> Part[int]:
     cells, doubles, at, mark, _ = slot
-    ends, value, most = at + 1, at + 2, meter.most - spare(meter.most)
+    ends, value, most = at + 1, at + 2, meter.far
 
     def look(now: int) -> int | None:
         if doubles[at] != mark or (count := cells[value]) >= most or doubles[ends] <= now:
@@ -125,7 +124,7 @@ def _fixed_window_part(meter: Meter, slot: Slot) -> Part[int]:
 def _sliding_window_part(meter: Meter, slot: Slot) -> Part[int]:
     cells, doubles, at, mark, _ = slot
     ends, value = at + 1, at + 2
-    most, period, unit, wanted = meter.most, meter.period, meter.unit, (spare(meter.most) + 1) * meter.period
+    most, period, unit, wanted = meter.most, meter.period, meter.unit, (meter.most - meter.far + 1) * meter.period
 
     def look(now: int) -> int | None:
         counts, left = cells[value], int(doubles[ends]) // unit - now // unit  # of two periods
@@ -144,7 +143,7 @@ def _gcra_part(meter: Meter, slot: Slot) -> Part[float]:
     _, doubles, at, mark, _ = slot
     ends, value = at + 1, at + 2
     most, period, unit = meter.most, meter.period, meter.unit
-    ahead = (meter.burst - spare(meter.burst)) * period
+    ahead = meter.far * period
 
     def look(now: int) -> float | None:
         wanted = (doubles[ends] // unit - now // unit) * most - doubles[value] + period  # of a ban: not a number
@@ -167,7 +166,7 @@ def _fixed_window(meter: Meter, slot: Slot, tally: Tally) -> Way:
     cells, doubles, at, mark, stripe = slot
     acquire, release, owner, me = stripe.acquire, stripe.release, stripe.owner, stripe.me
     ends, value = at + 1, at + 2
-    most = meter.most - spare(meter.most)
+    most = meter.far
     until = 0.0  # the window runs at least until then: the end of a key's window never comes nearer
 
     def passes(now: float) -> bool:
@@ -195,7 +194,7 @@ def _sliding_window(meter: Meter, slot: Slot, tally: Tally) -> Way:
     halves = cells.cast("B").cast("I")
     acquire, release, owner, me = stripe.acquire, stripe.release, stripe.owner, stripe.me
     count_at, before_at, ends = 2 * at + 4 + _HIGH, 2 * at + 5 - _HIGH, at + 1
-    limit, period = meter.most - spare(meter.most), meter.period
+    limit, period = meter.far, meter.period
     # So many pass in the window that ends then, until it turns: there is only ever more room in it.
     most, end, turn = 0, 0.0, 0.0
 
@@ -229,7 +228,7 @@ def _gcra(meter: Meter, slot: Slot, tally: Tally) -> Way:
     acquire, release, owner, me = stripe.acquire, stripe.release, stripe.owner, stripe.me
     ends, value = at + 1, at + 2
     most, period = float(meter.most), float(meter.period)
-    far = float((meter.burst - spare(meter.burst) - 1) * meter.period)
+    far = float((meter.far - 1) * meter.period)
     # The key's schedule is noted as a moment and by how much it is before that; so only the latter changes mostly.
     span = float(-(-meter.burst * meter.period // meter.most))
     whole = span * most

@@ -270,7 +270,7 @@ def test_never_are_more_in_flight_than_the_limit_nor_is_one_refused_without_need
         patch.setattr(Stripe, "wait", waits)
         patch.setattr("headgate.store.held._IS_ORDERED", is_ordered)
         if not spares:  # tokens for all of the limit: nothing makes up for one too many
-            patch.setattr("headgate.store.entry.spare", lambda most: 0)
+            patch.setattr("headgate.limits.meter.spare", lambda most: 0)
         one = in_flight(most, on_store_error="deny", headers="always" if tells else "refused")
         checks: list[Check] = [(one, b"k", 1)]
         if is_crowded:  # there is one slot for two keys
