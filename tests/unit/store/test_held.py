@@ -20,6 +20,7 @@ from headgate.store.shared import SharedStore
 from headgate.testing.clock import ManualClock
 from headgate.testing.stores import never
 from tests.hammer import together, witness
+from tests.unit.store.dying import Dying, Killed
 from tests.unit.store.limits import limit
 from tests.unit.store.test_shared import keys
 
@@ -409,28 +410,6 @@ def test_a_kill_between_two_writes_costs_nobody_a_place(
     written: int, action: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever a process has written when it dies, the others have the whole limit without what they hold."""
-
-    class Killed(Exception):
-        pass
-
-    left = [written]
-
-    class Dying:
-        """Memory of a process that dies when so many writes to the table of places were done."""
-
-        def __init__(self, cells: memoryview, first: int, end: int) -> None:
-            self.cells, self.first, self.end = cells, first, end
-
-        def __getitem__(self, index: int | slice) -> int | memoryview:
-            return self.cells[index]
-
-        def __setitem__(self, index: int, value: int) -> None:
-            if self.first <= index < self.end:
-                if not left[0]:
-                    raise Killed
-                left[0] -= 1
-            self.cells[index] = value
-
     with crew(room=8) as made:
         one, other = made.join(), made.join()
         check = (in_flight(3), b"k", 1)
@@ -445,10 +424,11 @@ def test_a_kill_between_two_writes_costs_nobody_a_place(
         other.hit([(in_flight(1, "none"), b"k", 0)])
         held = other._held
         assert held is not None
-        dying = Dying(other._cells, held.first, held.first + 16)
+        left = [written]
+        dying = Dying(other._cells, range(held.first, held.first + 16), left)
         monkeypatch.setattr(other, "_cells", dying)
         monkeypatch.setattr(held, "_cells", dying)
-        monkeypatch.setattr(held, "mine", Dying(held.mine, 0, 16))  # type: ignore[arg-type]
+        monkeypatch.setattr(held, "mine", Dying(held.mine, range(16), left))  # type: ignore[arg-type]
         with suppress(Killed):
             other.hit([check]) if action == "take" else other.release([check])
         made.kill(other)

@@ -15,6 +15,7 @@ from headgate.store.shared import SharedStore, monotonic_us
 from headgate.testing.clock import ManualClock
 from headgate.testing.stores import CONTRACT, PLACES, Subject, never
 from tests.hammer import together
+from tests.unit.store.dying import Killed, dies
 from tests.unit.store.limits import limit
 
 
@@ -265,26 +266,6 @@ def test_a_slot_torn_by_a_kill_never_refuses(
     written: int, second_window: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A process that dies after any of its writes to a slot leaves a slot from which the whole limit passes."""
-
-    class Killed(Exception):
-        pass
-
-    class Dying:
-        """The cells, until so many writes into the table were done."""
-
-        def __init__(self, cells: memoryview, first: int) -> None:
-            self.cells, self.first, self.left = cells, first, written
-
-        def __getitem__(self, index: int | slice) -> int | memoryview:
-            return self.cells[index]
-
-        def __setitem__(self, index: int, value: int) -> None:
-            if index >= self.first:
-                if not self.left:
-                    raise Killed
-                self.left -= 1
-            self.cells[index] = value
-
     clock = ManualClock()
     with shared(clock, room=8) as store:
         three = limit(3)
@@ -294,7 +275,7 @@ def test_a_slot_torn_by_a_kill_never_refuses(
         if second_window:
             clock.advance(60.0)
         key = b"0" if second_window else b"new"
-        monkeypatch.setattr(store, "_cells", Dying(store._cells, 4096 // 8 + 64 * 8))
+        dies(store, written, monkeypatch)
         try:
             store.hit([(three, key, 1)])
         except Killed:

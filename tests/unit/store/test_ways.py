@@ -16,6 +16,7 @@ from headgate.store.ways import Tally
 from headgate.testing.clock import ManualClock
 from headgate.testing.stores import never
 from tests.hammer import together
+from tests.unit.store.dying import Killed, dies
 from tests.unit.store.limits import limit
 
 K = b"k"
@@ -298,33 +299,6 @@ def test_eight_processes_on_it_pass_exactly_the_limit(algorithm: str, most: int,
     allowed, went = (sum(column) for column in zip(*counts, strict=True))
     assert allowed == 20_000
     assert went > 0
-
-
-class Killed(Exception):
-    pass
-
-
-class Dying:
-    """Memory of a process that dies when so many writes into its table were done, by all that share `left`."""
-
-    def __init__(self, cells: memoryview, first: int, left: list[int]) -> None:
-        self.cells, self.first, self.left = cells, first, left
-
-    def __getitem__(self, index: int | slice) -> int | memoryview:
-        return self.cells[index]
-
-    def __setitem__(self, index: int, value: int) -> None:
-        if index >= self.first:
-            if not self.left[0]:
-                raise Killed
-            self.left[0] -= 1
-        self.cells[index] = value
-
-
-def dies(store: SharedStore, written: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    (first, _), left = store._bucket(0), [written]
-    for name in ("_cells", "_doubles"):
-        monkeypatch.setattr(store, name, Dying(getattr(store, name), first, left))
 
 
 @pytest.mark.parametrize("written", range(5))
