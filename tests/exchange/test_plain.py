@@ -1,7 +1,11 @@
 """Requests and responses as they should be: bodies, keep-alive, HTTP/1.0."""
 
+from dataclasses import replace
+
 import pytest
 
+from headgate.model.address import Address
+from headgate.wire.cells import WorkerCell
 from tests.exchange.kit import Make, World, chunked, forwarded, get, ok, post
 
 
@@ -276,9 +280,19 @@ def test_each_host_of_a_connection_is_forwarded_as_itself(world: World) -> None:
 
 
 def test_the_peer_of_a_unix_socket_is_this_machine(world: World) -> None:
+    world.listener = replace(world.listener, address=Address(path="/run/a.sock"))
     client = world.client(peer="")
     client.sends(get())
     world.accepted().sees(forwarded(get(), client=b"127.0.0.1"))
+
+
+@pytest.mark.parametrize("peer", [None, ""])
+def test_who_has_gone_before_he_was_asked_for_his_address_is_not_served(world: World, peer: object) -> None:
+    client = world.client(peer=peer)
+    assert client.end == "reset"
+    client.protocol.data_received(get())  # uvloop reads what he had sent
+    assert not world.accepts
+    assert world.worker_cell(WorkerCell.REQUESTS) == 0
 
 
 def test_an_ipv4_client_of_a_dual_stack_listener_has_its_ipv4_address(world: World) -> None:
