@@ -34,7 +34,7 @@ class Listening:
     def pause(self) -> None:
         """Accepts no more for now: who connects waits in the kernel's queue, which the spare descriptor keeps."""
         if self._server is not None:
-            self._server.close()
+            _end(self._server)
             self._server = None
 
     @property
@@ -47,24 +47,21 @@ class Listening:
         self._sock = self._spare.dup()
         await self.open(loop)
 
-    def close(self) -> list[socket.socket]:
-        """Accepts no more; the connections that the kernel made and nobody took yet, for `attend`.
+    async def give_up(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Serves the connections that the kernel made and nobody took yet, and closes the socket; after `pause`.
 
         Closing with them still waiting would reset them, although their clients may have sent requests already.
         """
-        if self._server is not None:
-            self._server.close()
         self._spare.setblocking(False)
         waiting: list[socket.socket] = []
-        try:
-            while True:
+        while True:
+            try:
                 waiting.append(self._spare.accept()[0])
-        except OSError:  # none is left, or no descriptor for more
-            self._spare.close()
-        return waiting
-
-    async def attend(self, waiting: list[socket.socket], loop: asyncio.AbstractEventLoop) -> None:
-        """Serves connections that `close` returned."""
+            except ConnectionAbortedError:
+                continue  # this client is gone again
+            except OSError:  # none is left, or no descriptor for more
+                break
+        self._spare.close()
         for sock in waiting:
             sock.setblocking(False)
             try:
@@ -74,3 +71,16 @@ class Listening:
 
     def _accepted(self) -> Downstream:
         return Downstream(self._worker, self.listener)
+
+
+def _end(server: asyncio.Server) -> None:
+    """Closes a server, and loses none of those that it is just accepting.
+
+    Whom asyncio's loop has accepted in this turn is given to the server in the next, and one that is closed then drops
+    him without a word. On uvloop the server has them at once.
+    """
+    loop = server.get_loop()
+    if loop.remove_reader(server.sockets[0].fileno()):  # asyncio's: there it is a reader
+        loop.call_soon(server.close)
+    else:
+        server.close()

@@ -204,7 +204,8 @@ class Worker:
                     listening.pause()
 
     def _unlisten(self, listening: Listening) -> None:
-        task = self._loop.create_task(listening.attend(listening.close(), self._loop))
+        listening.pause()
+        task = self._loop.create_task(listening.give_up(self._loop))  # when nobody is being accepted any more
         self._arriving.add(task)
         task.add_done_callback(self._arrived)
 

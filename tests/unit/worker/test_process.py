@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import struct
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
@@ -112,9 +113,9 @@ async def running(*servers: Address, **changes: Any) -> AsyncIterator[Running]:
             os.close(memory)
 
 
-async def ask(address: tuple[str, int], data: bytes = GET, *, half: bool = False) -> bytes:
+async def ask(address: tuple[str, int], data: bytes = GET, *, half: bool = False, source: str = "127.0.0.1") -> bytes:
     """All that comes until the connection ends; the client asks for that. half: the client closes its half at once."""
-    reader, writer = await asyncio.open_connection(*address)
+    reader, writer = await asyncio.open_connection(*address, local_addr=(source, 0))
     writer.write(data.replace(b"Host: a\r\n", b"Host: a\r\nConnection: close\r\n"))
     if half:
         writer.write_eof()
@@ -477,6 +478,49 @@ def test_a_drain_takes_those_who_wait_for_a_full_worker(run: Run, backend: Backe
         assert (await waiting).startswith(b"HTTP/1.1 200")
 
     scenario(run, play, backend.address, connections=Connections(max=1))
+
+
+def reset(sock: socket.socket) -> None:
+    """Closes it as one does who no longer wants to know of the other side."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def test_who_has_gone_before_he_is_accepted_is_taken_for_nobody_else(
+    run: Run, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def play(world: Running) -> None:
+        taken: list[str] = []
+        accepted = world.worker.accepted
+        monkeypatch.setattr(world.worker, "accepted", lambda client: taken.append(client.ip) or accepted(client))
+        gone = socket.create_connection(world.address, source_address=("127.0.0.2", 0))
+        gone.send(GET)
+        reset(gone)  # what was sent can be read all the same
+        assert (await ask(world.address, source="127.0.0.3")).startswith(b"HTTP/1.1 200")
+        assert taken in (["127.0.0.3"], ["127.0.0.2", "127.0.0.3"])
+
+    scenario(run, play, backend.address)
+
+
+@pytest.mark.parametrize("turns", range(6))
+@pytest.mark.parametrize("how", ["drains", "is full"])
+def test_who_is_being_accepted_when_no_more_are_is_served(run: Run, backend: Backend, how: str, turns: int) -> None:
+    async def play(world: Running) -> None:
+        with socket.create_connection(world.address) as client:
+            client.send(GET)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            if how == "drains":
+                world.worker.drain(5)
+            else:
+                (listening,) = world.worker._listening.values()
+                listening.pause()
+                world.worker._is_full = True  # for a sweep
+            client.setblocking(False)
+            answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 100), 5)
+        assert answer.startswith(b"HTTP/1.1 200")
+
+    scenario(run, play, backend.address)
 
 
 def test_a_drain_cuts_what_does_not_end_and_says_how_many(run: Run, caplog: pytest.LogCaptureFixture) -> None:
