@@ -8,7 +8,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 from benchmarks.proxies import HAPROXY, Proxy, missing_programs
@@ -57,18 +57,18 @@ def main() -> int:
 
 async def compare(cases: Sequence[Case]) -> list[report.Row]:
     """What came of each case at each proxy."""
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         started = [await _started(stack, proxy) for proxy in COLUMNS]  # before anything is played: it holds the loop up
         columns = await asyncio.gather(*(_column(cases, starts) for starts in started))
     return [report.Row(case, outcomes) for case, *outcomes in zip(cases, *columns, strict=True)]
 
 
-async def _started(stack: ExitStack, proxy: Proxy) -> list[tuple[int, Backend]]:
+async def _started(stack: AsyncExitStack, proxy: Proxy) -> list[tuple[int, Backend]]:
     """The ports of the proxy's starts, and the server behind each."""
     backends = [Backend() for _ in range(_STARTS.get(proxy.name, 1))]
     servers = [await backend.start() for backend in backends]
     for backend in backends:
-        stack.callback(backend.stop)
+        stack.push_async_callback(backend.stop)
     return list(zip(stack.enter_context(running(proxy, servers)), backends, strict=True))
 
 

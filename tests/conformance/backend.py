@@ -6,6 +6,7 @@ What reaches it is read with transcript.py, so that it answers whatever a proxy 
 import asyncio
 from typing import cast
 
+from tests.accepting import accept_no_more
 from tests.conformance.transcript import Message, read_request
 
 END = b"/end"  # the target of the request that follows each case: see play.py
@@ -24,7 +25,6 @@ class Backend:
         self.seen: list[Message] = []
         self._answer: bytes | None = None
         self.connections: set[_Connection] = set()
-        self.has_stopped = False
         self._server: asyncio.Server | None = None
 
     async def start(self) -> int:
@@ -46,11 +46,10 @@ class Backend:
             if connection.is_spoiled or connection.unfinished:
                 connection.close()
 
-    def stop(self) -> None:
-        """Closes everything, at once: nobody waits for what has not been taken, and the loop may end now."""
-        self.has_stopped = True
+    async def stop(self) -> None:
+        """Closes everything, at once: nobody waits for what has not been taken."""
         if self._server:
-            self._server.close()
+            await accept_no_more(self._server)
         for connection in list(self.connections):
             connection.close(at_once=True)
 
@@ -80,8 +79,6 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
         self._backend.connections.add(self)
-        if self._backend.has_stopped:  # it was just being accepted
-            self.close(at_once=True)
 
     def data_received(self, data: bytes) -> None:
         if self._timer is not None:

@@ -40,7 +40,7 @@ async def _play_all(cases: list[Case], directory: Path) -> list[Row]:
         return rows
     finally:
         headgate.close()
-        backend.stop()
+        await backend.stop()
 
 
 def test_there_are_hundreds_of_cases_with_names_of_their_own() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.accepting import accept_no_more
 from tests.e2e.kit.waiting import PATIENCE
 
 ROOT = Path(__file__).parents[3]  # where `tests` is found as a package
@@ -159,8 +160,8 @@ class Backend:
 
     async def _hang_up(self) -> None:
         if self._server:
-            self._server.close()
-        # Again and again, because who is being accepted in this moment comes to `_serve` some turns of the loop later.
+            await accept_no_more(self._server)
+        # Again and again, because who was being accepted in this moment comes to `_serve` some turns of the loop later.
         while others := asyncio.all_tasks() - {asyncio.current_task()}:
             for writer in list(self._open):
                 writer.transport.abort()

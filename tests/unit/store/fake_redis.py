@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import cast
 
 from headgate.store.resp import Reader
+from tests.accepting import accept_no_more
 
 Command = list[bytes]
 ALLOWED = b"+1 60000\r\n"
@@ -49,7 +50,7 @@ class FakeRedis:
     async def stop(self) -> None:
         """Refuses connections from now on and drops those that are."""
         assert self._server is not None
-        self._server.close()
+        await accept_no_more(self._server)
         self.drop()
         await asyncio.sleep(0)
 
