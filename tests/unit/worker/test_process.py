@@ -21,6 +21,7 @@ from headgate.store.redis import RedisStore
 from headgate.store.shared import SharedStore
 from headgate.wire.cells import Cells, ServerCell
 from headgate.wire.messages import Adopted, Drained, Launch, Message, StoreChanged
+from headgate.worker.downstream import Downstream
 from headgate.worker.process import Worker
 from tests.descriptors import none_left
 
@@ -491,8 +492,13 @@ def test_who_has_gone_before_he_is_accepted_is_taken_for_nobody_else(
 ) -> None:
     async def play(world: Running) -> None:
         taken: list[str] = []
-        accepted = world.worker.accepted
-        monkeypatch.setattr(world.worker, "accepted", lambda client: taken.append(client.ip) or accepted(client))
+        accepts = world.worker.accepted
+
+        def accepted(client: Downstream) -> bool:
+            taken.append(client.ip)
+            return accepts(client)
+
+        monkeypatch.setattr(world.worker, "accepted", accepted)
         gone = socket.create_connection(world.address, source_address=("127.0.0.2", 0))
         gone.send(GET)
         reset(gone)  # what was sent can be read all the same
