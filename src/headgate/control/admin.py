@@ -36,6 +36,7 @@ from headgate.model.server import Mode
 
 _MOST_CONNECTIONS = 100  # the descriptors are the supervisor's, which needs some to replace workers
 _PATIENCE = 30.0  # seconds in which a client must send a request, or take what waits for it
+_LAST_PATIENCE = 0.5  # the same at the end, for one that has just connected; below the whole second that uvicorn waits
 _turns = itertools.count()  # a clock would not tell those of one moment apart
 
 _Weight = Annotated[int, msgspec.Meta(ge=0, le=256)]
@@ -198,18 +199,32 @@ class _Connection(H11Protocol):
 
     _end: asyncio.TimerHandle | None = None
     _turn = 0  # when its present time began, among all of them
+    _is_last = False  # the API ends: the first request is the last
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self._begin()
+        self._begin(_PATIENCE)
         if len(self.connections) > _MOST_CONNECTIONS:
             others = cast("set[_Connection]", self.connections)
             oldest = min(others, key=lambda other: (other._is_served(), other._turn))
             others.remove(oldest)  # now: it is lost in the next turn of the loop, and more may come before
             oldest.transport.abort()
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._is_last and self.cycle is not None:
+            super().shutdown()  # which waits for the answer
+
+    def shutdown(self) -> None:
+        """The API ends. A first request may be on its way, which a close that crosses it would cost."""
+        self._is_last = self.cycle is None
+        if self._is_last:
+            self._begin(_LAST_PATIENCE)
+        else:
+            super().shutdown()
+
     def on_response_complete(self) -> None:
-        self._begin()
+        self._begin(_PATIENCE)
         super().on_response_complete()  # which may begin with the next request
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -217,16 +232,16 @@ class _Connection(H11Protocol):
             self._end.cancel()
         super().connection_lost(exc)
 
-    def _begin(self) -> None:
-        """Gives the client the time for its next request, or for taking what waits of the last response."""
+    def _begin(self, patience: float) -> None:
+        """Gives the client so many seconds for its next request, or for taking what waits of the last response."""
         if self._end is not None:
             self._end.cancel()
-        self._end = self.loop.call_later(_PATIENCE, self._expire)
+        self._end = self.loop.call_later(patience, self._expire)
         self._turn = next(_turns)
 
     def _expire(self) -> None:
         if self._is_served():
-            self._begin()
+            self._begin(_PATIENCE)
         else:
             self.transport.abort()
 

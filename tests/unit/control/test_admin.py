@@ -654,3 +654,37 @@ class TestConnections:
             assert all([await caller.is_closed() for caller in flood[:-3]])
 
         serve(test)
+
+    @pytest.mark.parametrize("sent", [b"", b"GET /hea"], ids=["nothing", "half a head"])
+    def test_one_whose_first_request_is_on_its_way_when_the_api_ends_is_answered(
+        self, sent: bytes, serve: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(admin, "_LAST_PATIENCE", 10.0)
+
+        async def test(api: Serving) -> None:
+            caller, idle = api.call(), api.call()
+            await idle.sends(HEALTH)
+            await idle.until(b"}")
+            await caller.sends(sent)
+            await until(lambda: len(api.connections) == 2)
+            closing = asyncio.ensure_future(api.server.close())
+            assert await idle.is_closed()
+            await caller.sends(HEALTH[len(sent) :])
+            await caller.until(b"}")
+            assert await caller.is_closed()
+            await closing
+
+        serve(test)
+
+    def test_one_that_says_nothing_does_not_hold_up_the_end_of_the_api(
+        self, serve: Callable[[Story], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(admin, "_LAST_PATIENCE", 0.05)
+
+        async def test(api: Serving) -> None:
+            caller = api.call()
+            await until(lambda: api.connections)
+            await api.server.close()
+            assert await caller.is_closed()
+
+        serve(test)
