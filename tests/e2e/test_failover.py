@@ -3,10 +3,12 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import cast
 
 import pytest
 
-from tests.e2e.kit.backend import Backend
+from tests.e2e.kit.backend import Backend, Gate
+from tests.e2e.kit.client import Raw
 from tests.e2e.kit.headgate import Headgate, Settings, settings
 from tests.e2e.kit.load import Load
 from tests.e2e.kit.redis_cluster import Cluster
@@ -137,3 +139,47 @@ def test_a_master_that_is_lost_fails_no_request_and_limits_hold_again_at_its_rep
         assert passed(user, 2, headgate, second) == 0
     assert headgate.metric("headgate_store_errors_total") == errors
     assert second.metric("headgate_store_errors_total") == 0
+
+
+def test_places_in_flight_are_held_over_the_loss_of_their_master(make: Make, backend: Start, cluster: Cluster) -> None:
+    server, gate = backend(), Gate()
+    server.behaviour = gate
+    limits = {"flying": {"algorithm": "concurrency", "in_flight": 4, "key": "constant"}}
+    routes = [{"upstream": "web", "limits": ["flying"]}]
+    store = {"url": cluster.url, "deadline": "2s"}
+    config = settings([server.address], workers=2, limits=limits, routes=routes, store=store)
+    headgate = make(config).start()
+
+    def free() -> int:
+        return cast("int", headgate.api("GET", "/api/v1/limits/flying/keys/*").json().get("remaining"))
+
+    with ExitStack() as stack:
+        clients = []
+        for _ in range(2):
+            clients.append(stack.enter_context(Raw(headgate.address)))
+            clients[-1].send(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        wait_for(lambda: len(server.requests) == 2, "both at the server")
+        assert free() == 2
+        lost = next(number for number in range(3) if cluster.call(number, "KEYS", "*:flying*"))
+        tell(cluster, "cluster-require-full-coverage", "no")
+        tell(cluster, "cluster-replica-validity-factor", "0")
+        tell(cluster, "cluster-replica-no-failover", "yes", lost + 3)
+        told = offset(cluster, lost)
+        wait_for(lambda: offset(cluster, lost + 3) >= told, "the replica to have what is held")
+        cluster.nodes[lost].kill()
+        wait_for(lambda: headgate.metric("headgate_store_down") == 2, "the workers to know")
+        for _ in range(2):
+            clients.append(stack.enter_context(Raw(headgate.address)))
+            clients[-1].send(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        wait_for(lambda: len(server.requests) == 4, "two more to have passed")
+        assert [headgate.get().status for _ in range(4)] == [429] * 4, "what was held before is counted here"
+        tell(cluster, "cluster-replica-no-failover", "no", lost + 3)
+        wait_for(lambda: cluster.is_master(lost + 3), "the replica to be the master")
+        wait_for(lambda: headgate.metric("headgate_store_down") == 0, "the workers to know")
+        wait_for(lambda: free() == 0, "what was taken meanwhile to be counted")
+        second = make(config).start()
+        assert [each.get().status for each in (headgate, second)] == [429, 429]
+        gate.is_open = True
+        assert [client.rest()[9:12] for client in clients] == [b"200"] * 4
+    wait_for(lambda: free() == 4, "all places to be free")
+    assert [each.get().status for each in (headgate, second)] == [200, 200]

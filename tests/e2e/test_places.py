@@ -1,6 +1,5 @@
 """Limits on what is in flight, on a running Headgate: places come back whatever becomes of who holds them."""
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -9,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from tests.e2e.kit.backend import Backend, Peer, Request, says_its_name
+from tests.e2e.kit.backend import Backend, Gate
 from tests.e2e.kit.client import Raw
 from tests.e2e.kit.headgate import Headgate, Settings, settings
 from tests.e2e.kit.waiting import wait_for
@@ -20,18 +19,6 @@ Start = Callable[..., Backend]
 
 SLOW = b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 IN_REDIS = pytest.mark.parametrize("in_redis", [False, True], ids=["on this machine", "in Redis"])
-
-
-class Gate:
-    """A behaviour: what asks for /slow waits until the gate is open."""
-
-    def __init__(self) -> None:
-        self.is_open = False
-
-    async def __call__(self, request: Request, peer: Peer) -> None:
-        while request.target == "/slow" and not self.is_open:
-            await asyncio.sleep(0.005)
-        await says_its_name(request, peer)
 
 
 def flying(backend: Backend, redis: RedisServer | None = None, at_once: int = 3, **more: object) -> Settings:

@@ -86,6 +86,18 @@ def takes(seconds: float) -> Behaviour:
     return behave
 
 
+class Gate:
+    """A behaviour: what asks for /slow waits until the gate is open."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+
+    async def __call__(self, request: Request, peer: Peer) -> None:
+        while request.target == "/slow" and not self.is_open:
+            await asyncio.sleep(0.005)
+        await says_its_name(request, peer)
+
+
 class Backend:
     """A server in a thread. `/health` does `health` and is counted in `probes`; all else does `behaviour`.
 
