@@ -160,6 +160,19 @@ def test_redis_in_trouble_fails_no_request(make: Make, backend: Start, redis_ser
     assert headgate.log.count("is back") >= 2
 
 
+def test_headgates_that_lose_their_redis_let_their_shares_of_a_limit_pass(
+    make: Make, backend: Start, redis_server: RedisServer
+) -> None:
+    config = settings([backend().address], workers=1, limit="8/hour", store={"url": redis_server.url})
+    headgates = [make(config).start() for _ in range(2)]
+    for headgate in headgates:
+        wait_for(lambda one=headgate: one.metric("headgate_store_headgates") == 2, "it to know the other")  # type: ignore[misc]
+        assert "in Redis by 2 Headgates" in headgate.cli("status").stdout
+    redis_server.kill()
+    passed = [[headgate.get().status for _ in range(8)].count(200) for headgate in headgates]
+    assert passed == [4, 4]
+
+
 def test_a_reload_under_load_costs_nothing(make: Make, backend: Start) -> None:
     a, b, c = (backend(name) for name in "abc")
     headgate = make(settings([a.address, b.address], workers=2)).start()

@@ -72,10 +72,11 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 class Store(msgspec.Struct, frozen=True):
-    """Where limits are counted."""
+    """Where limits are counted. headgates: how many lived there when that was last heard of."""
 
     kind: str
     down: bool
+    headgates: int = 1
 
 
 class Status(msgspec.Struct, frozen=True):

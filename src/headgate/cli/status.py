@@ -72,5 +72,7 @@ def _summary(status: Status) -> Iterable[str]:
     requests = sum(worker.requests for worker in status.workers)
     yield f"{workers}, {connections}, {in_flight} in flight, {requests} so far"
     where = "in Redis" if status.store.kind == "redis" else "on this machine"
+    if status.store.headgates > 1:
+        where += f" by {status.store.headgates} Headgates"
     down = " (Redis does not answer: on_store_error decides)" if status.store.down else ""
     yield f"limits are counted {where}{down}"

@@ -155,6 +155,12 @@ def _workers(plane: Plane) -> Iterator[str]:
         cells.worker_total(WorkerCell.STORE_DOWN),
     )
     if plane.fleet.config.store.url:
+        yield from _single(
+            "headgate_store_headgates",
+            "gauge",
+            "Headgates on the limits' store when that was last heard of; a limit is divided by it while it is down.",
+            cells.worker_most(WorkerCell.HEADGATES),
+        )
         name = "headgate_store_latency_seconds"
         yield from _head(name, "histogram", "From asking the limits' store to its answer, for some of the questions.")
         buckets = range(WorkerCell.STORE_LATENCY, WorkerCell.STORE_LATENCY + LATENCY_BUCKETS)

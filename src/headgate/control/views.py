@@ -46,6 +46,7 @@ def status(plane: Plane) -> Json:
         "store": {
             "kind": "redis" if config.store.url else "local",
             "down": plane.cells.worker_total(WorkerCell.STORE_DOWN) > 0,
+            "headgates": plane.cells.worker_most(WorkerCell.HEADGATES) if config.store.url else 1,
         },
     }
 

@@ -220,6 +220,11 @@ class ClusterStore:
         return self._slots[self._home] is node
 
     @property
+    def headgates(self) -> int:
+        """How many Headgates lived on this Cluster when that was last heard of, this one included."""
+        return next((node.headgates for node in self._nodes.values()), 1)
+
+    @property
     def reason(self) -> str:
         """Which masters cannot be asked, and why; "" while all can."""
         return "; ".join(sorted(node.trouble for node in self._nodes.values() if node.slots and node.is_down))

@@ -101,6 +101,11 @@ class RedisStore(Pipeline):
         self._kept: dict[int, _Kept] = {}
         self._charges = Charges(self._peers, self._send)
 
+    @property
+    def headgates(self) -> int:
+        """How many Headgates lived on this Redis when that was last heard of, this one included."""
+        return self._peers.count
+
     def hit(self, checks: Sequence[Check], resume: Resume) -> Sequence[Decision] | None:
         """None, and `resume` is called with the decisions; or the decisions, when Redis need not or cannot be asked."""
         if not self._accepts:

@@ -52,6 +52,7 @@ class WorkerCell(_Counting):
     REQUESTS = auto()
     LOG_DROPPED = auto()  # access log lines that could not be written
     STORE_DOWN = auto()  # 1 while the worker's breaker to Redis is open (gauge)
+    HEADGATES = auto()  # that lived on its Redis when it last heard (gauge)
     STORE_ERRORS = auto()
     RETRIES = auto()
     RETRIES_REFUSED = auto()  # by the budget
@@ -101,6 +102,7 @@ _WORKER_GAUGES = (
     WorkerCell.IN_FLIGHT,
     WorkerCell.WAITING,
     WorkerCell.STORE_DOWN,
+    WorkerCell.HEADGATES,
     WorkerCell.LAG,
 )
 _GAUGES = (ServerCell.IN_FLIGHT, ServerCell.IDLE, ServerCell.EJECTED_UNTIL)
@@ -150,6 +152,10 @@ class Cells:
     def worker_total(self, cell: int) -> int:
         """The sum of a worker cell over all workers."""
         return sum(self.worker(index)[cell] for index in range(self.workers))
+
+    def worker_most(self, cell: int) -> int:
+        """The greatest of a worker cell over all workers."""
+        return max(self.worker(index)[cell] for index in range(self.workers))
 
     def limit_total(self, slot: int, cell: int) -> int:
         """The sum of a limit's cell over all workers."""

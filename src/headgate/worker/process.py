@@ -236,6 +236,8 @@ class Worker:
         self.account.count()
         self._row[WorkerCell.CONNECTIONS] = len(self._clients)
         self._row[WorkerCell.IN_FLIGHT] = len(busy)
+        if isinstance(self.store, RedisStore | ClusterStore):
+            self._row[WorkerCell.HEADGATES] = self.store.headgates
         if self._is_full and len(self._clients) < self._most_clients and self._resuming is None and not self.draining:
             self._resuming = self._loop.create_task(self._accept_again())
         if self.draining:

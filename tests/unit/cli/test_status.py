@@ -46,6 +46,8 @@ def test_json_is_the_answer_itself(headgate: Headgate, admin: FakeAdmin) -> None
         ({"draining": True}, "snapshot 5, draining"),
         ({"store": {"kind": "redis", "down": False}}, "limits are counted in Redis\n"),
         ({"store": {"kind": "redis", "down": True}}, "in Redis (Redis does not answer: on_store_error decides)"),
+        ({"store": {"kind": "redis", "down": False, "headgates": 1}}, "limits are counted in Redis\n"),
+        ({"store": {"kind": "redis", "down": False, "headgates": 3}}, "limits are counted in Redis by 3 Headgates\n"),
         ({"uptime": 0.2}, "up 0s,"),
         ({"uptime": 59.9}, "up 59s,"),
         ({"uptime": 60}, "up 1m 0s,"),

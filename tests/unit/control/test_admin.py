@@ -74,7 +74,7 @@ def test_the_status_has_everything() -> None:
         }
         assert status["snapshot"] == 1
         assert status["draining"] is False
-        assert status["store"] == {"kind": "local", "down": False}
+        assert status["store"] == {"kind": "local", "down": False, "headgates": 1}
         assert status["limits"] == [
             {
                 "name": "per_ip",

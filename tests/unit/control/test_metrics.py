@@ -126,6 +126,16 @@ def test_the_latency_of_the_store_is_that_of_all_workers() -> None:
     assert not [sample for sample, _ in change(None, prepare) if sample.startswith(name)]
 
 
+def test_the_headgates_on_a_store_are_those_that_a_worker_knows_of() -> None:
+    def prepare(the: Plane) -> None:
+        the.cells.worker(0)[WorkerCell.HEADGATES] = 1  # it has just begun
+        the.cells.worker(1)[WorkerCell.HEADGATES] = 3
+
+    name = "headgate_store_headgates"
+    assert value(change(replace(config(), store=Store("redis://127.0.0.1:1")), prepare), name) == 3
+    assert not [sample for sample, _ in change(None, prepare) if sample == name]
+
+
 @pytest.mark.parametrize(
     ("cell", "name"),
     [

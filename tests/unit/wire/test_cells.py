@@ -71,6 +71,7 @@ def test_totals_sum_the_rows(cells: Cells) -> None:
     assert cells.server_total(3, ServerCell.RESETS) == 11
     assert cells.limit_total(3, LimitCell.REFUSED) == 15
     assert cells.worker_total(WorkerCell.RETRIES) == 19
+    assert cells.worker_most(WorkerCell.RETRIES) == 10
     assert cells.flag_total("UH") == 41
 
 
@@ -101,6 +102,7 @@ def test_a_dead_workers_gauges_are_zeroed_and_its_counters_stay(cells: Cells) ->
         cells.worker(index)[WorkerCell.CONNECTIONS] = 3
         cells.worker(index)[WorkerCell.IN_FLIGHT] = 3
         cells.worker(index)[WorkerCell.STORE_DOWN] = 1
+        cells.worker(index)[WorkerCell.HEADGATES] = 4 - index
         cells.worker(index)[WorkerCell.ACCEPTED] = 9
         server = cells.server(index, 8)
         server[ServerCell.IN_FLIGHT] = server[ServerCell.IDLE] = server[ServerCell.EJECTED_UNTIL] = 2
@@ -111,6 +113,7 @@ def test_a_dead_workers_gauges_are_zeroed_and_its_counters_stay(cells: Cells) ->
     assert cells.limit_total(4, LimitCell.ALLOWED) == 10
     dead, alive = cells.worker(0), cells.worker(1)
     assert dead[WorkerCell.CONNECTIONS] == dead[WorkerCell.IN_FLIGHT] == dead[WorkerCell.STORE_DOWN] == 0
+    assert cells.worker_most(WorkerCell.HEADGATES) == 3
     assert dead[WorkerCell.ACCEPTED] == alive[WorkerCell.ACCEPTED] == 9
     assert alive[WorkerCell.CONNECTIONS] == alive[WorkerCell.IN_FLIGHT] == 3
     assert cells.server(0, 8)[ServerCell.IN_FLIGHT] == 0
