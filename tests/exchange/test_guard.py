@@ -39,6 +39,47 @@ def test_a_trusted_proxy_has_as_many_as_it_likes(make: Make) -> None:
     assert [world.client().end for _ in range(3)] == ["", "", ""]
 
 
+@pytest.mark.parametrize("is_first", [True, False], ids=["after a request", "before the first request"])
+def test_a_proxy_that_is_trusted_no_more_is_not_believed_on_a_connection_that_it_has(
+    make: Make, is_first: bool
+) -> None:
+    world = make(trusted=["192.0.2.1"])
+    client = world.client()
+    claim = get(b"/", b"X-Forwarded-For: 198.51.100.7")
+    if not is_first:
+        client.sends(claim)
+        world.accepted().sends(ok(b"", b"Connection: close"))
+    world.adopt(replace(world.snapshot, version=2, trusted_proxies=()))
+    client.sends(claim)
+    head = world.accepted().new()
+    assert b"X-Forwarded-For: 192.0.2.1\r\n" in head
+    assert b"198.51.100.7" not in head
+
+
+def test_a_proxy_that_comes_to_be_trusted_is_believed_on_a_connection_that_it_has(make: Make) -> None:
+    world = make()
+    client = world.client()
+    world.adopt(replace(world.snapshot, version=2, trusted_proxies=("192.0.2.0/24",)))
+    client.sends(get(b"/", b"X-Forwarded-For: 198.51.100.7"))
+    assert b"X-Forwarded-For: 198.51.100.7, 192.0.2.1\r\n" in world.accepted().new()
+
+
+def test_connections_are_counted_when_their_address_is_trusted_no_more_and_not_when_it_is(make: Make) -> None:
+    world = limited(make(trusted=["192.0.2.1"]), Connections(max_per_client=2))
+    clients = [world.client() for _ in range(3)]
+    world.adopt(replace(world.snapshot, version=3, trusted_proxies=()))
+    assert world.client().end == "reset", "all that it had count"
+    clients.pop().closes()
+    clients.pop().closes()
+    clients.append(world.client())
+    assert clients[-1].end == ""
+    world.adopt(replace(world.snapshot, version=4, trusted_proxies=("192.0.2.1",)))
+    assert not world.worker._guard._counts
+    assert world.client().end == ""
+    for client in clients:
+        client.closes()
+
+
 def test_what_an_address_had_before_the_limit_came_is_counted(make: Make) -> None:
     world = make()
     clients = [world.client() for _ in range(3)]

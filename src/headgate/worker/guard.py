@@ -6,7 +6,15 @@ IPv6 address has 2**64 of them.
 They are counted with and without a limit, so that one that comes with a reload is right from its first moment.
 """
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from headgate.limits.keys import client_ip
+from headgate.routing.client import TrustedProxies
+from headgate.worker.absent import Absent
+
+if TYPE_CHECKING:
+    from headgate.worker.downstream import Downstream
 
 
 class Guard:
@@ -28,11 +36,24 @@ class Guard:
         return True
 
     def leaves(self, address: str) -> None:
-        """A connection that entered is gone."""
+        """A connection that counted is gone, or counts no more."""
         key = client_ip(address)
         count = self._counts.pop(key) - 1
         if count:
             self._counts[key] = count
+
+    def trust(self, clients: "Iterable[Downstream | Absent]", proxies: TrustedProxies) -> None:
+        """Other proxies are believed, also on the connections that they have; those of others count, however many."""
+        for client in clients:
+            trusted = client.ip in proxies
+            if trusted is client.trusted or isinstance(client, Absent):
+                continue
+            client.trusted = trusted
+            if trusted:
+                self.leaves(client.ip)
+            else:
+                key = client_ip(client.ip)
+                self._counts[key] = self._counts.get(key, 0) + 1
 
     def __len__(self) -> int:
         """How many clients are counted."""

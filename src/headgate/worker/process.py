@@ -133,6 +133,8 @@ class Worker:
         if snapshot.access_log != before.access_log:
             self._open_log(snapshot)
         self.plan = plan
+        if snapshot.trusted_proxies != before.trusted_proxies:
+            self._guard.trust(self._clients, plan.trusted)
         self.account.count()
         self.account.hides |= plan.hide is not None
         self.refused.keep(snapshot.limits)
