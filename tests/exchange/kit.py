@@ -17,7 +17,7 @@ import os
 import re
 import socket
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import cast
 
 from headgate.errors import ConnectFailed, ExchangeError, Exhausted
@@ -35,6 +35,7 @@ from headgate.worker.access_log import LogWriter
 from headgate.worker.course import Course
 from headgate.worker.downstream import Downstream
 from headgate.worker.exchange import Exchange
+from headgate.worker.listening import Listeners
 from headgate.worker.process import Worker
 from headgate.worker.server import Server
 from headgate.worker.upstream import ServerConnection
@@ -205,6 +206,13 @@ class Attempt:
             self._world.loop.run()
 
 
+class FakeListeners(Listeners):
+    """None: the test makes the connections."""
+
+    async def adopt(self, listeners: Sequence[Listener], sockets: Mapping[str, socket.socket]) -> None:
+        await super().adopt((), {})
+
+
 class FakeWorker(Worker):
     """A worker whose connections to servers the test makes."""
 
@@ -219,9 +227,6 @@ class FakeWorker(Worker):
             refused = server.name in self.world.refusing
             self._loop.call_soon(self._decide, attempt, refused)
         return cast("asyncio.Task[None]", attempt)
-
-    async def _listen(self, listeners: tuple[Listener, ...], sockets: dict[str, socket.socket]) -> None:
-        """The test makes the connections."""
 
     @staticmethod
     def _decide(attempt: Attempt, refused: bool) -> None:
@@ -323,6 +328,7 @@ class World:
         cells, memory = Cells.create(1), SharedStore.create(1024)
         self.worker = FakeWorker(Launch(0, 1, 0, cells, memory), self.loop, self.told.append, self.loop.time)
         self.worker.world = self
+        self.worker._listeners = FakeListeners(self.worker, self.loop, lambda: None)
         self.worker.id_prefix = b"r"
         self.cells = Cells(cells, 1)
         os.close(cells)

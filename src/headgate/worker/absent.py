@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class Absent:
     """The client of an exchange whose client has gone."""
 
-    __slots__ = ("_worker", "address", "deadline", "exchange", "ip", "is_idle", "paused", "trusted")
+    __slots__ = ("_worker", "address", "deadline", "draining", "exchange", "ip", "is_idle", "paused", "trusted")
 
     def __init__(self, worker: "Worker", exchange: "Passage", address: bytes, deadline: float) -> None:
         """address: of the one that has gone. deadline: of the exchange."""
@@ -26,6 +26,7 @@ class Absent:
         self.ip = address.decode()
         self.deadline = deadline
         self.is_idle = False
+        self.draining = True
         self.trusted = True  # no connection is counted for it
         self.paused = False  # it takes everything at once
 

@@ -78,7 +78,7 @@ class Admission(Passage):
     def _connection_field(self, lingers: bool) -> bytes:
         """What an answer of Headgate says of the connection, decided here. lingers: it closes for what still comes."""
         head = self.head
-        head.close = head.close or lingers or self._worker.draining
+        head.close = head.close or lingers or self.client.draining
         return CLOSE if head.close else KEEP_ALIVE if head.minor == 0 else b""
 
     def _hold(self, decisions: Sequence[Decision]) -> Story:

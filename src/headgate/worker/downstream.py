@@ -47,7 +47,8 @@ _READS_HEADS = (_IDLE, _HEAD)
 class Downstream(Client, asyncio.Protocol):
     """One connection of one client.
 
-    deadline: when `expire` is due. listener: the one it came by, as it was then.
+    deadline: when `expire` is due. draining: whether its next response is its last. listener: the one it came by, as it
+    was then.
     """
 
     __slots__ = (
@@ -58,6 +59,7 @@ class Downstream(Client, asyncio.Protocol):
         "_waiting",
         "buffer",
         "deadline",
+        "draining",
         "listener",
         "state",
         "transport",
@@ -73,6 +75,7 @@ class Downstream(Client, asyncio.Protocol):
         self.state = _HEAD
         self.deadline = _NEVER
         self._paused = False  # the client reads more slowly than we write
+        self.draining = False
         self._waiting = 0  # how much waited for the client when that was last looked at
         self._reading = True
         self._busy = False
@@ -95,6 +98,7 @@ class Downstream(Client, asyncio.Protocol):
         self.address = self.ip.encode()
         self.trusted = self.ip in self.worker.plan.trusted
         self.deadline = self.worker.now + self.listener.timeouts.request_head
+        self.draining = self.worker.draining
         if not self.worker.accepted(self):
             self.state = _CLOSED
             stream.abort()
@@ -337,6 +341,7 @@ class Downstream(Client, asyncio.Protocol):
 
         quiet: seconds for which it must have been silent. A close that crosses a request costs the client an error.
         """
+        self.draining = True
         if self.exchange is not None or self.buffer or self.state not in _READS_HEADS:
             return
         timeouts = self.listener.timeouts

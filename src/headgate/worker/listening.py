@@ -1,16 +1,95 @@
-"""A listening socket that a worker serves, and how it is given up without losing who waits in it."""
+"""The listening sockets that a worker serves, and how one is given up without losing who waits in it."""
 
 import asyncio
 import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from headgate.model.address import Address
 from headgate.model.config import Listener
+from headgate.worker.absent import Absent
 from headgate.worker.downstream import Downstream
 
 if TYPE_CHECKING:
     from headgate.worker.process import Worker
 
 _BACKLOG = 4096
+
+
+class Listeners:
+    """Those of a worker."""
+
+    def __init__(self, worker: "Worker", loop: asyncio.AbstractEventLoop, on_taken_in: Callable[[], None]) -> None:
+        """on_taken_in: called when who waited at a socket that was given up is a client."""
+        self._worker = worker
+        self._loop = loop
+        self._on_taken_in = on_taken_in
+        self._open: dict[Address, Listening] = {}
+        self._taking_in: set[asyncio.Task[None]] = set()
+        self._removed: set[Address] = set()  # by a reload; as long as they have clients
+
+    async def adopt(self, listeners: Sequence[Listener], sockets: Mapping[str, socket.socket]) -> None:
+        """Serves these from now on. sockets: of those that are new, by address."""
+        wanted = {listener.address: listener for listener in listeners}
+        for address in set(self._open) - set(wanted):
+            self._removed.add(address)
+            self._give_up(self._open.pop(address))
+        self._removed -= set(wanted)
+        for address, listener in wanted.items():
+            if address in self._open:
+                self._open[address].listener = listener
+                continue
+            are_paused = any(listening.is_paused for listening in self._open.values())
+            listening = self._open[address] = Listening(self._worker, listener, sockets[str(address)])
+            await listening.open(self._loop)
+            if are_paused:  # not by `_is_full`: that is also set for the turn in which idle connections make room
+                listening.pause()
+
+    def pause(self) -> None:
+        """Accepts no more for now."""
+        for listening in self._open.values():
+            listening.pause()
+
+    async def resume(self) -> None:
+        """Accepts again. Raises OSError when there is no descriptor for it."""
+        for listening in self._open.values():
+            if listening.is_paused:
+                await listening.resume(self._loop)
+
+    def close(self) -> None:
+        """Accepts no more, and takes in who has connected already."""
+        for listening in self._open.values():
+            self._give_up(listening)
+
+    @property
+    def are_taking_in(self) -> bool:
+        """Whether somebody is on the way from a socket that was given up."""
+        return bool(self._taking_in)
+
+    def sweep(self, clients: "Iterable[Downstream | Absent]", quiet: float) -> None:
+        """Drains the connections of listeners that were removed, whose limits nobody keeps any more.
+
+        quiet: seconds of silence after which one is closed.
+        """
+        if not self._removed:
+            return
+        left = set()
+        for client in list(clients):
+            if isinstance(client, Downstream) and client.listener.address in self._removed:
+                left.add(client.listener.address)
+                client.drain(quiet)
+        if not self._taking_in:
+            self._removed &= left
+
+    def _give_up(self, listening: "Listening") -> None:
+        listening.pause()
+        task = self._loop.create_task(listening.give_up(self._loop))  # when nobody is being accepted any more
+        self._taking_in.add(task)
+        task.add_done_callback(self._taken_in)
+
+    def _taken_in(self, task: asyncio.Task[None]) -> None:
+        self._taking_in.discard(task)
+        self._on_taken_in()
 
 
 class Listening:

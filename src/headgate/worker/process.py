@@ -17,7 +17,6 @@ from typing import TypeVar
 
 from headgate.errors import ConnectFailed, ExchangeError, Exhausted
 from headgate.limits.decision import Decision
-from headgate.model.config import Listener
 from headgate.model.snapshot import Snapshot
 from headgate.model.words import counted
 from headgate.store.base import Check, Store
@@ -37,7 +36,7 @@ from headgate.worker.course import Course
 from headgate.worker.downstream import Downstream
 from headgate.worker.functions import Library, Saying
 from headgate.worker.guard import Guard
-from headgate.worker.listening import Listening
+from headgate.worker.listening import Listeners
 from headgate.worker.pace import Paces
 from headgate.worker.places import Places
 from headgate.worker.plan import Plan, Shared
@@ -77,8 +76,7 @@ class Worker:
         self._row = self._cells.worker(launch.index)
         self._local = SharedStore(launch.limits)
         self._clients: set[Downstream | Absent] = set()
-        self._listening: dict[str, Listening] = {}
-        self._arriving: set[asyncio.Task[None]] = set()  # bring in who waited in a socket that was given up
+        self._listeners = Listeners(self, loop, self._check_drained)
         self._connecting: set[asyncio.Task[None]] = set()
         self._finished: asyncio.Future[None] = loop.create_future()
         self._guard = Guard()
@@ -140,7 +138,7 @@ class Worker:
         self.refused.keep(snapshot.limits)
         self._guard.most = snapshot.connections.max_per_client
         self._most_clients = snapshot.connections.max or _half_of_descriptors()
-        await self._listen(snapshot.listeners, sockets)
+        await self._listeners.adopt(snapshot.listeners, sockets)
         self._row[WorkerCell.VERSION] = snapshot.version
         self._send(Adopted(snapshot.version))
 
@@ -151,8 +149,7 @@ class Worker:
         self.draining = True
         self._drain_until = self._clock() + grace  # by the exact clock, or it could be a sweep too short
         self._drain_quiet = min(grace, _QUIET_BEFORE_CLOSE)
-        for listening in self._listening.values():
-            self._unlisten(listening)
+        self._listeners.close()
         for client in list(self._clients):
             client.drain(self._drain_quiet)
         self._check_drained()
@@ -191,30 +188,6 @@ class Worker:
         if old is not None:
             old.close()
 
-    async def _listen(self, listeners: tuple[Listener, ...], sockets: dict[str, socket.socket]) -> None:
-        wanted = {str(listener.address): listener for listener in listeners}
-        for address in set(self._listening) - set(wanted):
-            self._unlisten(self._listening.pop(address))
-        for address, listener in wanted.items():
-            if address in self._listening:
-                self._listening[address].listener = listener
-            else:
-                listening = self._listening[address] = Listening(self, listener, sockets[address])
-                are_paused = any(other.is_paused for other in self._listening.values() if other is not listening)
-                await listening.open(self._loop)
-                if are_paused:  # not by `_is_full`: that is also set for the turn in which idle connections make room
-                    listening.pause()
-
-    def _unlisten(self, listening: Listening) -> None:
-        listening.pause()
-        task = self._loop.create_task(listening.give_up(self._loop))  # when nobody is being accepted any more
-        self._arriving.add(task)
-        task.add_done_callback(self._arrived)
-
-    def _arrived(self, task: asyncio.Task[None]) -> None:
-        self._arriving.discard(task)
-        self._check_drained()
-
     def _sweep(self) -> None:
         """Moves the coarse clock and looks at every deadline."""
         if not self._finished.done():
@@ -242,6 +215,7 @@ class Worker:
             self._row[WorkerCell.HEADGATES] = self.store.headgates
         if self._is_full and len(self._clients) < self._most_clients and self._resuming is None and not self.draining:
             self._resuming = self._loop.create_task(self._accept_again())
+        self._listeners.sweep(self._clients, _QUIET_BEFORE_CLOSE)
         if self.draining:
             self._sweep_drain(now)
 
@@ -249,9 +223,7 @@ class Worker:
         """Some have closed: who waits may come in."""
         self._is_full = False
         try:
-            for listening in self._listening.values():
-                if listening.is_paused:
-                    await listening.resume(self._loop)
+            await self._listeners.resume()
         except OSError as error:  # no descriptor is left; the next sweep tries again
             logger.warning("connections cannot be accepted yet: %s", error.strerror)
             self._is_full = True
@@ -267,7 +239,7 @@ class Worker:
             client.drain(self._drain_quiet)
 
     def _check_drained(self) -> None:
-        if self.draining and not self._clients and not self._arriving and not self._finished.done():
+        if self.draining and not self._clients and not self._listeners.are_taking_in and not self._finished.done():
             self._send(Drained())
             self._finished.set_result(None)
 
@@ -314,8 +286,7 @@ class Worker:
             self.soon(self._require_room)  # they are gone in the next turn
             return
         logger.warning("%s: no more are accepted until some have closed", counted(len(self._clients), "connection"))
-        for listening in self._listening.values():
-            listening.pause()
+        self._listeners.pause()
 
     def _close_idle(self) -> bool:
         """Closes the connections that have been idle for longest between two requests; whether there were any.

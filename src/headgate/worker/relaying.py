@@ -34,7 +34,7 @@ class Relaying(Passage):
             head.close
             or (self._upload is not None and self._is_uploading())
             or (length < 0 and head.minor == 0)
-            or self._worker.draining
+            or client.draining
         ):
             head.close = True
             extra += CLOSE

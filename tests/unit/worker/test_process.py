@@ -21,6 +21,7 @@ from headgate.store.redis import RedisStore
 from headgate.store.shared import SharedStore
 from headgate.wire.cells import Cells, ServerCell
 from headgate.wire.messages import Adopted, Drained, Launch, Message, StoreChanged
+from headgate.worker import process
 from headgate.worker.downstream import Downstream
 from headgate.worker.process import Worker
 from tests.descriptors import none_left
@@ -341,22 +342,55 @@ def test_a_tunnel_passes_everything_and_its_halves_close_one_by_one(run: Run) ->
     assert world.cells.server(0, 0)[ServerCell.CLASS + 1] == 4
 
 
-def test_a_listener_that_is_not_wanted_any_more_is_closed_and_its_clients_are_served(
-    run: Run, backend: Backend
+def test_a_listener_that_is_not_wanted_any_more_is_closed_and_its_clients_are_drained(
+    run: Run, backend: Backend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def play(world: Running) -> None:
-        reader, writer = await asyncio.open_connection(*world.address)
-        await until(lambda: len(world.worker._clients) == 1)
-        await world.worker.adopt(replace(world.snapshot, version=2, listeners=()), {})
-        await until(lambda: not world.worker._arriving)
+        monkeypatch.setattr(process, "_QUIET_BEFORE_CLOSE", 3600.0)
+        worker = world.worker
+        (asks, writer), (idle, other) = [await asyncio.open_connection(*world.address) for _ in range(2)]
+        await until(lambda: len(worker._clients) == 2)
+        await worker.adopt(replace(world.snapshot, version=2, listeners=()), {})
+        await until(lambda: not worker._listeners.are_taking_in)
         with pytest.raises(OSError):
             await asyncio.open_connection(*world.address)
+        await until(lambda: all(client.draining for client in worker._clients if isinstance(client, Downstream)))
         writer.write(GET)
-        assert (await reader.readuntil(b"hi")).startswith(b"HTTP/1.1 200")
-        writer.close()
-        await writer.wait_closed()
+        answer = await asks.read()
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"Connection: close\r\n" in answer
+        monkeypatch.setattr(process, "_QUIET_BEFORE_CLOSE", 0.0)
+        assert await idle.read() == b""
+        await until(lambda: not worker._clients)
+        await until(lambda: not worker._listeners._removed)
+        for each in (writer, other):
+            each.close()
+            await each.wait_closed()
 
     assert scenario(run, play, backend.address).told[1] == Adopted(2)
+
+
+def test_the_clients_of_a_listener_that_came_back_or_of_another_stay(run: Run, backend: Backend) -> None:
+    async def play(world: Running) -> None:
+        more = socket.create_server(("127.0.0.1", 0))
+        address = Address(*more.getsockname())
+        (mine,) = world.snapshot.listeners
+        adopt = world.worker.adopt
+        both = replace(world.snapshot, version=2, listeners=(mine, Listener(address)))
+        await adopt(both, {str(address): more.dup()})
+        connections = [await asyncio.open_connection(each.host, each.port) for each in (mine.address, address)]
+        await until(lambda: len(world.worker._clients) == 2)
+        await adopt(replace(world.snapshot, version=3), {})
+        await adopt(replace(both, version=4), {str(address): more})
+        world.worker._listeners.sweep(world.worker._clients, 0.0)
+        assert len(world.worker._clients) == 2
+        for reader, writer in connections:
+            writer.write(GET)
+            assert b"Connection: close" not in await reader.readuntil(b"hi")
+            writer.close()
+            await writer.wait_closed()
+
+    scenario(run, play, backend.address)
 
 
 def test_an_access_log_that_cannot_be_opened_does_not_stop_the_service(
@@ -519,8 +553,7 @@ def test_who_is_being_accepted_when_no_more_are_is_served(run: Run, backend: Bac
             if how == "drains":
                 world.worker.drain(5)
             else:
-                (listening,) = world.worker._listening.values()
-                listening.pause()
+                world.worker._listeners.pause()
                 world.worker._is_full = True  # for a sweep
             client.setblocking(False)
             answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 100), 5)
