@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.ports import free_port
+
 _START = 10.0  # seconds for a start
 
 
@@ -43,7 +45,7 @@ class RedisServer:
         self._settings = settings
         self._directory = Path(tempfile.mkdtemp(prefix="redis-"))
         self._socket = self._directory / "s"
-        self.port = _free_port() if tcp else 0
+        self.port = free_port() if tcp else 0
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -73,7 +75,7 @@ class RedisServer:
 
     def serve_tls(self) -> int:
         """Starts it with TLS on a port of its own, which comes back. Raises RuntimeError when it was built without."""
-        port = _free_port()
+        port = free_port()
         self._settings["tls_port"] = str(port)
         self.start()
         return port
@@ -148,9 +150,3 @@ class RedisServer:
 def _encode(*parts: str) -> bytes:
     texts = [part.encode() for part in parts]
     return b"*%d\r\n" % len(texts) + b"".join(b"$%d\r\n%b\r\n" % (len(text), text) for text in texts)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.kit.backend import Backend, Peer, Request, breaks_off, free_port, is_silent, says_its_name, takes
+from tests.e2e.kit.backend import Backend, Peer, Request, breaks_off, is_silent, says_its_name, takes
 from tests.e2e.kit.client import Broken, Raw, burst, fetch
 from tests.e2e.kit.headgate import Headgate, settings
 from tests.e2e.kit.load import GET, Load
 from tests.e2e.kit.waiting import settled, wait_for
+from tests.ports import free_port
 
 Make = Callable[..., Headgate]
 Start = Callable[..., Backend]

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit.backend import Backend, answers, free_port, free_ports
+from tests.e2e.kit.backend import Backend, answers
 from tests.e2e.kit.client import fetch
 from tests.e2e.kit.headgate import Headgate
 from tests.e2e.kit.load import Load
 from tests.e2e.kit.waiting import PATIENCE, wait_for
+from tests.ports import free_port, free_ports
 from tests.redis_server import RedisServer
 
 Make = Callable[..., Headgate]

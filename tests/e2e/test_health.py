@@ -5,10 +5,11 @@ from typing import cast
 
 import pytest
 
-from tests.e2e.kit.backend import Backend, Behaviour, answers, free_port, is_silent, says_its_name, takes
+from tests.e2e.kit.backend import Backend, Behaviour, answers, is_silent, says_its_name, takes
 from tests.e2e.kit.client import Raw
 from tests.e2e.kit.headgate import Headgate, Settings, settings
 from tests.e2e.kit.waiting import wait_for
+from tests.ports import free_port
 
 Make = Callable[..., Headgate]
 Start = Callable[..., Backend]

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit.backend import Backend, free_port
+from tests.e2e.kit.backend import Backend
 from tests.e2e.kit.headgate import Headgate, headgate, settings, toml
 from tests.e2e.kit.waiting import wait_for
+from tests.ports import free_port
 from tests.redis_server import RedisServer
 
 Make = Callable[..., Headgate]

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.kit.backend import free_port
 from tests.e2e.kit.client import Broken, Response, Stream, fetch
 from tests.e2e.kit.headgate import Headgate, settings
 from tests.e2e.kit.waiting import wait_for
+from tests.ports import free_port
 
 Make = Callable[..., Headgate]
 

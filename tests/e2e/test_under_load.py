@@ -8,11 +8,12 @@ from typing import cast
 
 import pytest
 
-from tests.e2e.kit.backend import Backend, BackendProcess, free_port, is_silent
+from tests.e2e.kit.backend import Backend, BackendProcess, is_silent
 from tests.e2e.kit.client import Raw
 from tests.e2e.kit.headgate import Headgate, Settings, settings
 from tests.e2e.kit.load import Load
 from tests.e2e.kit.waiting import wait_for
+from tests.ports import free_port
 from tests.redis_server import RedisServer
 
 Make = Callable[..., Headgate]

@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import contextlib
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -271,18 +270,6 @@ class BackendProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
-
-
-def free_port(host: str = "127.0.0.1") -> int:
-    """A port that was free a moment ago, for what must not be listened on."""
-    return free_ports(1, host)[0]
-
-
-def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
-    """So many of them, no two the same."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.create_server((host, 0))) for _ in range(count)]
-        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from headgate.store.resp import command
-from tests.e2e.kit.backend import free_ports
 from tests.e2e.kit.waiting import wait_for
+from tests.ports import free_ports
 from tests.redis_server import RedisServer, binary
 
 _PATIENCE = 30.0  # seconds for a failover on a busy machine

@@ -9,6 +9,7 @@ import pytest
 from headgate.control.sockets import MOST, Bound, bind, bind_all, close_all
 from headgate.errors import ListenFailed
 from headgate.model.address import Address
+from tests.ports import free_port
 
 ANY = Address("127.0.0.1", 0)
 
@@ -20,13 +21,6 @@ def bound() -> Iterator[list[Bound]]:
     yield made
     for one in made:
         one.close()
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 def test_every_worker_has_a_socket_of_its_own_on_the_same_port(bound: list[Bound]) -> None:
