@@ -13,7 +13,7 @@ from functools import lru_cache
 from headgate.http1.fields import reader_of
 from headgate.http1.request import RequestHead
 from headgate.http1.response import ResponseHead
-from headgate.routing.router import host_name, normal_path
+from headgate.routing.router import counted_path, host_name
 
 __all__ = ["Request", "Response"]
 
@@ -49,8 +49,7 @@ class Request:
     @property
     def path(self) -> str:
         """The path in the form that routes are compared in: decoded, dots resolved, no slash at its end but for `/`."""
-        path = normal_path(self._head.target)
-        return "/" if path == b"" else self.target if path is None else path.decode("utf-8", "surrogateescape")
+        return counted_path(self._head.target).decode("utf-8", "surrogateescape")
 
     @property
     def query(self) -> str:
@@ -85,10 +84,11 @@ class Request:
     def cookies(self) -> Mapping[str, str]:
         """The cookies by name, not decoded; of several of one name the first."""
         cookies: dict[str, str] = {}
-        for pair in re.split("[;,]", self.header("cookie") or ""):
-            name, equals, value = pair.strip().partition("=")
-            if equals:
-                cookies.setdefault(name, value)
+        for field in _reader_of("cookie")(self._head.lines):
+            for pair in field.decode("latin-1").split(";"):
+                name, equals, value = pair.strip().partition("=")
+                if equals:
+                    cookies.setdefault(name, value)
         return cookies
 
     def __repr__(self) -> str:

@@ -74,6 +74,27 @@ def normal_path(target: bytes) -> bytes | None:
     path = target.partition(b"?")[0]
     if not _UNUSUAL.search(path):
         return path.rstrip(b"/") if path != b"*" else b""
+    kept, exact = _segments(path)
+    if len(exact) != len(kept) and [segment for segment in exact if segment] != kept:
+        return None
+    return b"".join(b"/" + segment for segment in kept)
+
+
+def counted_path(target: bytes) -> bytes:
+    """The path of a target in the form that it counts as: the normal one, `/` for the root.
+
+    Of two the one with slashes merged, as servers that resolve a path at all mostly have it: a path has any number of
+    spellings whose other form is its own (`/a//../x`, `/b//../x`).
+    """
+    normal = normal_path(target)
+    if normal is None:
+        kept, _ = _segments(target.partition(b"?")[0])
+        normal = b"".join(b"/" + segment for segment in kept)
+    return normal or b"/"
+
+
+def _segments(path: bytes) -> tuple[list[bytes], list[bytes]]:
+    """The segments of a path without dots: where slashes are merged first, and where an empty segment is one, too."""
     decoded = unquote_to_bytes(path).replace(b"\\", b"/")
     kept: list[bytes] = []  # slashes are merged first
     exact: list[bytes] = []  # by RFC 3986 section 5.2.4, where an empty segment is one
@@ -85,6 +106,4 @@ def normal_path(target: bytes) -> bytes | None:
             exact.append(segment)
             if segment:
                 kept.append(segment)
-    if len(exact) != len(kept) and [segment for segment in exact if segment] != kept:
-        return None
-    return b"".join(b"/" + segment for segment in kept)
+    return kept, exact

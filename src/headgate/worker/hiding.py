@@ -31,7 +31,8 @@ def hiding(limits: Iterable[Limit], seal: Seal) -> Hide | None:
         for at, pair in enumerate(pairs):
             name, _, value = pair.partition(b"=")
             if value and (plain := decoded(name)) in names:
-                # The first one counts. Others could be secrets too, but thousands of hashes would take milliseconds.
+                # The first one counts, if any. Others could be secrets too, but thousands of hashes would take
+                # milliseconds.
                 pairs[at] = b"%b=%b" % (name, b"~" if plain in seen else seal(said(decoded(value), b"")))
                 seen.add(plain)
         return b"%b?%b" % (path, b"&".join(pairs))

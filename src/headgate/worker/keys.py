@@ -1,7 +1,9 @@
 """What a request is counted by, read from the request itself. `limits/keys.py` says what the bytes look like.
 
 A part that the request lacks is the client's address instead: a client must not get around a limit by leaving
-something out. A path and a host count in the form that routes compare, so no spelling of them counts apart.
+something out. So does one that is there twice and says two things: some servers believe the first, some the last, and
+a client could invent the other for each request. A path and a host count in the form that routes compare, a cookie and
+a parameter decoded, so no spelling of them counts apart.
 """
 
 import re
@@ -13,11 +15,14 @@ from headgate.http1.request import RequestHead
 from headgate.limits.keys import PREFIXES, Seal, compose, decoded, is_secret, network_of, prefixes, said
 from headgate.model.config import Jwt, Limit
 from headgate.model.snapshot import LimitState
-from headgate.routing.router import host_name, normal_path
+from headgate.routing.router import counted_path, host_name
 from headgate.worker.hiding import Hide, hiding
 
 _FIXED = ("route", "constant")  # what is the same for all requests of a route
 _REMEMBERED = 2048  # networks of clients: that of an address costs microseconds
+
+_ESCAPED = re.compile(rb"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)  # in a quoted cookie, as `http.cookies` reads it
+_BEARER = re.compile(rb"bearer[ \t]+([^ \t].*)", re.IGNORECASE | re.DOTALL)  # also with tabs: some servers take them
 
 # The part of the key of a request. Arguments: the request's head, the key of its client's address, the address.
 Part = Callable[[RequestHead, bytes, str], bytes]
@@ -120,7 +125,7 @@ def _read(text: str, route: bytes) -> Read:
     if kind == "api_key":
         return _api_key(name)
     return {
-        "path": lambda head: normal_path(head.target) or head.target.partition(b"?")[0],
+        "path": lambda head: counted_path(head.target),
         "host": lambda head: host_name(head.host),
         "method": lambda head: head.method,
         "route": lambda head: route,
@@ -130,29 +135,41 @@ def _read(text: str, route: bytes) -> Read:
 
 def _header(name: str) -> Read:
     values = reader_of(name)
-    return lambda head: b", ".join(values(head.lines))
+    return lambda head: _agreed(values(head.lines))
+
+
+def _agreed(values: Sequence[bytes]) -> bytes:
+    """What all of these say; nothing where they disagree, or there are none."""
+    if len(values) == 1:
+        return values[0]
+    return values[0] if values and values.count(values[0]) == len(values) else b""
 
 
 def _cookie(name: str) -> Read:
-    fields = _header("cookie")
-    pattern = re.compile(rb"(?:^|[;,])[ \t]*" + re.escape(name.encode()) + rb"=([^;,]*)")
+    fields = reader_of("cookie")
+    pattern = re.compile(rb"(?:^|;)[ \t]*" + re.escape(name.encode()) + rb"[ \t]*=([^;]*)")
+    return lambda head: _agreed([_value(value) for field in fields(head.lines) for value in pattern.findall(field)])
 
-    def read(head: RequestHead) -> bytes:
-        found = pattern.search(fields(head))
-        return found[1].strip() if found else b""
 
-    return read
+def _value(text: bytes) -> bytes:
+    """What a cookie's value means to servers: those in Python take it out of its quotes, others decode it."""
+    value = text.strip(b" \t")
+    if len(value) > 1 and value[:1] == value[-1:] == b'"':
+        value = _ESCAPED.sub(_character, value[1:-1])
+    return decoded(value)
+
+
+def _character(escaped: re.Match[bytes]) -> bytes:
+    octal = escaped[1]
+    return bytes([int(octal, 8)]) if octal else escaped[2]
 
 
 def _query(name: str) -> Read:
     wanted = name.encode()
 
     def read(head: RequestHead) -> bytes:
-        for pair in head.target.partition(b"?")[2].split(b"&"):
-            key, _, value = pair.partition(b"=")
-            if decoded(key) == wanted:
-                return decoded(value)
-        return b""
+        pairs = [pair.partition(b"=") for pair in head.target.partition(b"?")[2].split(b"&")]
+        return _agreed([decoded(value) for key, _, value in pairs if decoded(key) == wanted])
 
     return read
 
@@ -162,11 +179,19 @@ def _api_key(name: str) -> Read:
     if name:
         field = _header(name)
         return lambda head: _bearer(field(head)) or field(head)
-    authorization, api_key = _header("authorization"), _header("x-api-key")
-    return lambda head: _bearer(authorization(head)) or api_key(head)
+    authorizations, api_key = reader_of("authorization"), _header("x-api-key")
+
+    def read(head: RequestHead) -> bytes:
+        fields = authorizations(head.lines)
+        one = _agreed(fields)
+        if fields and not one:  # one of them may be a good token, beside which X-API-Key could be anything
+            return b""
+        return _bearer(one) or api_key(head)
+
+    return read
 
 
 def _bearer(value: bytes) -> bytes:
     """The token of an Authorization field (RFC 6750 section 2.1); nothing where it has none."""
-    scheme, _, token = value.partition(b" ")
-    return token.strip() if scheme.lower() == b"bearer" else b""
+    found = _BEARER.match(value)
+    return found[1] if found else b""

@@ -1,6 +1,6 @@
 import pytest
 
-from headgate.routing.router import Router, host_name, normal_path
+from headgate.routing.router import Router, counted_path, host_name, normal_path
 
 ROUTES = [
     ("", "/", "any"),
@@ -175,3 +175,13 @@ def test_a_host_name_is_without_port_and_case(host: bytes, name: bytes) -> None:
 def test_a_path_has_one_normal_form(target: bytes, path: bytes) -> None:
     assert normal_path(target) == path
     assert normal_path(target + b"?x") == path
+
+
+@pytest.mark.parametrize("path", [b"/login", b"/login/?q", b"/a//../login", b"/b//../login?q", b"/%2e//login"])
+def test_a_path_counts_as_one_whatever_its_form(path: bytes) -> None:
+    assert counted_path(path) == b"/login"
+
+
+@pytest.mark.parametrize("path", [b"/", b"*", b"//", b"/a/..", b"/a//.."])
+def test_the_root_counts_as_a_slash(path: bytes) -> None:
+    assert counted_path(path) == b"/"
