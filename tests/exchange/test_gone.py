@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from headgate.wire.cells import ServerCell, WorkerCell
-from tests.exchange.kit import LIMIT, Make, SlowStore, World, get, ok, post
+from tests.exchange.kit import LIMIT, TIMEOUTS, Make, SlowStore, World, get, ok, post
 
 HOW = pytest.mark.parametrize("how", ["closes", "resets"])
 
@@ -260,6 +260,21 @@ def test_an_upgrade_whose_client_is_gone_is_no_tunnel(make: Make) -> None:
     server = world.accepted()
     server.sends(b"HTTP/1.1 101 -\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
     assert server.end == "reset"
+
+
+def test_an_upgrade_whose_client_sends_no_more_is_a_tunnel_that_ends(make: Make) -> None:
+    world = finishing(make())
+    client = world.client()
+    client.sends(get(b"/", b"Connection: upgrade", b"Upgrade: websocket") + b"early")
+    client.closes()
+    server = world.accepted()
+    server.new()
+    server.sends(b"HTTP/1.1 101 -\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhello")
+    server.sees(b"early")
+    assert client.new().endswith(b"\r\n\r\nhello")
+    assert (client.end, server.end) == ("", "eof")
+    world.advance(TIMEOUTS.response_body + 1)  # and not `tunnel`: nothing tells when such a client is gone
+    assert (server.end, world.in_flight(), world.flagged("SI")) == ("reset", 0, 1)
 
 
 def test_a_drain_waits_for_what_is_finished_anyway(make: Make) -> None:

@@ -47,19 +47,20 @@ _READS_HEADS = (_IDLE, _HEAD)
 class Downstream(Client, asyncio.Protocol):
     """One connection of one client.
 
-    deadline: when `expire` is due. draining: whether its next response is its last. listener: the one it came by, as it
-    was then.
+    deadline: when `expire` is due. draining: whether its next response is its last. has_ended: whether it sends no more
+    and may still read; the loop then reads nothing of it, and does not tell when it is gone. listener: the one it came
+    by, as it was then.
     """
 
     __slots__ = (
         "_busy",
-        "_has_ended",
         "_paused",
         "_reading",
         "_waiting",
         "buffer",
         "deadline",
         "draining",
+        "has_ended",
         "listener",
         "state",
         "transport",
@@ -79,7 +80,7 @@ class Downstream(Client, asyncio.Protocol):
         self._waiting = 0  # how much waited for the client when that was last looked at
         self._reading = True
         self._busy = False
-        self._has_ended = False  # it sends no more, and still reads
+        self.has_ended = False
 
     # What the loop tells it.
 
@@ -163,7 +164,7 @@ class Downstream(Client, asyncio.Protocol):
         self.exchange = None
         if self.state is _CLOSED:
             return
-        if not keep or (self._has_ended and not self.buffer):
+        if not keep or (self.has_ended and not self.buffer):
             # A close with unread bytes would send a reset.
             return self.linger() if self.buffer else self._close()
         self.state = _IDLE
@@ -249,10 +250,10 @@ class Downstream(Client, asyncio.Protocol):
 
     def eof_received(self) -> bool:
         exchange = self.exchange
-        self._has_ended = exchange is not None and exchange.client_ended()
-        if exchange is not None and not self._has_ended and exchange.status and exchange.head.minor == 0:
+        self.has_ended = exchange is not None and exchange.client_ended()
+        if exchange is not None and not self.has_ended and exchange.status and exchange.head.minor == 0:
             self.abort()  # closed in order, a response that only the connection's end delimits would seem to be whole
-        return self._has_ended
+        return self.has_ended
 
     def connection_lost(self, error: Exception | None) -> None:
         self.state = _CLOSED

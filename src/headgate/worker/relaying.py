@@ -83,6 +83,8 @@ class Relaying(Passage):
         self.goes_on()
         if early := client.take_ahead():
             connection.write(early)
+        if client.has_ended:  # before there was a tunnel: nobody will say so again
+            self.client_ended()
         client.update_reading()
         if client.paused:
             connection.pause_reading()
