@@ -70,7 +70,7 @@ class Function(Generic[T]):
         self._clock = clock
         self._timeout = limit.limit.python.timeout
         self._keep = keep
-        self._known: dict[bytes, tuple[float, T]] = {}
+        self._known: dict[bytes, tuple[float, T, bool]] = {}  # until when, what, and whether it is asked for anew
         self._is_slow = False
         self._quiet_until = float("-inf")
 
@@ -83,8 +83,10 @@ class Function(Generic[T]):
             if known is not None:
                 if began < known[0]:
                     return known[1]
-                # While this request asks anew, the others go on with what they have: else all would ask at once.
-                self._known[by] = began + self._timeout, known[1]
+                # While this request asks anew, the others go on with what they have: else all would ask at once. Once:
+                # where its client goes away, and the next one's, all ask until there is an answer.
+                if not known[2]:
+                    self._known[by] = began + self._timeout, known[1], True
         try:
             answer = self._call(*views)
             if hasattr(type(answer), "__await__"):
@@ -98,7 +100,7 @@ class Function(Generic[T]):
         if keep:
             if len(self._known) >= _ROOM and by not in self._known:
                 del self._known[next(iter(self._known))]
-            self._known[by] = self._clock() + keep, value
+            self._known[by] = self._clock() + keep, value, False
         return value
 
     def _report(self) -> None:

@@ -27,6 +27,7 @@ _BEARER = re.compile(rb"bearer[ \t]+([^ \t].*)", re.IGNORECASE | re.DOTALL)  # a
 # The part of the key of a request. Arguments: the request's head, the key of its client's address, the address.
 Part = Callable[[RequestHead, bytes, str], bytes]
 Read = Callable[[RequestHead], bytes]
+One = Callable[[Sequence[bytes]], bytes]
 
 
 class Keys:
@@ -39,10 +40,19 @@ class Keys:
         self._claims = tuple(sorted(part.removeprefix("jwt:") for part in parts if part.startswith("jwt:")))
         self._jwt = jwt
 
-    def of(self, limit: Limit, route: bytes) -> "Key":
-        """The key of a limit. route: what names the route."""
+    def of(self, limit: Limit, route: bytes, *, apart: bool = False) -> "Key":
+        """The key of a limit. route: what names the route.
+
+        apart: whether a request that says two things is one of its own. That is for the answers of functions, which see
+        all that it says.
+        """
         names = limit.key.split(",")
-        parts = [self._claim(name) if name.startswith("jwt:") else _part(name, route, self._seal) for name in names]
+        parts = [
+            self._claim(name)
+            if name.startswith("jwt:")
+            else _part(name, route, self._seal, b", ".join if apart else _agreed)
+            for name in names
+        ]
         if limit.private:
             parts = [_hidden(part, self._seal) for part in parts]
         is_address = all(prefixes(name) is not None or name in _FIXED for name in names)
@@ -63,7 +73,7 @@ class Keys:
 
         assert self._jwt is not None
         verifier = verifier_of(self._jwt, self._claims)
-        at, authorization = self._claims.index(text.removeprefix("jwt:")), _header("authorization")
+        at, authorization = self._claims.index(text.removeprefix("jwt:")), _header("authorization", _agreed)
         return lambda head, client, address: said(verifier.claims(_bearer(authorization(head)))[at], client)
 
 
@@ -86,13 +96,13 @@ class Key:
         return compose([part(head, client, address) for part in self._parts])
 
 
-def _part(text: str, route: bytes, seal: Seal) -> Part:
+def _part(text: str, route: bytes, seal: Seal, one: One) -> Part:
     lengths = prefixes(text)
     if lengths == PREFIXES:
         return lambda head, client, address: client
     if lengths is not None:
         return lambda head, client, address: _network_of(address, lengths)
-    read = _read(text, route)
+    read = _read(text, route, one)
     if is_secret(text):
         return _secret(read, seal)
     return lambda head, client, address: said(read(head), client)
@@ -113,17 +123,17 @@ def _secret(read: Read, seal: Seal) -> Part:
 _network_of = lru_cache(_REMEMBERED)(network_of)
 
 
-def _read(text: str, route: bytes) -> Read:
-    """What reads from a request what it says; nothing where it does not."""
+def _read(text: str, route: bytes, one: One) -> Read:
+    """What reads from a request what it says; nothing where it does not. one: what it says that says several things."""
     kind, _, name = text.partition(":")
     if kind == "header":
-        return _header(name)
+        return _header(name, one)
     if kind == "cookie":
-        return _cookie(name)
+        return _cookie(name, one)
     if kind == "query":
-        return _query(name)
+        return _query(name, one)
     if kind == "api_key":
-        return _api_key(name)
+        return _api_key(name, one)
     return {
         "path": lambda head: counted_path(head.target),
         "host": lambda head: host_name(head.host),
@@ -133,9 +143,9 @@ def _read(text: str, route: bytes) -> Read:
     }[kind]
 
 
-def _header(name: str) -> Read:
+def _header(name: str, one: One) -> Read:
     values = reader_of(name)
-    return lambda head: _agreed(values(head.lines))
+    return lambda head: one(values(head.lines))
 
 
 def _agreed(values: Sequence[bytes]) -> bytes:
@@ -145,10 +155,10 @@ def _agreed(values: Sequence[bytes]) -> bytes:
     return values[0] if values and values.count(values[0]) == len(values) else b""
 
 
-def _cookie(name: str) -> Read:
+def _cookie(name: str, one: One) -> Read:
     fields = reader_of("cookie")
     pattern = re.compile(rb"(?:^|;)[ \t]*" + re.escape(name.encode()) + rb"[ \t]*=([^;]*)")
-    return lambda head: _agreed([_value(value) for field in fields(head.lines) for value in pattern.findall(field)])
+    return lambda head: one([_value(value) for field in fields(head.lines) for value in pattern.findall(field)])
 
 
 def _value(text: bytes) -> bytes:
@@ -164,29 +174,29 @@ def _character(escaped: re.Match[bytes]) -> bytes:
     return bytes([int(octal, 8)]) if octal else escaped[2]
 
 
-def _query(name: str) -> Read:
+def _query(name: str, one: One) -> Read:
     wanted = name.encode()
 
     def read(head: RequestHead) -> bytes:
         pairs = [pair.partition(b"=") for pair in head.target.partition(b"?")[2].split(b"&")]
-        return _agreed([decoded(value) for key, _, value in pairs if decoded(key) == wanted])
+        return one([decoded(value) for key, _, value in pairs if decoded(key) == wanted])
 
     return read
 
 
-def _api_key(name: str) -> Read:
+def _api_key(name: str, one: One) -> Read:
     """What names the caller: what the field has or, where no field is named, a bearer token or else X-API-Key."""
     if name:
-        field = _header(name)
+        field = _header(name, one)
         return lambda head: _bearer(field(head)) or field(head)
-    authorizations, api_key = reader_of("authorization"), _header("x-api-key")
+    authorizations, api_key = reader_of("authorization"), _header("x-api-key", one)
 
     def read(head: RequestHead) -> bytes:
         fields = authorizations(head.lines)
-        one = _agreed(fields)
-        if fields and not one:  # one of them may be a good token, beside which X-API-Key could be anything
+        authorization = one(fields)
+        if fields and not authorization:  # one may be a good token, beside which X-API-Key could be anything
             return b""
-        return _bearer(one) or api_key(head)
+        return _bearer(authorization) or api_key(head)
 
     return read
 

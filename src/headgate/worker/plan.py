@@ -174,7 +174,7 @@ def _live(
     functions = None if library is None else library.of(state)
     asks = None
     if functions is not None:
-        by = keys.of(replace(limit, key=python.cache_by), route) if python.cache_by else None
+        by = keys.of(replace(limit, key=python.cache_by), route, apart=True) if python.cache_by else None
         asks = Asks(functions, by, keys.told(limit))
         if "key" in limit.functions:
             limit = replace(limit, key=python.on_error.key)

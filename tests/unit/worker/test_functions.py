@@ -230,6 +230,12 @@ def test_one_request_asks_anew_and_the_others_go_on_with_what_they_have() -> Non
     bench.clock.now += 0.2
     assert next(bench.functions.cost.ask(b"a", request()))[0] is waiting[-1]
     assert len(waiting) == 3
+    # Nobody goes on with that any more: else who always goes away before the answer would keep an old one for ever.
+    last = bench.functions.cost.ask(b"a", request())
+    next(last)
+    with pytest.raises(StopIteration):
+        last.send(9)
+    assert said(bench.functions.cost.ask(b"a", request())) == 9
 
 
 def test_a_failure_is_remembered_for_a_second_where_answers_are() -> None:

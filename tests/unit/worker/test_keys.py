@@ -95,6 +95,17 @@ def test_who_says_two_things_says_nothing_for_servers_may_believe_either(text: s
     assert read(text, request_head) == b"@" + CLIENT
 
 
+@pytest.mark.parametrize("text", ["header:x", "api_key", "api_key:x", "cookie:x", "query:x"])
+def test_for_answers_of_functions_two_things_are_another_thing(text: str) -> None:
+    fields = (b"X: %b", b"Authorization: Bearer %b", b"Cookie: x=%b")
+    many = [
+        head(b"/?x=1&x=" + more, *(field % value for field in fields for value in (b"1", more)))
+        for more in (b"1", b"2", b"3")
+    ]
+    by = Keys(b"").of(Limit("a", Rate(1, 1.0), key=text), b"", apart=True)
+    assert len({by.read(request, CLIENT, ADDRESS) for request in [*many, head()]}) == 4
+
+
 @pytest.mark.parametrize(
     "fields",
     [
