@@ -74,8 +74,9 @@ def test_a_failure_of_the_server_costs_nothing(make: Make) -> None:
     assert [asked(world)[9:12] for _ in range(3)] == [b"200", b"200", b"429"]
 
 
-def test_a_client_that_goes_away_has_paid(make: Make) -> None:
-    world = make(limits=states(FREE))
+@pytest.mark.parametrize("settle", ["free:5xx", "response_bytes", "response_header:x-tokens-used"])
+def test_a_client_that_goes_away_has_paid(make: Make, settle: str) -> None:
+    world = make(limits=states(replace(FREE, settle=settle)))
     for _ in range(2):
         client = world.client()
         client.sends(get())

@@ -33,7 +33,8 @@ def cost(text: str) -> Cost:
     if kind == "response_header" and _FIELD.fullmatch(rest):
         return lambda outcome: _number(outcome.header(rest))
     if kind == "response_bytes" and not colon:
-        return lambda outcome: min(outcome.sent, MOST)
+        # Of a client that was gone before it was sent anything the estimate stays: its server worked all the same.
+        return lambda outcome: min(outcome.sent, MOST) if outcome.status else None
     if kind == "free" and rest:
         free = statuses(rest)
         return lambda outcome: 0 if outcome.status in free else None

@@ -1,5 +1,6 @@
 import pytest
 
+from headgate.ext import Response
 from headgate.limits.settle import MOST, cost, statuses
 from headgate.testing.requests import response
 
@@ -27,6 +28,7 @@ def test_a_field_of_the_response_tells_the_cost_where_it_is_a_number(value: str 
 def test_a_response_costs_its_bytes() -> None:
     assert cost("response_bytes")(response(200, sent=312)) == 312
     assert cost("response_bytes")(response(200, sent=10 * MOST)) == MOST
+    assert cost("response_bytes")(Response(0, 0)) is None  # its client was gone before: it has paid what was taken
 
 
 @pytest.mark.parametrize(("status", "expected"), [(200, None), (404, 0), (403, None), (500, 0), (599, 0), (204, 0)])
