@@ -137,7 +137,7 @@ def _read(text: str, route: bytes, one: One) -> Read:
     return {
         "path": lambda head: counted_path(head.target),
         "host": lambda head: host_name(head.host),
-        "method": lambda head: head.method,
+        "method": lambda head: head.method.upper(),
         "route": lambda head: route,
         "constant": lambda head: b"*",
     }[kind]
@@ -187,8 +187,8 @@ def _query(name: str, one: One) -> Read:
 def _api_key(name: str, one: One) -> Read:
     """What names the caller: what the field has or, where no field is named, a bearer token or else X-API-Key."""
     if name:
-        field = _header(name, one)
-        return lambda head: _bearer(field(head)) or field(head)
+        field, other = _header(name, one), _credentials if name == "authorization" else bytes
+        return lambda head: _bearer(value := field(head)) or other(value)
     authorizations, api_key = reader_of("authorization"), _header("x-api-key", one)
 
     def read(head: RequestHead) -> bytes:
@@ -205,3 +205,9 @@ def _bearer(value: bytes) -> bytes:
     """The token of an Authorization field (RFC 6750 section 2.1); nothing where it has none."""
     found = _BEARER.match(value)
     return found[1] if found else b""
+
+
+def _credentials(value: bytes) -> bytes:
+    """Those of another scheme, of which neither case nor white space count (RFC 9110 section 11.4)."""
+    scheme, _, token = value.replace(b"\t", b" ").partition(b" ")
+    return b"%b %b" % (scheme.capitalize(), token.lstrip()) if token else value

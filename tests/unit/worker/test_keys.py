@@ -53,6 +53,7 @@ def read(text: str, request: RequestHead, address: str = ADDRESS, *, private: bo
         ("path", head(b"*", method=b"OPTIONS"), b"=/"),
         ("host", head(host=b"Shop.Example.:80"), b"=shop.example"),
         ("method", head(method=b"PUT"), b"=PUT"),
+        ("method", head(method=b"Put"), b"=PUT"),  # some servers take it for that
         ("route", head(), b"=shop/api"),
         ("constant", head(), b"=*"),
         ("client_ip,method", head(), b"9:192.0.2.1,4:=GET"),
@@ -197,6 +198,9 @@ def test_a_private_address_is_read_once_for_a_connection_as_an_open_one_is() -> 
         ("api_key:authorization", [b"Authorization: Bearer abc"], b"abc"),
         ("api_key:authorization", [b"Authorization: bearer\tabc"], b"abc"),
         ("api_key:authorization", [b"Authorization: Basic eDp5"], b"Basic eDp5"),
+        ("api_key:authorization", [b"Authorization: token \t abc"], b"Token abc"),
+        ("api_key:authorization", [b"Authorization: abc"], b"abc"),
+        ("api_key:x-token", [b"X-Token: a  b"], b"a  b"),
     ],
 )
 def test_an_api_key_is_where_callers_put_it_and_always_hidden(text: str, fields: list[bytes], value: bytes) -> None:
