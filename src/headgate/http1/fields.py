@@ -49,11 +49,17 @@ def by_name(fields: Fields) -> dict[bytes, list[bytes]]:
     return found
 
 
-def reader_of(name: str) -> Callable[[bytes], list[bytes]]:
-    """What reads the values of all fields of a name, in any case, from the lines of a head."""
+def reader_of(name: str, *, twins: bool = False) -> Callable[[bytes], list[bytes]]:
+    """What reads the values of all fields of a name, in any case, from the lines of a head.
+
+    twins: whether an underscore in a name is as good as a hyphen, as it is to servers with WSGI or CGI.
+    """
+    named = re.escape(name.encode("latin-1"))
+    if twins:
+        named = re.sub(rb"_|\\-", b"[-_]", named)
     # White space at the end is cut off afterwards: a pattern that leaves it out looks at each run of blanks in a value
     # from each of its bytes, half a second for 30 KB of them.
-    pattern = re.compile(rb"\n" + re.escape(name.encode("latin-1")) + rb":[ \t]*+([^\r]*+)", re.IGNORECASE)
+    pattern = re.compile(rb"\n" + named + rb":[ \t]*+([^\r]*+)", re.IGNORECASE)
     return lambda lines: [value.rstrip(b" \t") for value in pattern.findall(lines)]
 
 

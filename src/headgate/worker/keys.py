@@ -144,7 +144,7 @@ def _read(text: str, route: bytes, one: One) -> Read:
 
 
 def _header(name: str, one: One) -> Read:
-    values = reader_of(name)
+    values = reader_of(name, twins=True)
     return lambda head: one(values(head.lines))
 
 

@@ -96,6 +96,18 @@ def test_who_says_two_things_says_nothing_for_servers_may_believe_either(text: s
     assert read(text, request_head) == b"@" + CLIENT
 
 
+@pytest.mark.parametrize("text", ["header:x-api-key", "header:x_api_key", "api_key", "api_key:x-api-key"])
+def test_a_field_with_underscores_that_may_pass_counts_as_what_some_servers_take_it_for(text: str) -> None:
+    def found(*fields: bytes) -> bytes:
+        lines = b"".join(field + b"\r\n" for field in fields)
+        request = read_request(b"GET / HTTP/1.1\r\nHost: a\r\n%b\r\n" % lines, Heads(underscores="pass"))
+        assert request is not None
+        return read(text, request)
+
+    assert found(b"X_Api-KEY: good") == found(b"X-Api-Key: good") != found(b"X_Api_Key: other")
+    assert found(b"X_Api_Key: good", b"X-API-Key: other") == found() == b"@" + CLIENT
+
+
 @pytest.mark.parametrize("text", ["header:x", "api_key", "api_key:x", "cookie:x", "query:x"])
 def test_for_answers_of_functions_two_things_are_another_thing(text: str) -> None:
     fields = (b"X: %b", b"Authorization: Bearer %b", b"Cookie: x=%b")
