@@ -1,14 +1,17 @@
 """Limits on what is in flight, on a running Headgate: places come back whatever becomes of who holds them."""
 
+import asyncio
 import contextlib
 import os
 import signal
+import socket
+import struct
 from collections.abc import Callable, Iterator
 from typing import cast
 
 import pytest
 
-from tests.e2e.kit.backend import Backend, Gate
+from tests.e2e.kit.backend import Backend, Gate, Peer, Request
 from tests.e2e.kit.client import Raw
 from tests.e2e.kit.headgate import Headgate, Settings, settings
 from tests.e2e.kit.waiting import wait_for
@@ -92,6 +95,35 @@ def test_a_client_that_goes_away_gives_its_place_back(
     await_free(headgate, 1, in_redis=in_redis)
     ask(headgate, clients, 1, held=3)
     assert headgate.get().status == 429
+
+
+def test_an_upgrade_whose_client_is_gone_for_good_gives_its_place_back(
+    make: Make, backend: Start, clients: contextlib.ExitStack
+) -> None:
+    gate = Gate()
+
+    async def agrees(request: Request, peer: Peer) -> None:
+        if request.target != "/slow":
+            return await gate(request, peer)
+        while not gate.is_open:
+            await asyncio.sleep(0.005)
+        peer.writer.write(b"HTTP/1.1 101 -\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+        await asyncio.Event().wait()  # for something that nobody is there to send
+        return None
+
+    limits = {"flying": {"algorithm": "concurrency", "in_flight": 2, "key": "constant"}}
+    route = {"upstream": "web", "limits": ["flying"], "on_client_gone": "finish", "timeouts": {"response_body": "0.1s"}}
+    headgate = make(settings([backend(behaviour=agrees).address], limits=limits, routes=[route])).start()
+    client = clients.enter_context(Raw(headgate.address))
+    client.send(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+    await_held(headgate, 1)
+    client.socket.shutdown(socket.SHUT_WR)
+    assert headgate.get().status == 200  # the worker has read the end, for what came later is read later
+    gate.is_open = True
+    client.until(b"\r\n\r\n")
+    client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    client.socket.close()
+    await_held(headgate, 0)
 
 
 def test_who_has_the_whole_response_finds_its_place_free_in_every_worker(make: Make, backend: Start) -> None:
