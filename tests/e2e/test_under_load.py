@@ -33,7 +33,7 @@ def test_a_killed_server_costs_no_request_and_comes_back(make: Make, backend_pro
         headgate.await_server(victim.address, probe="down", available=False)
         without = len(load.results)
         load.more(500)
-        assert load.counts(without + 50)["a"] == 0
+        assert load.counts(without)["a"] == 0
         victim.start()
         headgate.await_server(victim.address, probe="up", available=True)
         again = len(load.results)
@@ -182,7 +182,7 @@ def test_a_reload_under_load_costs_nothing(make: Make, backend: Start) -> None:
         headgate.configure(settings([b.address, c.address], workers=2))
         headgate.signal(signal.SIGHUP)
         headgate.await_log("the configuration was read again: snapshot")
-        after = len(load.results) + 20
+        after = len(load.results)
         load.more(400)
         assert load.counts(after).keys() == {"b", "c"}
     assert load.failures == []

@@ -16,9 +16,12 @@ GET = b"GET / HTTP/1.1\r\nHost: load\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of one request. status: 0 when there was no response, and then `error` says why."""
+    """What came of one request. begun: how many others had come to their end when it was sent. status: 0 when there was
+    no response, and then `error` says why.
+    """
 
     connection: int
+    begun: int
     status: int
     body: str
     error: str = ""
@@ -60,9 +63,11 @@ class Load:
         """Requests without a response of 200."""
         return [result for result in self.results if result.status != 200]
 
-    def counts(self, since: int = 0) -> Counter[str]:
-        """How many of the responses, from the given place on, each server gave; its name is the body."""
-        return Counter(result.body for result in self.results[since:] if result.status == 200)
+    def counts(self, since: int = -1) -> Counter[str]:
+        """How many responses each server gave; its name is the body. since: only to requests that were sent when more
+        than so many had come to their end; one sent before may be answered after any number of others.
+        """
+        return Counter(result.body for result in list(self.results) if result.status == 200 and result.begun > since)
 
     async def _run(self) -> None:
         await asyncio.gather(*(self._keep_busy(number) for number in range(self._connections)))
@@ -70,16 +75,17 @@ class Load:
     async def _keep_busy(self, number: int) -> None:
         stream: Stream | None = None
         while not self._stopping:
+            begun = len(self.results)
             try:
                 stream = stream or await Stream.open(self._address)
                 stream.send(self._request)
                 response = await stream.response()
             except (OSError, Broken) as error:
-                self.results.append(Result(number, 0, "", repr(error)))
+                self.results.append(Result(number, begun, 0, "", repr(error)))
                 stream = _closed(stream)
                 await asyncio.sleep(0.01)
             else:
-                self.results.append(Result(number, response.status, _name(response)))
+                self.results.append(Result(number, begun, response.status, _name(response)))
                 if response.fields.get("connection") == "close":
                     stream = _closed(stream)
             if self._pause:
