@@ -74,10 +74,8 @@ def normal_path(target: bytes) -> bytes | None:
     path = target.partition(b"?")[0]
     if not _UNUSUAL.search(path):
         return path.rstrip(b"/") if path != b"*" else b""
-    kept, exact = _segments(path)
-    if len(exact) != len(kept) and [segment for segment in exact if segment] != kept:
-        return None
-    return b"".join(b"/" + segment for segment in kept)
+    merged, is_only = _resolved(path)
+    return merged if is_only else None
 
 
 def counted_path(target: bytes) -> bytes:
@@ -88,13 +86,12 @@ def counted_path(target: bytes) -> bytes:
     """
     normal = normal_path(target)
     if normal is None:
-        kept, _ = _segments(target.partition(b"?")[0])
-        normal = b"".join(b"/" + segment for segment in kept)
+        normal, _ = _resolved(target.partition(b"?")[0])
     return normal or b"/"
 
 
-def _segments(path: bytes) -> tuple[list[bytes], list[bytes]]:
-    """The segments of a path without dots: where slashes are merged first, and where an empty segment is one, too."""
+def _resolved(path: bytes) -> tuple[bytes, bool]:
+    """A path without dots, with its slashes merged first; whether it is the same where an empty segment is one, too."""
     decoded = unquote_to_bytes(path).replace(b"\\", b"/")
     kept: list[bytes] = []  # slashes are merged first
     exact: list[bytes] = []  # by RFC 3986 section 5.2.4, where an empty segment is one
@@ -106,4 +103,5 @@ def _segments(path: bytes) -> tuple[list[bytes], list[bytes]]:
             exact.append(segment)
             if segment:
                 kept.append(segment)
-    return kept, exact
+    is_only = len(exact) == len(kept) or [segment for segment in exact if segment] == kept
+    return b"".join(b"/" + segment for segment in kept), is_only

@@ -89,13 +89,14 @@ class Downstream(Client, asyncio.Protocol):
         self.transport = stream = cast("asyncio.Transport", transport)
         self.write = stream.write
         peer = transport.get_extra_info("peername")
-        if not isinstance(peer, tuple) and not self.listener.address.path:
-            # He has reset the connection already. What he sent could still be read, but not who he was.
+        if isinstance(peer, tuple):
+            self.ip = plain_address(peer[0])
+        elif self.listener.address.path:
+            self.ip = "127.0.0.1"  # a Unix socket's peer has no address; only this machine can be there
+        else:  # he has reset the connection already: what he sent could still be read, but not who he was
             self.state = _CLOSED
             stream.abort()
             return
-        # A Unix socket's peer has no address; only this machine can be there.
-        self.ip = plain_address(peer[0]) if isinstance(peer, tuple) else "127.0.0.1"
         self.address = self.ip.encode()
         self.trusted = self.ip in self.worker.plan.trusted
         self.deadline = self.worker.now + self.listener.timeouts.request_head
