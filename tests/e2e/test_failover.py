@@ -150,15 +150,20 @@ def test_places_in_flight_are_held_over_the_loss_of_their_master(make: Make, bac
     config = settings([server.address], workers=2, limits=limits, routes=routes, store=store)
     headgate = make(config).start()
 
+    clients: list[Raw] = []
+
+    def ask() -> None:
+        """A request more that the server has and does not answer."""
+        clients.append(stack.enter_context(Raw(headgate.address)))
+        clients[-1].send(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        wait_for(lambda: len(server.requests) == len(clients), "it to be at the server")
+
     def free() -> int:
         return cast("int", headgate.api("GET", "/api/v1/limits/flying/keys/*").json().get("remaining"))
 
     with ExitStack() as stack:
-        clients = []
-        for _ in range(2):
-            clients.append(stack.enter_context(Raw(headgate.address)))
-            clients[-1].send(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        wait_for(lambda: len(server.requests) == 2, "both at the server")
+        ask()
+        ask()
         assert free() == 2
         lost = next(number for number in range(3) if cluster.call(number, "KEYS", "*:flying*"))
         tell(cluster, "cluster-require-full-coverage", "no")
@@ -168,10 +173,8 @@ def test_places_in_flight_are_held_over_the_loss_of_their_master(make: Make, bac
         wait_for(lambda: offset(cluster, lost + 3) >= told, "the replica to have what is held")
         cluster.nodes[lost].kill()
         wait_for(lambda: headgate.metric("headgate_store_down") == 2, "the workers to know")
-        for _ in range(2):
-            clients.append(stack.enter_context(Raw(headgate.address)))
-            clients[-1].send(b"GET /slow HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-        wait_for(lambda: len(server.requests) == 4, "two more to have passed")
+        ask()
+        ask()
         assert [headgate.get().status for _ in range(4)] == [429] * 4, "what was held before is counted here"
         tell(cluster, "cluster-replica-no-failover", "no", lost + 3)
         wait_for(lambda: cluster.is_master(lost + 3), "the replica to be the master")

@@ -207,10 +207,10 @@ class Attempt:
 
 
 class FakeListeners(Listeners):
-    """None: the test makes the connections."""
+    """None of them is opened."""
 
     async def adopt(self, listeners: Sequence[Listener], sockets: Mapping[str, socket.socket]) -> None:
-        await super().adopt((), {})
+        """The test makes the connections."""
 
 
 class FakeWorker(Worker):
