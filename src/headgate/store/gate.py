@@ -26,19 +26,20 @@ def gate(places: Held, slot: Slot, far: int, tally: Tally) -> Gate | None:
     if places.mine is None:
         return None
     mine, own, cell, draw = places.mine, places.own, at - places.first, places.drawer(at)
+    passed, left = tally.passed, tally.left
     is_gone = False  # the key from its slot
 
     def enter(now: float) -> bool:
         nonlocal is_gone
-        if is_gone:
+        if is_gone and (is_gone := doubles[at] != mark):
             return False
         own[cell] = mine[cell] = held = own[cell] + 1
         if draw(False):
             if doubles[at] == mark:  # looked at last: a token may be one of the key that came after
-                tally[0] += 1
+                passed.append(None)
                 return True
         elif refills(now):
-            tally[0] += 1
+            passed.append(None)
             return True
         own[cell] = mine[cell] = held - 1
         is_gone = doubles[at] != mark  # or it would be in that key's way again and again
@@ -58,6 +59,6 @@ def gate(places: Held, slot: Slot, far: int, tally: Tally) -> Gate | None:
     def leave() -> None:
         if held := own[cell]:
             own[cell] = mine[cell] = held - 1
-        tally[1] += 1
+        left.append(None)
 
     return Gate(enter, leave)

@@ -10,9 +10,10 @@ either table belongs to the same stripe.
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from hashlib import blake2b
 from struct import Struct
+from typing import TypeVar
 
 from headgate.limits import concurrency
 from headgate.limits.decision import Banned, Decision, decision
@@ -28,14 +29,25 @@ from headgate.store.stripes import Stripe
 from headgate.store.table import Table
 from headgate.store.ways import Slot, Step, Tally, Way
 
+T = TypeVar("T")
+
 _CELL, _DOUBLE = Struct("Q"), Struct("d")
 _MEMO = 16384  # keys of a limit whose place a process remembers
 _ENTRIES = 1024  # limits that a process remembers
+_SHARED = 1024  # short ways, and as many gates, that it has ready for a client's next connection
 
 
 def monotonic_us() -> int:
     """Microseconds of CLOCK_MONOTONIC, which is one clock for all processes of a machine."""
     return time.monotonic_ns() // 1000
+
+
+def _keep(ready: dict[Hashable, T], asked: Hashable, made: T | None) -> T | None:
+    if made is not None:
+        if len(ready) >= _SHARED:
+            ready.clear()
+        ready[asked] = made
+    return made
 
 
 class SharedStore(Table):
@@ -65,6 +77,9 @@ class SharedStore(Table):
         self._late: list[Check] = []  # what a stuck lock has kept from being taken
         self.on_uncounted: Callable[[LimitState], None] = lambda limit: None
         self._entries: dict[int, Entry] = {}
+        # A client's connections share one, so the next one finds in the CPU's caches what the last one used.
+        self._ways: dict[Hashable, Way] = {}
+        self._gates: dict[Hashable, Gate] = {}
 
     def hit(self, checks: Sequence[Check], resume: Resume | None = None) -> Sequence[Decision]:
         """The decisions; always at once.
@@ -146,7 +161,8 @@ class SharedStore(Table):
                 return None
             entry, slot = self._slot(limit, key)
             steps.append(Step(entry.meter, limit.limit.algorithm, slot, tally))
-        return ways.way(steps)
+        asked = tuple((meter, slot.at, slot.mark, tally) for meter, _, slot, tally in steps)
+        return self._ways.get(asked) or _keep(self._ways, asked, ways.way(steps))
 
     def gate(self, check: Check, tally: Tally) -> Gate | None:
         """A short way in and out for requests of this key."""
@@ -154,7 +170,8 @@ class SharedStore(Table):
         entry, slot = self._slot(limit, key)
         if entry.held is None or entry.far < 1 or cost != 1 or limit.limit.ban is not None:
             return None
-        return gate(entry.held, slot, entry.far, tally)
+        asked = entry, slot.at, slot.mark, tally
+        return self._gates.get(asked) or _keep(self._gates, asked, gate(entry.held, slot, entry.far, tally))
 
     async def come_free(self, limit: LimitState, key: bytes) -> None:
         """Waits for the locks that `look`, `reset` and `ban` take, as long as these would."""

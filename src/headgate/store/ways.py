@@ -17,7 +17,6 @@ doubles, which are exact here (`LARGEST` in `headgate.limits.step`) and made in 
 
 import sys
 from collections.abc import Callable, Sequence
-from math import inf
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from headgate.limits.meter import BANNED, Meter
@@ -25,7 +24,6 @@ from headgate.limits.sliding_window import MASK, SHIFT
 from headgate.store.stripes import Stripe
 
 S = TypeVar("S", int, float)
-Tally = list[int]  # of a limit: requests that went a short way, and those whose place was given back on one
 Way = Callable[[float], bool]  # of the time of the request, in seconds on the clock of the store
 
 _HIGH = 1 if sys.byteorder == "little" else 0  # which half of a cell has its upper 32 bits
@@ -45,6 +43,26 @@ class Slot(NamedTuple):
     stripe: Stripe
 
 
+class Tally:
+    """Of a limit, a stroke for each request that went a short way, and one for each place that was given back on one.
+
+    A list becomes one longer in a quarter of the time in which a number becomes one more.
+    """
+
+    __slots__ = ("left", "passed")
+
+    def __init__(self) -> None:
+        self.passed: list[None] = []
+        self.left: list[None] = []
+
+    def take(self) -> tuple[int, int]:
+        """How many passed and how many left since it was called last."""
+        counts = len(self.passed), len(self.left)
+        self.passed.clear()
+        self.left.clear()
+        return counts
+
+
 class Part(NamedTuple, Generic[S]):
     """One of several limits: look says what the key's state becomes, None where it must not; write makes it so."""
 
@@ -62,11 +80,14 @@ class Step(NamedTuple):
 
 
 def way(steps: Sequence[Step]) -> Way | None:
-    """The way through these limits, each with its own key; None where one of them has none."""
-    if any(step.algorithm not in _ALONE or not step.meter.is_plain or step.meter.most < 1 for step in steps):
-        return None
+    """The way through these limits, each with its own key; None where one of them has none, or nobody could go it."""
+    for meter, algorithm, _, _ in steps:
+        if algorithm not in _ALONE or not meter.is_plain or meter.most < 1 or meter.far < 1:
+            return None
     if len(steps) == 1 and steps[0].meter.unit == 1:
-        return _ALONE[steps[0].algorithm](steps[0].meter, steps[0].slot, steps[0].tally)
+        meter, algorithm, slot, tally = steps[0]
+        alone = _gcra_in_whole if algorithm == "gcra" and meter.period % meter.most == 0 else _ALONE[algorithm]
+        return alone(meter, slot, tally)
     return _together(steps)
 
 
@@ -77,7 +98,7 @@ def _together(steps: Sequence[Step]) -> Way:
     me = steps[0].slot.stripe.me
     parts = [_PARTS[step.algorithm](step.meter, step.slot) for step in steps]
     looks, writes = [part.look for part in parts], [part.write for part in parts]
-    tallies = [step.tally for step in steps]
+    tallies = [step.tally.passed for step in steps]
 
     def passes(seconds: float) -> bool:
         held = 0
@@ -99,8 +120,8 @@ def _together(steps: Sequence[Step]) -> Way:
             for _, release, owner in locks[:held]:
                 cells[owner] = 0
                 release()
-        for tally in tallies:
-            tally[0] += 1
+        for passed in tallies:
+            passed.append(None)
         return True
 
     return passes
@@ -164,6 +185,7 @@ def _gcra_part(meter: Meter, slot: Slot) -> Part[float]:
 
 def _fixed_window(meter: Meter, slot: Slot, tally: Tally) -> Way:
     cells, doubles, at, mark, stripe = slot
+    passed = tally.passed
     acquire, release, owner, me = stripe.acquire, stripe.release, stripe.owner, stripe.me
     ends, value = at + 1, at + 2
     most = meter.far
@@ -183,7 +205,7 @@ def _fixed_window(meter: Meter, slot: Slot, tally: Tally) -> Way:
         finally:
             cells[owner] = 0
             release()
-        tally[0] += 1
+        passed.append(None)
         return True
 
     return passes
@@ -191,6 +213,7 @@ def _fixed_window(meter: Meter, slot: Slot, tally: Tally) -> Way:
 
 def _sliding_window(meter: Meter, slot: Slot, tally: Tally) -> Way:
     cells, doubles, at, mark, stripe = slot
+    passed = tally.passed
     halves = cells.cast("B").cast("I")
     acquire, release, owner, me = stripe.acquire, stripe.release, stripe.owner, stripe.me
     count_at, before_at, ends = 2 * at + 4 + _HIGH, 2 * at + 5 - _HIGH, at + 1
@@ -217,7 +240,7 @@ def _sliding_window(meter: Meter, slot: Slot, tally: Tally) -> Way:
         finally:
             cells[owner] = 0
             release()
-        tally[0] += 1
+        passed.append(None)
         return True
 
     return passes
@@ -225,6 +248,7 @@ def _sliding_window(meter: Meter, slot: Slot, tally: Tally) -> Way:
 
 def _gcra(meter: Meter, slot: Slot, tally: Tally) -> Way:
     cells, doubles, at, mark, stripe = slot
+    passed = tally.passed
     acquire, release, owner, me = stripe.acquire, stripe.release, stripe.owner, stripe.me
     ends, value = at + 1, at + 2
     most, period = float(meter.most), float(meter.period)
@@ -233,9 +257,6 @@ def _gcra(meter: Meter, slot: Slot, tally: Tally) -> Way:
     span = float(-(-meter.burst * meter.period // meter.most))
     whole = span * most
     first = whole - period
-    idle = 0.0
-    if far < 0.0:
-        far = idle = -inf  # none passes without a word
 
     def passes(now: float) -> bool:
         if not acquire(False):
@@ -247,7 +268,7 @@ def _gcra(meter: Meter, slot: Slot, tally: Tally) -> Way:
             ahead = (doubles[ends] - now) * most - before  # of a ban: not a number
             if doubles[at] != mark:
                 return False
-            if ahead <= idle:
+            if ahead <= 0.0:
                 doubles[value] = first
                 doubles[ends] = now + span
             elif ahead <= far:
@@ -261,10 +282,40 @@ def _gcra(meter: Meter, slot: Slot, tally: Tally) -> Way:
         finally:
             cells[owner] = 0
             release()
-        tally[0] += 1
+        passed.append(None)
         return True
 
     rounding = _ROUND
+    return passes
+
+
+def _gcra_in_whole(meter: Meter, slot: Slot, tally: Tally) -> Way:
+    """The same where a share is a whole number of microseconds: then `value` is nothing, and stays so."""
+    cells, doubles, at, mark, stripe = slot
+    passed = tally.passed
+    acquire, release, owner, me = stripe.acquire, stripe.release, stripe.owner, stripe.me
+    ends, value = at + 1, at + 2
+    share = float(meter.period // meter.most)
+    far = (meter.far - 1) * share
+    rounding = _ROUND
+
+    def passes(now: float) -> bool:
+        if not acquire(False):
+            return False
+        cells[owner] = me
+        try:
+            now = now * 1e6 + rounding - rounding
+            end = doubles[ends]
+            ahead = end - now
+            if ahead > far or doubles[at] != mark or doubles[value]:  # of a ban: not a number, which is true
+                return False
+            doubles[ends] = (end if ahead > 0.0 else now) + share
+        finally:
+            cells[owner] = 0
+            release()
+        passed.append(None)
+        return True
+
     return passes
 
 

@@ -167,7 +167,7 @@ class Account:
 
         So the metrics are a sweep behind, and what is between two sweeps is lost with a worker that is killed.
         """
-        return self._tallies.setdefault((limit.slot, limit.limit.algorithm == concurrency.NAME), [0, 0])
+        return self._tallies.setdefault((limit.slot, limit.limit.algorithm == concurrency.NAME), Tally())
 
     def count(self) -> None:
         """Adds to the cells what short ways have counted since the last time.
@@ -175,9 +175,8 @@ class Account:
         To be called before a snapshot without a limit is said to be adopted: its slot may then be another's.
         """
         for (slot, holds), tally in self._tallies.items():
-            passed, left = tally
+            passed, left = tally.take()
             if passed or left:
-                tally[:] = 0, 0
                 cells = self._of(slot)
                 cells[_ALLOWED] += passed
                 if holds:

@@ -24,7 +24,7 @@ K = b"k"
 
 
 def gate_of(store: SharedStore, one: LimitState, tally: Tally | None = None) -> Gate:
-    found = store.gate((one, K, 1), [0, 0] if tally is None else tally)
+    found = store.gate((one, K, 1), tally or Tally())
     assert found is not None
     return found
 
@@ -48,7 +48,7 @@ def test_it_passes_what_the_reference_passes_and_everything_comes_back(
     with crew() as made:
         reference = MemoryStore(made.clock)
         stores = [made.join(), made.join()]
-        tallies = [[0, 0] for _ in stores]
+        tallies = [Tally() for _ in stores]
         stores[0].hit([check])
         stores[0].release([check])
         gates = [gate_of(store, one, tally) for store, tally in zip(stores, tallies, strict=True)]
@@ -72,7 +72,8 @@ def test_it_passes_what_the_reference_passes_and_everything_comes_back(
                     stores[who].release([check])
                 else:
                     gate.leave()
-        for who, (entered, left) in enumerate(tallies):
+        for who, tally in enumerate(tallies):
+            entered, left = tally.take()
             assert entered - left == sum(gate is not None for gate in held[who])
         if dies:
             made.kill(stores[0])
@@ -114,11 +115,11 @@ def test_a_ban_ends_it_and_some_limits_have_none() -> None:
         made.clock.advance(6.0)
         assert enters(gate, made.clock)
         banning = LimitState(replace(one.limit, name="bans", ban=Ban(1, 1.0, 1.0)), 0)
-        assert store.gate((banning, K, 1), [0, 0]) is None
-        assert store.gate((one, K, 2), [0, 0]) is None
-        assert store.gate((in_flight(1), K, 1), [0, 0]) is None
-        assert store.gate((limit(9), K, 1), [0, 0]) is None
-        assert MemoryStore(ManualClock()).gate((one, K, 1), [0, 0]) is None  # type: ignore[func-returns-value]
+        assert store.gate((banning, K, 1), Tally()) is None
+        assert store.gate((one, K, 2), Tally()) is None
+        assert store.gate((in_flight(1), K, 1), Tally()) is None
+        assert store.gate((limit(9), K, 1), Tally()) is None
+        assert MemoryStore(ManualClock()).gate((one, K, 1), Tally()) is None  # type: ignore[func-returns-value]
         store.close()
 
 
@@ -142,6 +143,34 @@ def test_the_key_that_has_the_slot_now_is_disturbed_once_at_the_most(monkeypatch
         drawn.clear()
         assert not any(enters(gate, made.clock) for _ in range(3))
         assert drawn == [at]
+        store.close()
+
+
+def test_a_gate_opens_again_when_its_key_is_back_in_its_slot() -> None:
+    with crew(room=8) as made:
+        store, one, other = made.join(), in_flight(10), in_flight(10, "other")
+        store.hit([(one, K, 1)])
+        store.release([(one, K, 1)])
+        at = store._entries[id(one)].places[K][1]
+        gate = gate_of(store, one)
+        taken = [(other, key, 1) for key in keys(16)]
+        store.hit(taken)
+        assert not enters(gate, made.clock)
+        store.release(taken)
+        store.hit([(one, K, 1)])
+        assert store._entries[id(one)].places[K][1] == at
+        assert enters(gate, made.clock)
+        assert store.hit([(one, K, 0)])[0].remaining == 8
+        store.close()
+
+
+def test_the_connections_of_a_client_share_a_gate() -> None:
+    with crew() as made:
+        store, one, tally = made.join(), in_flight(10), Tally()
+        gate = gate_of(store, one, tally)
+        assert gate_of(store, one, tally) is gate
+        assert gate_of(store, in_flight(10), tally) is not gate
+        assert gate_of(store, one) is not gate
         store.close()
 
 
@@ -284,11 +313,12 @@ import random
 import sys
 from time import monotonic
 from headgate.store.shared import SharedStore
+from headgate.store.ways import Tally
 from tests.hammer import Witness
 from tests.unit.store.limits import limit
 store, witness = SharedStore(int(sys.argv[1])), Witness(*map(int, sys.argv[1:3]))
 check = (limit(int(sys.argv[3]), "flying", 0.0, algorithm="concurrency"), b"k", 1)
-tally = [0, 0]
+tally = Tally()
 gate = store.gate(check, tally)
 print("ready", flush=True)
 sys.stdin.readline()
@@ -306,7 +336,8 @@ for number in range(6000):
 witness.add(-len(held))
 for leave in held:
     leave()
-print(tally[0], tally[0] - tally[1])
+passed, left = tally.take()
+print(passed, passed - left)
 """
 
 

@@ -17,6 +17,7 @@ from headgate.model.snapshot import LimitState
 from headgate.store.base import Check
 from headgate.store.memory import MemoryStore
 from headgate.store.shared import SharedStore
+from headgate.store.ways import Tally
 from headgate.testing.clock import ManualClock
 from headgate.testing.stores import never
 from tests.hammer import together, witness
@@ -219,7 +220,7 @@ def test_a_process_that_began_while_another_kept_the_lock_counts_when_it_is_free
         assert other._owners_lock.enter()
         for _ in range(2):
             assert not isinstance(store.hit([check])[0], Holding)
-        assert store.gate(check, [0, 0]) is None
+        assert store.gate(check, Tally()) is None
         other._owners_lock.leave()
         made.clock.now += 1_000_000
         if takes:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from headgate.store.base import Check
 from headgate.store.stripes import Stripe
+from headgate.store.ways import Tally
 from tests.unit.store.test_held import Crew, crew, in_flight
 from tests.unit.store.test_shared import keys
 
@@ -189,7 +190,7 @@ class Process:
         for each, name in ((held, "mine"), (held, "_columns"), (held, "_cells"), (store, "_doubles")):
             setattr(each, name, Cells(getattr(each, name), turns))
         store.hit([(one, key, 0) for one, key, _ in checks])  # the keys have their slots
-        self.gates = [store.gate(check, [0, 0]) for check in checks]
+        self.gates = [store.gate(check, Tally()) for check in checks]
         self.inside: list[Callable[[], None]] = []
 
     def does(self, actions: list[tuple[str, int]]) -> None:

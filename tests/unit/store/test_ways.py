@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from headgate.limits.meter import ALGORITHMS, Meter
 from headgate.model.snapshot import LimitState
+from headgate.store import shared
 from headgate.store.memory import MemoryStore
 from headgate.store.shared import SharedStore
 from headgate.store.ways import Tally
@@ -18,15 +19,16 @@ from headgate.testing.stores import never
 from tests.hammer import together
 from tests.unit.store.dying import Killed, dies
 from tests.unit.store.limits import limit
+from tests.unit.store.test_shared import keys
 
 K = b"k"
 
 
 def way(store: SharedStore, one: LimitState, tally: Tally | None = None) -> Callable[[], bool]:
     """The way as of now, on the store's clock."""
-    found = store.way([(one, K, 1)], [[0, 0] if tally is None else tally])
-    assert found is not None
-    return lambda: found(store._clock() / 1e6)
+    found = store.way([(one, K, 1)], [tally or Tally()])
+    assert (found is None) == (Meter(one.limit).far < 1), "where nobody passes without a word there is none"
+    return lambda: found is not None and found(store._clock() / 1e6)
 
 
 @pytest.fixture
@@ -64,7 +66,7 @@ def test_it_passes_what_the_reference_passes_and_leaves_the_same_state(
     fd = SharedStore.create(8)
     store = SharedStore(fd, clock)
     os.close(fd)
-    tally = [0, 0]
+    tally = Tally()
     passes, went = way(store, one, tally), 0
     for gap in gaps:
         clock.now += gap
@@ -75,7 +77,7 @@ def test_it_passes_what_the_reference_passes_and_leaves_the_same_state(
             assert expected.remaining * 5 > (one.limit.burst or most), "it is near the end, which is counted"
         else:
             assert repr(store.hit([(one, K, 1)])[0]) == repr(expected)
-    assert tally == [went, 0]
+    assert tally.take() == (went, 0)
     store.close()
 
 
@@ -98,7 +100,7 @@ def test_a_schedule_that_is_never_idle_goes_on_and_is_the_reference_s(store: Sha
     """Its way notes the schedule as a moment and what is left until then, which runs out again and again."""
     one = limit(10, "one", 0.001, algorithm="gcra", burst=10)
     reference = MemoryStore(clock)
-    tally = [0, 0]
+    tally = Tally()
     passes = way(store, one, tally)
     for number in range(200):
         (expected,) = reference.hit([(one, K, 1)], never)
@@ -107,7 +109,7 @@ def test_a_schedule_that_is_never_idle_goes_on_and_is_the_reference_s(store: Sha
         else:
             assert repr(store.hit([(one, K, 1)])[0]) == repr(expected)
         clock.now += 99 if number % 3 else 100
-    assert tally[0] > 150
+    assert tally.take()[0] > 150
     clock.now += 1000
     assert passes()
     clock.now += 101
@@ -142,7 +144,7 @@ def test_a_request_from_before_the_turn_is_no_way_for_the_window_after_it(
     store.hit([(one, K, 1)])
     clock.advance(1.0)
     store.hit([(one, K, 1)])
-    found = store.way([(one, K, 1)], [[0, 0]])
+    found = store.way([(one, K, 1)], [Tally()])
     assert found is not None
     assert found(clock() / 1e6)
     clock.advance(0.999999)
@@ -155,7 +157,7 @@ def test_a_request_from_before_the_turn_is_no_way_for_the_window_after_it(
     assert not found(clock() / 1e6)
 
 
-LIMITS = st.tuples(st.sampled_from(list(ALGORITHMS)), st.integers(2, 15), st.integers(1, 60), st.integers(1, 15))
+LIMITS = st.tuples(st.sampled_from(list(ALGORITHMS)), st.integers(2, 15), st.integers(1, 60), st.integers(2, 15))
 
 
 @settings(max_examples=200, deadline=None)
@@ -179,7 +181,7 @@ def test_of_several_limits_it_takes_all_or_none(
     os.close(fd)
     store.hit(checks)
     reference.hit(checks, never)
-    tally = [0, 0]
+    tally = Tally()
     passes = store.way(checks, [tally] * len(limits))
     assert passes is not None
     went = 0
@@ -194,7 +196,7 @@ def test_of_several_limits_it_takes_all_or_none(
             )
         else:
             assert [repr(one) for one in store.hit(checks)] == [repr(one) for one in expected]
-    assert tally == [went * len(limits), 0]
+    assert tally.take() == (went * len(limits), 0)
     assert not any(store._cells[stripe.owner] for stripe in store._stripes)
     store.close()
 
@@ -205,7 +207,7 @@ def test_several_limits_are_passed_without_the_store_and_no_lock_is_waited_for(
     now = clock() / 1e6
     checks = [(limit(100, algorithm, period=3600.0, algorithm=algorithm), K, 1) for algorithm in ALGORITHMS]
     store.hit(checks)
-    passes = store.way(checks, [[0, 0]] * 3)
+    passes = store.way(checks, [Tally()] * 3)
     assert passes is not None
     assert [passes(now) for _ in range(79)] == [True] * 78 + [False]
     assert [one.remaining for one in store.hit([(one, key, 0) for one, key, _ in checks])] == [21] * 3
@@ -266,25 +268,26 @@ def test_limits_with_more_to_say_have_none(store: SharedStore) -> None:
         limit(9, count_refused=True),
         limit(9, algorithm="gcra", delay=1.0),
     ):
-        assert store.way([(one, K, 1)], [[0, 0]]) is None
-        assert store.way([(limit(9), K, 1), (one, K, 1)], [[0, 0]] * 2) is None
-    assert store.way([(limit(9), K, 2)], [[0, 0]]) is None
-    assert MemoryStore(ManualClock()).way([(limit(), K, 1)], [[0, 0]]) is None  # type: ignore[func-returns-value]
+        assert store.way([(one, K, 1)], [Tally()]) is None
+        assert store.way([(limit(9), K, 1), (one, K, 1)], [Tally()] * 2) is None
+    assert store.way([(limit(9), K, 2)], [Tally()]) is None
+    assert MemoryStore(ManualClock()).way([(limit(), K, 1)], [Tally()]) is None  # type: ignore[func-returns-value]
 
 
 HAMMER = """
 import sys
 from time import monotonic
 from headgate.store.shared import SharedStore
+from headgate.store.ways import Tally
 from tests.unit.store.limits import limit
 store = SharedStore(int(sys.argv[1]))
 one = limit(int(sys.argv[3]), "one", 36_000.0, algorithm=sys.argv[2], burst=int(sys.argv[4]))
-tally = [0, 0]
+tally = Tally()
 way = store.way([(one, b"k", 1)], [tally])
 print("ready", flush=True)
 sys.stdin.readline()
 allowed = sum(way(monotonic()) or store.hit([(one, b"k", 1)])[0].allowed for _ in range(4000))
-print(allowed, tally[0])
+print(allowed, tally.take()[0])
 """
 
 
@@ -320,7 +323,7 @@ def test_who_is_killed_while_he_writes_a_schedule_puts_it_off_for_nobody(
     before = store.look(one, K)
     dies(store, written, monkeypatch)
     checks = [(one, K, 1), (other, K, 1)][: 2 if writer in ("ways", "full") else 1]
-    passes = store.way(checks, [[0, 0]] * len(checks))
+    passes = store.way(checks, [Tally()] * len(checks))
     assert passes is not None
     with suppress(Killed):
         if writer in ("way", "ways"):
@@ -354,8 +357,8 @@ def test_who_is_killed_while_he_bans_a_key_bans_it_for_no_longer(
 def test_a_limit_of_none_has_none(store: SharedStore) -> None:
     for algorithm in ALGORITHMS:
         none = limit(0, algorithm=algorithm, burst=5 if algorithm == "gcra" else 0)
-        assert store.way([(none, K, 1)], [[0, 0]]) is None
-        assert store.way([(limit(9), K, 1), (none, K, 1)], [[0, 0]] * 2) is None
+        assert store.way([(none, K, 1)], [Tally()]) is None
+        assert store.way([(limit(9), K, 1), (none, K, 1)], [Tally()] * 2) is None
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -395,7 +398,7 @@ def test_whatever_others_did_meanwhile_it_does_what_the_step_does(
         return stores[0]._read(stores[0]._find(hash_, clock.now), hash_, entry.schedule)
 
     stores[0].hit(checks)
-    ways = [store.way(checks, [[0, 0]] * len(checks)) for store in stores]
+    ways = [store.way(checks, [Tally()] * len(checks)) for store in stores]
     for what, who, gap, late in actions:
         clock.now += gap
         store, passes = stores[who], ways[who]
@@ -409,7 +412,7 @@ def test_whatever_others_did_meanwhile_it_does_what_the_step_does(
             else:
                 assert state() == before
                 store.hit(checks)
-                ways[who] = store.way(checks, [[0, 0]] * len(checks)) if late == 1 else passes
+                ways[who] = store.way(checks, [Tally()] * len(checks)) if late == 1 else passes
         elif what == "hit":
             store.hit(checks)
         elif what in ("charge", "give"):
@@ -423,3 +426,37 @@ def test_whatever_others_did_meanwhile_it_does_what_the_step_does(
                 store.hit([(limit(9, "other", 1.0), b"%d" % number, 1)])
     for store in stores:
         store.close()
+
+
+def test_the_connections_of_a_client_share_a_way_while_its_key_is_where_it_is() -> None:
+    fd = SharedStore.create(8)
+    store, one, tally = SharedStore(fd, clock := ManualClock()), limit(100), Tally()
+    os.close(fd)
+    store.hit([(one, K, 1)])
+    found = store.way([(one, K, 1)], [tally])
+    assert found is not None
+    assert store.way([(one, K, 1)], [tally]) is found
+    assert store.way([(one, b"other", 1)], [tally]) is not found
+    assert store.way([(limit(100), K, 1)], [tally]) is not found, "another limit, if of the same name"
+    assert store.way([(one, K, 1)], [Tally()]) is not found
+    others = keys(16)
+    for key in others:
+        clock.now += 1
+        store.hit([(one, key, 1)])
+    assert not found(clock() / 1e6), "the key has lost its slot"
+    store.hit([(one, K, 1)])
+    moved = store.way([(one, K, 1)], [tally])
+    assert moved is not None
+    assert moved is not found
+    assert moved(clock() / 1e6)
+    store.close()
+
+
+def test_so_many_ways_are_ready_and_no_more(store: SharedStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared, "_SHARED", 3)
+    one, tally = limit(100), Tally()
+    found = {key: store.way([(one, key, 1)], [tally]) for key in keys(3)}
+    assert all(store.way([(one, key, 1)], [tally]) is way for key, way in found.items())
+    store.way([(one, b"one more", 1)], [tally])
+    assert not any(store.way([(one, key, 1)], [tally]) is way for key, way in list(found.items())[:2])
+    assert len(store._ways) == 3
