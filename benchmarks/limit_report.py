@@ -18,7 +18,7 @@ def head() -> list[str]:
 
 
 def row(scenario: Scenario, rounds: Mapping[str, Sequence[Round]]) -> list[str]:
-    """The row of a scenario: medians, ratios of Headgate taken within each round, how often it asked Redis."""
+    """The row of a scenario: medians, ratios of Headgate within each round with quartiles, how often it asked Redis."""
     cells = [f"{statistics.median(map(_total, rounds[name])):.1f}" if name in rounds else "-" for name in COLUMNS]
     ratios = [_ratio(rounds, "nginx"), _ratio(rounds, "headgate-unlimited")]
     asked = "-"
@@ -44,4 +44,9 @@ def _ratio(rounds: Mapping[str, Sequence[Round]], base: str) -> str:
     if base not in rounds or "headgate" not in rounds:
         return "-"
     pairs = zip(rounds["headgate"], rounds[base], strict=True)
-    return f"{statistics.median(_total(mine) / _total(theirs) for mine, theirs in pairs):.2f}"
+    ratios = [_total(mine) / _total(theirs) for mine, theirs in pairs]
+    median = f"{statistics.median(ratios):.2f}"
+    if len(ratios) < 4:
+        return median
+    low, _, high = statistics.quantiles(ratios)
+    return f"{median} ({low:.2f}-{high:.2f})"

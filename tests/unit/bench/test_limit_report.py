@@ -31,6 +31,11 @@ def test_a_limit_here_is_held_against_none() -> None:
     assert row["Redis asked"] == "-"
 
 
+def test_from_four_rounds_on_one_sees_how_far_they_lie_apart() -> None:
+    rounds = {"headgate": list(map(round_of, (20, 21, 21, 22))), "headgate-unlimited": [round_of(20)] * 4}
+    assert cells(BY_NAME["here-gcra"], rounds)["to no limits"] == "1.05 (1.01-1.09)"
+
+
 def test_what_was_not_refused_or_refused_by_mistake_is_seen() -> None:
     row = limit_report.row(BY_NAME["refused-redis"], {"headgate": [round_of(20, refused=3)]})
     assert row[0] == "all refused, Redis !3 errors"
