@@ -18,7 +18,8 @@ A process may be killed between any two writes. So a slot is emptied (hash 0) be
 the value is written before its end is: what a torn slot says is "empty" or "over", never "refused". One of a schedule
 is emptied when it is written anew, too, as is one that is banned: its old end with the new value may refuse.
 
-Only `shared.py` builds on it. It reads and writes the cells of the usual request itself, without a call.
+Only `directory.py` builds on it, and `shared.py` on that, which reads and writes the cells of the usual request itself,
+without a call.
 """
 
 import mmap

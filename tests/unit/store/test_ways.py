@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headgate.limits.meter import ALGORITHMS, Meter
 from headgate.model.snapshot import LimitState
-from headgate.store import shared
+from headgate.store import directory
 from headgate.store.memory import MemoryStore
 from headgate.store.shared import SharedStore
 from headgate.store.ways import Tally
@@ -453,7 +453,7 @@ def test_the_connections_of_a_client_share_a_way_while_its_key_is_where_it_is() 
 
 
 def test_so_many_ways_are_ready_and_no_more(store: SharedStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "_SHARED", 3)
+    monkeypatch.setattr(directory, "_SHARED", 3)
     one, tally = limit(100), Tally()
     found = {key: store.way([(one, key, 1)], [tally]) for key in keys(3)}
     assert all(store.way([(one, key, 1)], [tally]) is way for key, way in found.items())
