@@ -153,6 +153,26 @@ def test_a_process_that_does_not_come_up_changes_nothing(make: Make, backend: St
     assert headgate.server(server.address)["weight"] == 3
 
 
+def test_files_of_sockets_stay_when_a_process_does_not_come_up(make: Make, backend: Start, tmp_path: Path) -> None:
+    servers, listener = [backend("a").address], f"unix:{tmp_path / 'web'}"
+    admin = {"listen": f"unix:{tmp_path / 'admin'}"}
+    headgate = make(fixed(servers, listeners=[{"address": listener}], admin=admin)).start()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = f"127.0.0.1:{other.getsockname()[1]}"
+        headgate.configure(fixed(servers, listeners=[{"address": listener}, {"address": taken}], admin=admin))
+        response = headgate.api("POST", "/api/v1/upgrade")
+    assert response.status == 500
+    assert "it is in use" in response.text
+    assert headgate.get().text == "a"
+    assert headgate.api("GET", "/healthz").status == 200
+    headgate.configure(fixed(servers, listeners=[{"address": listener}], admin=admin))
+    upgrade(headgate)
+    assert headgate.get().text == "a"
+    os.kill(cast("int", headgate.status()["pid"]), signal.SIGTERM)
+    wait_for(lambda: headgate.processes() == [], "the end of the successor")
+    assert list(tmp_path.glob("[wa]*")) == []  # they were its own by then
+
+
 def test_more_workers_and_other_listeners_are_taken_up(make: Make, backend: Start, tmp_path: Path) -> None:
     servers = [backend("a").address]
     kept, gone = tmp_path / "kept.sock", tmp_path / "gone.sock"

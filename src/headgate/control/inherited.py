@@ -62,8 +62,10 @@ class Inherited:
     def ready(self, used: Iterable[Bound]) -> None:
         """Tells the process before this one that its work is done. used: what this process listens on.
 
-        What it does not is closed first: clients must not wait where nobody accepts.
+        What it does not is closed first: clients must not wait where nobody accepts. Files of sockets are this
+        process's once the other was told, and not before: should this one not come up they must stay.
         """
+        used = list(used)
         kept = {sock for bound in used for sock in bound.sockets}
         given = {sock for sockets in (*self.listeners.values(), *self._admin.values()) for sock in sockets}
         for sock in given - kept:
@@ -74,7 +76,9 @@ class Inherited:
         if self.lock >= 0:
             os.close(self.lock)  # the state file has its own
             self.lock = -1
-        self._tell(Answer(__version__, os.getpid()))
+        if self._tell(Answer(__version__, os.getpid())):
+            for bound in used:
+                bound.own()
 
     def failed(self, problem: str) -> None:
         """Tells it that this process cannot take its place, and why."""
@@ -93,16 +97,18 @@ class Inherited:
                 os.set_inheritable(descriptor, False)
         self._limits, self.lock = handover.limits, handover.lock
 
-    def _tell(self, answer: Answer) -> None:
+    def _tell(self, answer: Answer) -> bool:
+        """Whether somebody heard it."""
         if self._answer is None:
-            return
+            return False
         with self._answer as sock:
             self._answer = None
             sock.setblocking(True)
             try:
                 sock.sendall(msgspec.json.encode(answer))
             except OSError:  # it did not wait; it goes on by itself and kills this process
-                return
+                return False
+        return True
 
 
 def _socket(descriptor: int) -> socket.socket:

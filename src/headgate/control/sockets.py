@@ -35,6 +35,11 @@ class Bound:
     sockets: tuple[socket.socket, ...]
     file: tuple[int, int] | None = None
 
+    def own(self) -> None:
+        """A Unix socket that was inherited is this process's from now on: its file goes with it."""
+        if self.actual.path:
+            self.file = _file(self.actual.path)
+
     def close(self) -> None:
         """Closes this process's share; workers that have theirs go on accepting."""
         if self.file is not None and self.file == _file(self.actual.path):
@@ -76,12 +81,13 @@ def bind(address: Address, workers: int, *, mode: int = 0o666, inherited: Sequen
     """Listening, non-blocking sockets for so many workers. mode: of the file, for a Unix socket.
 
     inherited: sockets that listen on the address already. More of them than there are workers are closed; who waits in
-    those is taken in by the workers of whom they were inherited from, when these drain.
+    those is taken in by the workers of whom they were inherited from, when these drain. A file stays theirs: see `own`.
     """
     try:
         if address.path:
-            sock = inherited[0] if inherited else _bind_unix(address.path, mode)
-            return Bound(address, (sock,) * workers, _file(address.path))
+            if inherited:
+                return Bound(address, (inherited[0],) * workers)
+            return Bound(address, (_bind_unix(address.path, mode),) * workers, _file(address.path))
         return _extend_tcp(address, workers, inherited) if inherited else _bind_tcp(address, workers)
     except (OSError, UnicodeError) as error:
         raise ListenFailed(f"cannot listen on {address}: {_explain(address, error)}") from error

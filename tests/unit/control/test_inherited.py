@@ -1,6 +1,7 @@
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -65,6 +66,33 @@ def test_what_is_not_listened_on_any_more_is_closed_before_the_old_process_goes(
     assert [sock.fileno() for sock in inherited.listeners[Address("127.0.0.1", 2)]] == [-1, -1]
     for bound in (used, kept, gone):
         bound.close()
+
+
+def test_a_sockets_file_goes_with_the_process_that_is_left(answer: tuple[socket.socket, int], tmp_path: Path) -> None:
+    ours, theirs = answer
+    address = Address(path=str(tmp_path / "s"))
+    old = bind(address, 1)
+    inherited = Inherited(Handover(theirs, {str(address): (os.dup(old.sockets[0].fileno()),)}))
+    used = bind(address, 1, inherited=inherited.listeners[address])
+    assert [bound.file is None for bound in (used, old)] == [True, False]  # should the new process end now
+    inherited.ready([used])
+    assert used.file == old.file
+    ours.close()
+    for bound in (used, old):
+        bound.close()
+
+
+def test_who_does_not_wait_any_more_keeps_the_files(answer: tuple[socket.socket, int], tmp_path: Path) -> None:
+    ours, theirs = answer
+    address = Address(path=str(tmp_path / "s"))
+    old = bind(address, 1)
+    inherited = Inherited(Handover(theirs, {str(address): (os.dup(old.sockets[0].fileno()),)}))
+    used = bind(address, 1, inherited=inherited.listeners[address])
+    ours.close()
+    inherited.ready([used])
+    used.close()
+    assert (tmp_path / "s").exists()
+    old.close()
 
 
 def test_the_old_process_is_told_what_went_wrong(answer: tuple[socket.socket, int]) -> None:
