@@ -245,7 +245,7 @@ class InUse(UserError):
 
 
 class Busy(UserError):
-    """Nothing can be changed now, because another process takes over or has taken over."""
+    """Nothing can be changed now, because another process takes over or has taken over, or Headgate stops."""
 
 
 class UpgradeFailed(UserError):

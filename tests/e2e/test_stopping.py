@@ -6,11 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.e2e.kit.backend import Backend, is_silent, takes
+from tests.e2e.kit.backend import Backend, Gate, is_silent, takes
 from tests.e2e.kit.client import Broken, Raw, Response
 from tests.e2e.kit.headgate import Headgate, settings
 from tests.e2e.kit.load import Load
 from tests.e2e.kit.waiting import wait_for
+from tests.ports import free_port
 
 Make = Callable[..., Headgate]
 Start = Callable[..., Backend]
@@ -124,6 +125,26 @@ def test_ready_says_no_while_it_drains_and_healthy_still_yes(make: Make, backend
         assert "draining" in ready.text
         assert headgate.api("GET", "/healthz").status == 200
         client.until(b"\r\n\r\na")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/reload", "/api/v1/upgrade"])
+def test_what_would_take_connections_again_is_refused_while_it_drains(make: Make, backend: Start, path: str) -> None:
+    server, gate = backend(), Gate()
+    server.behaviour = gate
+    listener = {"address": f"127.0.0.1:{free_port()}"}
+    headgate = make(settings([server.address], listeners=[listener])).start()
+    with Raw(headgate.address) as client:
+        client.send(REQUEST.replace(b"/", b"/slow", 1))
+        wait_for(lambda: server.requests, "the request at the server")
+        headgate.signal(signal.SIGTERM)
+        wait_for(lambda: is_refused(headgate), "new connections to be refused")
+        refused = headgate.api("POST", path)
+        assert (refused.status, refused.json()["detail"]) == (409, "Headgate stops")
+        assert is_refused(headgate)
+        gate.is_open = True
+        client.until(b"\r\n\r\na")
+    assert headgate.wait() == 0
+    assert headgate.processes() == []
 
 
 def test_what_changed_at_run_time_is_there_after_a_restart(make: Make, backend: Start) -> None:

@@ -85,6 +85,7 @@ class Plane:
         self._state = state
         self._lock = asyncio.Lock()
         self._closed_for = ""  # why nothing can be changed
+        self._is_ending = False
         self._untidy = asyncio.Event()
         self._publishing: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -153,17 +154,32 @@ class Plane:
     async def freeze(self, why: str) -> None:
         """Lets no more changes through, after those that are under way. Raises Busy when that is so already."""
         self._require_open()
+        self._require_future()
         self._closed_for = why
         async with self._lock:
             pass
+        if self._is_ending:  # since then
+            self.thaw()
+            self._require_future()
 
     def thaw(self) -> None:
         """Lets changes through again."""
         self._closed_for = ""
 
+    def end(self) -> None:
+        """Headgate stops: from now on nothing is bound or started any more, by a reload that is under way neither.
+
+        What workers do with servers and limits while they drain can still be changed.
+        """
+        self._is_ending = True
+
     def _require_open(self) -> None:
         if self._closed_for:
             raise Busy(self._closed_for)
+
+    def _require_future(self) -> None:
+        if self._is_ending:
+            raise Busy("Headgate stops")
 
     def _tell(self, kind: str, what: str, upstream: str, address: Address, **fields: object) -> None:
         """Says what an operator changed of a server."""
@@ -231,6 +247,7 @@ class Plane:
         """
         async with self._lock:
             self._require_open()
+            self._require_future()
             before = self.fleet.config
             config, restart = _keep_fixed(before, await asyncio.to_thread(self._load))
             for warning in await preflight(config, before):
@@ -238,6 +255,7 @@ class Plane:
             overlay, tuning = self.fleet.overlay, self.fleet.tuning
             fresh = await self._bind_new(config)
             try:
+                self._require_future()  # it has taken a while
                 self.fleet.check(config, overlay)
             except BaseException:
                 close_all(fresh)

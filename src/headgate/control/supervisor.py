@@ -198,6 +198,7 @@ async def _upgrade_when_asked(upgrade: Upgrade, signals: _Signals) -> None:
 async def _stop(plane: Plane, signals: _Signals) -> None:
     """Drains the workers, at most for the configuration's time; a second signal ends them at once."""
     grace = plane.fleet.config.drain
+    plane.end()
     logger.info("stopping: up to %g s for what is in flight; a second signal stops at once", grace)
     # Ours first: as long as we hold a socket the kernel would go on taking connections that no worker accepts.
     close_all(plane.bound)

@@ -10,14 +10,16 @@ import pytest
 from headgate.control.httpcheck import Result
 from headgate.control.overlay import Changes
 from headgate.control.plane import Plane
+from headgate.control.sockets import bind
 from headgate.control.state import StateFile
 from headgate.control.tuning import UNTUNED
-from headgate.errors import Exists, ListenFailed, Unknown, UserError
+from headgate.errors import Busy, Exists, ListenFailed, Unknown, UserError
 from headgate.model.address import Address
 from headgate.model.config import AccessLog, Config, Listener, Store
 from headgate.model.server import Mode
 from headgate.wire.cells import LimitCell, ServerCell
 from headgate.wire.messages import Ejected, KeyBanned, StoreChanged
+from tests.ports import free_port
 from tests.unit.control.configs import A, B, C, config, upstream, with_listeners
 from tests.unit.control.planes import plane
 
@@ -237,6 +239,26 @@ class TestReload:
 
         with_plane(test, replace(QUIET, listeners=()), load=lambda: configs.pop(0))
 
+    @pytest.mark.parametrize("when", ["before it", "during it"])
+    def test_a_headgate_that_stops_binds_nothing_any_more(self, when: str) -> None:
+        address = Address("127.0.0.1", free_port())
+        planes: list[Plane] = []
+
+        def load() -> Config:
+            planes[0].end()
+            return with_listeners(QUIET, address)
+
+        async def test(the: Plane) -> None:
+            planes.append(the)
+            if when == "before it":
+                the.end()
+            with pytest.raises(Busy, match="Headgate stops"):
+                await the.reload()
+            assert (the.bound, the.fleet.snapshot.version) == ({}, 1)
+            bind(address, 1).close()  # it is free
+
+        with_plane(test, load=load)
+
     def test_when_one_cannot_be_bound_the_others_are_freed(self) -> None:
         free, foreign = Address("127.0.0.1", 0), Address("192.0.2.1", 80)
         base = replace(QUIET, listeners=())
@@ -305,6 +327,24 @@ class TestReload:
 
 def told(the: Plane) -> list[tuple[str, str]]:
     return [(event.kind, event.text) for event in the.events.since(0)[0]]
+
+
+@pytest.mark.parametrize("when", ["before", "while a change is awaited"])
+def test_a_headgate_that_stops_hands_over_to_nobody(when: str) -> None:
+    async def test(the: Plane) -> None:
+        if when == "before":
+            the.end()
+            taking_over = asyncio.ensure_future(the.freeze("another process is taking over"))
+        else:
+            async with the._lock:
+                taking_over = asyncio.ensure_future(the.freeze("another process is taking over"))
+                await asyncio.sleep(0)
+                the.end()
+        with pytest.raises(Busy, match="Headgate stops"):
+            await taking_over
+        await the.set_server("web", A, mode=None, weight=7)  # which workers that drain have a use for
+
+    with_plane(test)
 
 
 def test_what_changes_of_servers_is_an_event() -> None:
