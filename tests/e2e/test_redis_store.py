@@ -525,6 +525,14 @@ def test_the_check_before_the_start() -> None:
         assert "is down" in warning
 
 
+def test_what_the_check_writes_after_a_look_at_the_time_is_gone_again() -> None:
+    with RedisServer() as server:
+        assert run_check(server.url) is None
+        said = server.command("INFO", "commandstats")
+        assert all(b"cmdstat_%b:calls=" % name in said for name in (b"incr", b"pttl", b"decr", b"del"))
+        assert number(server.command("DBSIZE")) == 0
+
+
 @pytest.fixture
 def tls_server(tmp_path: Path) -> Iterator[tuple[RedisServer, int, Path]]:
     tls = certificate.settings(tmp_path)

@@ -19,6 +19,7 @@ from headgate.store.url import Endpoint
 _ROLE = command("ROLE")
 # Conditions that pass by themselves; whatever else Redis refuses at the opening, a person must mend.
 _PASSING = ("LOADING", "OOM", "READONLY", "MISCONF", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "UNKILLABLE")
+_NO_EFFECTS = "not allowed after non deterministic commands"  # of a script that looked at the time and then writes
 # What a connect says where a Redis is away that was there. Others, such as a want of descriptors, say more than that.
 _ABSENCE = (
     errno.ECONNREFUSED,
@@ -211,6 +212,8 @@ def is_passing(reply: ErrorReply) -> bool:
 
 
 def brief(text: str) -> str:
-    """An error of Redis, short enough for one line of a log."""
+    """An error of Redis, short enough for one line of a log; in words of its settings where those must be changed."""
+    if _NO_EFFECTS in text:
+        return "its lua-replicate-commands is off, and must be on (a setting of Redis 6, on by default)"
     text = " ".join(text.split())
     return text if len(text) <= 160 else text[:157] + "..."

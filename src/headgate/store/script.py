@@ -227,10 +227,12 @@ def tell(rules: Sequence[Rule], checks: Sequence[Check], form: int) -> bytes:
 def probe(prefix: bytes | None) -> bytes:
     """A decision that leads to a write: a Redis that answers it can do all that is needed, and has the script then.
 
+    It is one of two windows, both refused, for what they took is given back after a look at the time: a Redis that
+    does not let a script write then (`lua-replicate-commands no`) refuses what nearly all scripts do.
     prefix: of the key that is written; None where no key can be.
     """
-    keys = [0] if prefix is None else [1, b"%b:probe" % prefix]
-    return command(b"EVAL", plain.FIXED_WINDOW, *keys, struct.pack("<ddd", 1_000_000_000, 1_000, 0))
+    keys = [] if prefix is None else [b"%b:probe" % prefix] * 2
+    return command(b"EVAL", plain.FIXED_WINDOW, len(keys), *keys, *[struct.pack("<ddd", 0, 1_000, -1)] * 2)
 
 
 def decisions(line: bytes, checks: Sequence[Check]) -> list[Decision]:

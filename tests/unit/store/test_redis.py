@@ -28,6 +28,12 @@ from tests.unit.store.test_held import in_flight
 from tests.unit.store.test_holders import open_of
 
 K = b"192.0.2.1"
+# What Redis 6 says to a script that looks at the time and then writes, with `lua-replicate-commands no`.
+OF_REDIS_6 = (
+    "ERR Error running script (call to f_723aced1b2d9532113b514768a05acf0d0256793): @user_script:28: @user_script: 28: "
+    "Write commands not allowed after non deterministic commands. Call redis.replicate_commands() at the start of your "
+    "script in order to switch to single commands replication mode."
+)
 
 
 class Stage:
@@ -489,6 +495,30 @@ def test_whatever_redis_says_instead_of_an_answer_opens_the_breaker(
     assert "is back" in caplog.messages[1]
 
 
+def test_a_redis_whose_setting_is_in_the_way_is_left_until_that_is_mended(
+    play: Callable[..., None], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.opened()
+        stage.fake.answer = lambda command: f"-{OF_REDIS_6}\r\n".encode()
+        stage.fake.opens = False
+        assert (await stage.ask((limit(on_store_error="allow"), K, 1)))[0].allowed
+        await asyncio.sleep(10)
+        assert stage.changes == [True], "its opening says the same"
+        assert len(stage.fake.openings) > 3
+        stage.fake.opens = True
+        await asyncio.sleep(3)
+        assert stage.changes == [True, False]
+
+    caplog.set_level(logging.INFO, "headgate.store")
+    play(story)
+    down, _ = caplog.messages
+    assert down.endswith(
+        "is down: its lua-replicate-commands is off, and must be on (a setting of Redis 6, on by default); "
+        "on_store_error decides"
+    )
+
+
 @pytest.mark.parametrize("answer", [b"4 %b" % (b"9" * 400), b"%b 60000" % (b"9" * 400), b"4 -1"])
 def test_numbers_that_redis_cannot_mean_hold_nobody_up(play: Callable[..., None], answer: bytes) -> None:
     async def story(stage: Stage) -> None:
@@ -726,6 +756,7 @@ def test_the_check_says_nothing_when_all_is_well(tmp_path: Path) -> None:
         (b"-ERR DB index is out of range\r\n", "it has no database 3"),
         (b"-NOPERM this user has no permissions to run the 'eval' command\r\n", "NOPERM"),
         (b"-DENIED Redis is running in protected mode " + b"x" * 500 + b"\r\n", "DENIED"),
+        (f"-{OF_REDIS_6}\r\n".encode(), "its lua-replicate-commands is off, and must be on"),
         (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n", "not a Redis"),
     ],
 )

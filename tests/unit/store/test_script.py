@@ -112,8 +112,11 @@ def test_the_script_itself_goes_along_when_asked_to() -> None:
     assert in_full[2:] == parts(rule.ask(b"k"))[2:]
 
 
-def test_the_probe_runs_the_script() -> None:
-    assert parts(script.probe(b"p"))[:4] == [b"EVAL", plain.FIXED_WINDOW, b"1", b"p:probe"]
+def test_the_probe_runs_the_script_as_a_request_that_two_windows_refuse() -> None:
+    told = parts(script.probe(b"p"))
+    assert told[:5] == [b"EVAL", plain.FIXED_WINDOW, b"2", b"p:probe", b"p:probe"]
+    assert [struct.unpack("<ddd", one) for one in told[5:]] == [(0, 1000, -1)] * 2
+    assert parts(script.probe(None)) == [b"EVAL", plain.FIXED_WINDOW, b"0", *told[5:]]
 
 
 def test_the_answer_on_one_limit() -> None:
