@@ -447,6 +447,29 @@ def test_two_headgates_share_a_limit_without_redis_and_none_has_it_anew_afterwar
         bench.close()
 
 
+def test_who_is_the_first_to_find_an_emptied_redis_does_not_take_himself_for_the_only_one(
+    redis_server: RedisServer,
+) -> None:
+    one = limit(10, period=3600.0)
+    first, second = [Bench(redis_server.url, uvloop.new_event_loop) for _ in range(2)]
+    for bench in (first, second, first):
+        assert bench.allows(one, b"first")
+        bench.store._send(script.SIGN)
+        assert bench.allows(one, b"first")
+    assert first.store.headgates == 2
+    for _ in range(2):  # the second one, whose loop does not run, is not back before Redis is gone again
+        redis_server.kill()
+        first.await_change(down=True)
+        redis_server.start()
+        first.await_change(down=False)
+        assert first.allows(one, b"behind the sign of life")
+    redis_server.kill()
+    first.await_change(down=True)
+    assert sum(first.allows(one) for _ in range(12)) == 5
+    for bench in (first, second):
+        bench.close()
+
+
 @pytest.mark.parametrize("loop_factory", LOOPS, ids=["asyncio", "uvloop"])
 def test_a_silent_redis_holds_nobody_up(
     redis_server: RedisServer, loop_factory: Callable[[], asyncio.AbstractEventLoop]

@@ -77,7 +77,7 @@ class ClusterStore:
             chance=chance,
             name=name or os.urandom(8).hex().encode(),
         )
-        self._alive = b"1"
+        self._alive = 1
         self._down = False
         self._closed = False
         self._known: list[Endpoint] = [*named.nodes]  # who may know who serves what
@@ -209,11 +209,11 @@ class ClusterStore:
             )
         return again
 
-    def heard(self, answer: bytes) -> None:
-        """The Cluster said how many Headgates live."""
-        self._alive = answer
+    def are(self, number: int) -> None:
+        """So many Headgates live, as the Cluster said."""
+        self._alive = number
         for node in self._nodes.values():
-            node.count(answer)
+            node.are(number)
 
     def signs(self, node: Node) -> bool:
         """Whether this node is the one that is told that this Headgate lives."""
@@ -308,7 +308,7 @@ class ClusterStore:
 
     def _add(self, endpoint: Endpoint, slots: list[int]) -> Node:
         node = self._nodes[endpoint] = self._make(endpoint=endpoint, slots=slots)
-        node.count(self._alive)
+        node.are(self._alive)
         return node
 
     def _retire(self, node: Node) -> None:

@@ -139,7 +139,7 @@ class Holders:
                 held.count += cost
                 held.here += cost
                 held.untold += cost
-                held.share = decision.limit
+                self._share_as(held, decision.limit, held.here - cost)
 
     def has(self, limit: LimitState, key: bytes) -> bool:
         """Whether something is held of the key."""
@@ -179,10 +179,16 @@ class Holders:
             held.old = (*held.old, old)[-_OLD:]
             held.untold = held.count
             if held.limit.limit.on_store_error == "local":
-                if not held.here:
-                    held.share = self._share(held.limit)
+                self._share_as(held, self._share(held.limit), held.here)
                 self._local.hold([(held.share, held.key, held.count - held.here)])
                 held.here = held.count
+
+    def _share_as(self, held: Hold, share: LimitState, before: int) -> None:
+        """This part of the limit stands for it from now on; before: how much is counted under the one until now."""
+        if before and held.share is not share:
+            self._local.release([(held.share, held.key, before)])
+            self._local.hold([(share, held.key, before)])
+        held.share = share
 
     def back(self) -> None:
         """There is a connection again: Redis counts from here on, and `renew` is to follow."""

@@ -38,8 +38,8 @@ class Around(Protocol):
     def elsewhere(self, node: "Node", waiting: Waiting, text: str) -> bool:
         """Whether the error means that the Cluster is to be asked elsewhere or again; then it is seen to."""
 
-    def heard(self, answer: bytes) -> None:
-        """The Cluster said how many Headgates live."""
+    def are(self, number: int) -> None:
+        """So many Headgates live, as the Cluster said."""
 
     def signs(self, node: "Node") -> bool:
         """Whether this node is the one that is told that this Headgate lives."""
@@ -182,9 +182,9 @@ class Node(RedisStore):
             self._leave(waiting)
             self._cluster.charge_soon()
 
-    def count(self, answer: bytes) -> None:
-        """How many Headgates live."""
-        self._peers.heard(answer)
+    def are(self, number: int) -> None:
+        """So many Headgates live."""
+        self._peers.are(number)
 
     def has(self, check: Check) -> bool:
         """Whether a request that this store let pass holds a place of the key."""
@@ -207,7 +207,8 @@ class Node(RedisStore):
         return self._cluster.elsewhere(self, waiting, text)
 
     def _heard(self, answer: bytes) -> None:
-        self._cluster.heard(answer)
+        super()._heard(answer)
+        self._cluster.are(self._peers.count)
 
     def _sign(self) -> None:
         if self._cluster.signs(self):

@@ -40,16 +40,32 @@ class Peers:
         """name: of this Headgate, the same in all of its workers. clock: microseconds, monotonic."""
         self.sign = command(b"EVAL", _SOURCE, 1, f"{prefix}:alive", name, _LIVES)
         self.count = 1
+        self._before = 0  # what the last answer on this connection was, 0 where there was none
         self._clock = clock
         self._shares = PerLimit(self._share)
         self._meters = PerLimit(lambda limit: Meter(limit.limit))
         self._used: dict[tuple[int, bytes], tuple[LimitState, int, int]] = {}
 
     def heard(self, answer: bytes) -> None:
-        """Redis answered a sign of life. What is no number is no news."""
-        if answer.isdigit() and 0 < int(answer) < 1_000_000 and int(answer) != self.count:
-            self.count = int(answer)
+        """Redis answered a sign of life. What is no number is no news.
+
+        That they are fewer counts when it was heard twice, `EVERY` seconds apart, on one connection: of a Redis that
+        came back empty the first to find it hears that he is alone, and would have the whole limit if it failed again.
+        """
+        if answer.isdigit() and 0 < int(answer) < 1_000_000:
+            number = int(answer)
+            self.are(max(number, self._before or self.count))
+            self._before = number
+
+    def are(self, number: int) -> None:
+        """So many live."""
+        if number != self.count:
+            self.count = number
             self._shares.clear()
+
+    def lost(self) -> None:
+        """The connection is gone, and with it who was heard of on it."""
+        self._before = 0
 
     def share(self, limit: LimitState) -> LimitState:
         """The part of the limit that this Headgate lets pass alone: the whole when there is no other, and in any case

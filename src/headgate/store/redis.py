@@ -381,6 +381,7 @@ class RedisStore(Pipeline):
         for rule in self._rules.values():
             rule.held_by(self._holders.id, self._holders.term)
         self._charges.stop()
+        self._peers.lost()
         if self._renewing is not None:
             self._renewing.cancel()
 

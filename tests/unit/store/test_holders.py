@@ -41,8 +41,9 @@ class Desk:
         self.waiting: list[Callable[[Reply], object]] = []
         self.told: list[Sequence[Decision]] = []
         self.local = MemoryStore(ManualClock())
+        self.share = FLYING  # of this machine
         rules = PerLimit(lambda one: Rule(one, "p"))
-        self.holders = Holders(self.local, lambda limit: limit, rules.of, self._hear, 30.0)
+        self.holders = Holders(self.local, lambda limit: self.share, rules.of, self._hear, 30.0)
 
     def _hear(self, limit: LimitState, key: bytes, command: bytes, told: Callable[[Reply], object]) -> None:
         assert b"concurrency" in command
@@ -69,8 +70,11 @@ class Desk:
         """Asks for places and gets them."""
         self.holders.asks(checks, self.told.append)([Holding(True, one, 0, 0) for one, _, _ in checks])
 
-    def in_local(self) -> int:
-        return 5 - self.local.hit([(FLYING, K, 0)], never)[0].remaining
+    def in_local(self, share: LimitState = FLYING) -> int:
+        return share.limit.rate.limit - self.local.hit([(share, K, 0)], never)[0].remaining
+
+    def passes_here(self) -> None:
+        self.holders.took_here([CHECK], self.local.hit([(self.share, K, 1)], never))
 
 
 def test_what_is_given_back_is_said_with_what_is_held_still() -> None:
@@ -269,6 +273,30 @@ def test_what_redis_was_not_told_of_hides_nothing_of_what_it_may_have_given_mean
     assert [told[:3] for told in desk.said()] == [(0, 0, 1) if released else (-1, 1, 1)]
     desk.holders.renew()
     assert [told[:3] for told in desk.said()] == [(0, 0, 1) if released else (0, 1, 1)]
+
+
+def test_what_redis_was_not_told_of_before_it_goes_again_counts_under_the_share_of_then() -> None:
+    desk, half = Desk(), in_flight(2)
+    desk.takes(CHECK)
+    desk.holders.lost()
+    desk.passes_here()
+    assert desk.in_local() == 2
+    desk.holders.back()
+    desk.share = half  # another Headgate was heard of
+    desk.holders.lost()
+    assert (desk.in_local(), desk.in_local(half)) == (0, 2)
+    desk.holders.release([CHECK, CHECK])
+    assert (desk.in_local(), desk.in_local(half)) == (0, 0)
+
+
+def test_what_passes_here_counts_under_one_share() -> None:
+    desk, half = Desk(), in_flight(2)
+    desk.passes_here()  # a key whose value in Redis is none of ours
+    desk.share = half
+    desk.passes_here()
+    assert (desk.in_local(), desk.in_local(half)) == (0, 2)
+    desk.holders.release([CHECK, CHECK])
+    assert (desk.in_local(), desk.in_local(half)) == (0, 0)
 
 
 @pytest.mark.parametrize("on_store_error", ["allow", "deny"])

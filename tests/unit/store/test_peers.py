@@ -23,8 +23,22 @@ def test_each_has_its_share_and_at_least_one() -> None:
     assert (peers.share(bursts).limit.rate.limit, peers.share(bursts).limit.burst) == (33, 3)
     dear = LimitState(replace(wide.limit, name="dear", cost=40), 0)
     assert peers.share(dear).limit.rate.limit == 40, "or no request would ever pass"
-    peers.heard(b"2")
+    peers.are(2)
     assert peers.share(wide).limit.rate.limit == 50
+
+
+def test_that_they_are_fewer_must_be_heard_twice_on_one_connection() -> None:
+    peers = Peers("p", b"me", ManualClock())
+
+    def count_after(answer: bytes) -> int:
+        peers.heard(answer)
+        return peers.count
+
+    assert [count_after(answer) for answer in (b"3", b"2", b"3", b"2", b"1", b"1", b"3")] == [3, 3, 3, 3, 2, 1, 3]
+    for _ in range(2):
+        peers.lost()
+        assert count_after(b"1") == 3, "a Redis that came back empty"
+    assert [count_after(answer) for answer in (b"2", b"2")] == [2, 2]
 
 
 def test_what_is_no_number_of_headgates_is_no_news() -> None:

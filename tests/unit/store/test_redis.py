@@ -877,6 +877,25 @@ def test_headgates_say_that_they_live_and_hear_of_the_others(play: Callable[...,
     play(story)
 
 
+def test_a_redis_that_flaps_while_it_hears_of_all_again_changes_no_share(play: Callable[..., None]) -> None:
+    async def story(stage: Stage) -> None:
+        stage.fake.alive = b"+3\r\n"
+        await stage.opened()
+        await asyncio.sleep(0.1)
+        stage.fake.alive = b"+1\r\n"  # of an empty one
+        for _ in range(2):
+            stage.fake.drop()
+            await asyncio.sleep(0.5)
+        assert stage.changes == [True, False] * 2
+        assert stage.store.headgates == 3
+        await asyncio.sleep(4)
+        assert stage.store.headgates == 3
+        await asyncio.sleep(1)
+        assert stage.store.headgates == 1
+
+    play(story)
+
+
 @pytest.mark.parametrize("answer", [b"-NOPERM this user has no permissions\r\n", b"$-1\r\n", b""])
 def test_a_sign_of_life_that_redis_does_not_take_is_no_reason_to_leave_it(
     play: Callable[..., None], answer: bytes
