@@ -7,6 +7,7 @@
 User and password are percent-decoded. The text form leaves passwords out, so it may stand in logs and messages.
 """
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlsplit
 
@@ -77,7 +78,7 @@ class Sentinels:
     @classmethod
     def parse(cls, url: str) -> "Sentinels":
         """The Sentinels that the URL names. Raises ValueError, with what was expected and without any password."""
-        parts = urlsplit(url)
+        parts, places = _split(url, _SENTINEL_PORT)
         service, _, db = parts.path.strip("/").partition("/")
         if not service:
             raise ValueError("expected the name of the service, as in redis+sentinel://host:26379/mymaster")
@@ -85,10 +86,7 @@ class Sentinels:
         tls = parts.scheme == "rediss+sentinel"
         user, password = known.get("sentinel_user", ""), known.get("sentinel_password", "")
         return cls(
-            tuple(
-                Endpoint(host, port, user=user, password=password, tls=tls)
-                for host, port in _places(parts.netloc, _SENTINEL_PORT)
-            ),
+            tuple(Endpoint(host, port, user=user, password=password, tls=tls) for host, port in places),
             unquote(service),
             Endpoint(db=_db(db), user=unquote(parts.username or ""), password=unquote(parts.password or ""), tls=tls),
         )
@@ -108,13 +106,12 @@ class Cluster:
     @classmethod
     def parse(cls, url: str) -> "Cluster":
         """The nodes that the URL names. Raises ValueError, with what was expected and without the password."""
-        parts = urlsplit(url)
+        parts, places = _split(url, _PORT)
         _parameters(parts)
         if parts.path.strip("/") not in ("", "0"):
             raise ValueError("a Cluster has no databases but 0")
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
         tls = parts.scheme == "rediss+cluster"
-        places = _places(parts.netloc, _PORT)
         return cls(tuple(Endpoint(host, port, user=user, password=password, tls=tls) for host, port in places))
 
     def __str__(self) -> str:
@@ -125,14 +122,19 @@ class Cluster:
 
 def parse(url: str) -> Endpoint | Sentinels | Cluster:
     """What the URL names. Raises ValueError, with what was expected and without any password."""
-    if urlsplit(url).scheme in _CLUSTER:
+    scheme = url.partition(":")[0].lower()
+    if scheme in _CLUSTER:
         return Cluster.parse(url)
-    return Sentinels.parse(url) if urlsplit(url).scheme in _SENTINEL else Endpoint.parse(url)
+    return Sentinels.parse(url) if scheme in _SENTINEL else Endpoint.parse(url)
 
 
-def _places(netloc: str, usual: int) -> list[tuple[str, int]]:
-    """The hosts and ports of a list."""
-    return [_place(text, usual) for text in netloc.rpartition("@")[2].split(",")]
+def _split(url: str, usual: int) -> tuple[SplitResult, list[tuple[str, int]]]:
+    """A URL without its hosts, and these with their ports: of a list of them, urlsplit would refuse one in brackets."""
+    scheme, sign, rest = url.partition("://")
+    place, *path = re.split("(?=[/?#])", rest, maxsplit=1)
+    user, at, hosts = place.rpartition("@")
+    parts = urlsplit("".join((scheme, sign, user, at, *path)))
+    return parts, [_place(text, usual) for text in hosts.split(",")]
 
 
 def _place(text: str, usual: int) -> tuple[str, int]:

@@ -37,6 +37,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Seconds of virtual time."""
         return self._selector_on_virtual_time.now
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 (asyncio's own)
+        """Waits for the threads, which take real time: the timeout that a runner has for them would be over at once."""
+        await super().shutdown_default_executor()
+
 
 class _JumpingSelector(selectors.DefaultSelector):
     """Reports what is ready at once; when nothing is, time passes instead."""

@@ -2,8 +2,9 @@
 
 import asyncio
 import socket
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headgate.model.address import Address
 from headgate.model.config import Listener
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from headgate.worker.process import Worker
 
 _BACKLOG = 4096
+# Others serve the socket too. From Python 3.13 on a server removes its file when it closes, unless told not to.
+_FILE_STAYS: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
 
 class Listeners:
@@ -106,7 +109,9 @@ class Listening:
     async def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begins to accept."""
         if self._sock.family == socket.AF_UNIX:
-            self._server = await loop.create_unix_server(self._accepted, sock=self._sock, backlog=_BACKLOG)
+            self._server = await loop.create_unix_server(
+                self._accepted, sock=self._sock, backlog=_BACKLOG, **_FILE_STAYS
+            )
         else:
             self._server = await loop.create_server(self._accepted, sock=self._sock, backlog=_BACKLOG)
 

@@ -37,7 +37,7 @@ def test_no_commands_line_of_help_is_cut(headgate: Headgate, group: list[str]) -
 def test_help_imports_nothing_but_click_and_the_standard_library() -> None:
     script = (
         f"import sys; sys.path.insert(0, {SOURCE!r}); from headgate.cli.main import call; code = call(['--help']);"
-        "known = set(sys.stdlib_module_names) | {'click', 'headgate', '__main__'};"
+        "known = set(sys.stdlib_module_names) | {'click', 'headgate', '__main__', 'sitecustomize'};"
         "slow = {'asyncio', 'http', 'json', 'email', 'ssl', 'tomllib'};"
         "loaded = {name.partition('.')[0] for name in sys.modules if not name.startswith('_')};"
         "print(sorted(loaded - known | loaded & slow), sorted(n for n in sys.modules if 'headgate.' in n), code)"

@@ -1,7 +1,9 @@
 """A Redis of a few lines, on the event loop of the test: it answers what it is told to, or not at all."""
 
 import asyncio
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import cast
 
 from headgate.store.resp import Reader
@@ -42,6 +44,8 @@ class FakeRedis:
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         if self.path:
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)  # until Python 3.13 the file of a server that ended stays
             self._server = await loop.create_unix_server(lambda: _Connection(self), self.path)
             return
         self._server = await loop.create_server(lambda: _Connection(self), "127.0.0.1", self.port)

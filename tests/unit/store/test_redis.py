@@ -609,7 +609,6 @@ def test_a_redis_that_goes_away_is_one_line_and_its_return_another(
         await asyncio.sleep(10)
         assert stage.store.reason != caplog.messages[0], "operators are told why it cannot be reached now"
         if end == "killed":
-            os.unlink(stage.fake.path)
             await stage.fake.start()
         stage.fake.opens = True
         await asyncio.sleep(10)
@@ -633,7 +632,6 @@ def test_what_a_redis_says_of_its_own_trouble_is_told_once_while_it_comes_and_go
         await asyncio.sleep(10)
         await stage.fake.stop()
         await asyncio.sleep(10)
-        os.unlink(stage.fake.path)
         await stage.fake.start()
         await asyncio.sleep(10)
 
@@ -919,7 +917,6 @@ def test_redis_is_charged_with_what_passed_without_it(play: Callable[..., None])
             assert (await stage.ask((one, K, 1)))[0].allowed
         assert (await stage.ask((one, b"other", 3)))[0].allowed
         assert not (await stage.ask((denied, K, 1)))[0].allowed
-        os.unlink(stage.fake.path)
         stage.fake.commands.clear()
         stage.fake.answer = lambda command: b"+1 1 1\r\n"
         await stage.fake.start()
@@ -1021,7 +1018,6 @@ async def owing(stage: Stage, most: int) -> LimitState:
     one = limit(6, period=3600.0)
     for number in range(most):
         assert (await stage.ask((one, b"%d" % number, 1)))[0].allowed
-    os.unlink(stage.fake.path)
     stage.fake.commands.clear()
     return one
 
