@@ -85,8 +85,14 @@ class ManualLoop(asyncio.AbstractEventLoop):
 
 def _run(handle: asyncio.Handle) -> None:
     # Not Handle._run: it hands exceptions to a handler, and a test is to fail where one was raised.
-    if not handle.cancelled():
+    if handle.cancelled():
+        return
+    before = asyncio._get_running_loop()
+    asyncio._set_running_loop(handle._loop)  # type: ignore[attr-defined]  # tasks of Python 3.14 look at it
+    try:
         handle._context.run(handle._callback, *handle._args)  # type: ignore[attr-defined]
+    finally:
+        asyncio._set_running_loop(before)
 
 
 class FakeTransport(asyncio.Transport):

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from benchmarks import cpu
@@ -48,7 +49,7 @@ def test_readings_of_different_processes_are_not_subtracted() -> None:
 
 def test_cpu_time_of_this_process_agrees_with_its_own_clock() -> None:
     before, clock = cpu.read(os.getpid()), -_process_time()
-    sum(range(10_000_000))
+    _work(0.1)
     clock += _process_time()
     used = cpu.read(os.getpid()).since(before).cpu
     # Not exactly: times() may count in ticks.
@@ -58,7 +59,7 @@ def test_cpu_time_of_this_process_agrees_with_its_own_clock() -> None:
 
 def test_what_a_thread_used_counts_after_it_ended() -> None:
     before = cpu.read(os.getpid())
-    thread = threading.Thread(target=lambda: sum(range(10_000_000)))
+    thread = threading.Thread(target=_work, args=(0.1,))
     thread.start()
     thread.join()
     assert cpu.read(os.getpid()).since(before).cpu > 0.05
@@ -91,3 +92,10 @@ def test_a_kernel_list_names_ranges_and_single_numbers() -> None:
 def _process_time() -> float:
     times = os.times()
     return times.user + times.system
+
+
+def _work(seconds: float) -> None:
+    """Takes so much CPU time, on whatever machine and Python."""
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
