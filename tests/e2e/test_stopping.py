@@ -3,9 +3,11 @@
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 
+from tests.descriptors import leave_none
 from tests.e2e.kit.backend import Backend, Gate, is_silent, takes
 from tests.e2e.kit.client import Broken, Raw, Response
 from tests.e2e.kit.headgate import Headgate, settings
@@ -17,6 +19,7 @@ Make = Callable[..., Headgate]
 Start = Callable[..., Backend]
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+SLOW = REQUEST.replace(b"/", b"/slow", 1)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -127,6 +130,25 @@ def test_ready_says_no_while_it_drains_and_healthy_still_yes(make: Make, backend
         client.until(b"\r\n\r\na")
 
 
+def test_who_waits_to_be_accepted_is_served_although_there_are_no_descriptors(make: Make, backend: Start) -> None:
+    server, gate = backend(), Gate()
+    server.behaviour = gate
+    headgate = make(settings([server.address], connections={"max": 2})).start()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Raw(headgate.address)) for _ in range(10)]
+        for client in clients[:2]:
+            client.send(SLOW)
+        wait_for(lambda: len(server.requests) == 2, "two requests at the server")
+        for client in clients[2:]:
+            client.send(REQUEST)
+        leave_none(headgate.worker_pid())
+        headgate.signal(signal.SIGTERM)
+        headgate.await_log("stopping")
+        gate.is_open = True
+        assert [client.rest()[9:12] for client in clients] == [b"200"] * 10
+    assert headgate.wait() == 0
+
+
 @pytest.mark.parametrize("path", ["/api/v1/reload", "/api/v1/upgrade"])
 def test_what_would_take_connections_again_is_refused_while_it_drains(make: Make, backend: Start, path: str) -> None:
     server, gate = backend(), Gate()
@@ -134,7 +156,7 @@ def test_what_would_take_connections_again_is_refused_while_it_drains(make: Make
     listener = {"address": f"127.0.0.1:{free_port()}"}
     headgate = make(settings([server.address], listeners=[listener])).start()
     with Raw(headgate.address) as client:
-        client.send(REQUEST.replace(b"/", b"/slow", 1))
+        client.send(SLOW)
         wait_for(lambda: server.requests, "the request at the server")
         headgate.signal(signal.SIGTERM)
         wait_for(lambda: is_refused(headgate), "new connections to be refused")

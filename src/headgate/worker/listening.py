@@ -1,6 +1,7 @@
 """The listening sockets that a worker serves, and how one is given up without losing who waits in it."""
 
 import asyncio
+import select
 import socket
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from headgate.worker.process import Worker
 
 _BACKLOG = 4096
+_AGAIN = 0.05  # seconds after which it is looked again whether there is room
+_MANY = float("inf")
+_UNACKED = slice(24, 28)  # of tcp_info (linux/tcp.h): how many wait to be accepted, for a socket that listens
 # Others serve the socket too. From Python 3.13 on a server removes its file when it closes, unless told not to.
 _FILE_STAYS: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
@@ -29,6 +33,7 @@ class Listeners:
         self._on_taken_in = on_taken_in
         self._open: dict[Address, Listening] = {}
         self._taking_in: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
         self._removed: set[Address] = set()  # by a reload; as long as they have clients
 
     async def adopt(self, listeners: Sequence[Listener], sockets: Mapping[str, socket.socket]) -> None:
@@ -86,7 +91,8 @@ class Listeners:
 
     def _give_up(self, listening: "Listening") -> None:
         listening.pause()
-        task = self._loop.create_task(listening.give_up(self._loop))  # when nobody is being accepted any more
+        # In a task: when nobody is being accepted any more.
+        task = self._loop.create_task(listening.give_up(self._loop, self._turn))
         self._taking_in.add(task)
         task.add_done_callback(self._taken_in)
 
@@ -131,30 +137,59 @@ class Listening:
         self._sock = self._spare.dup()
         await self.open(loop)
 
-    async def give_up(self, loop: asyncio.AbstractEventLoop) -> None:
+    async def give_up(self, loop: asyncio.AbstractEventLoop, turn: asyncio.Lock) -> None:
         """Serves the connections that the kernel made and nobody took yet, and closes the socket; after `pause`.
 
-        Closing with them still waiting would reset them, although their clients may have sent requests already.
+        Closing with them still waiting would reset them, although their clients may have sent requests already. Those
+        for whom there is no room, or no descriptor, stay where they are until some have closed. Who connects meanwhile
+        is not waited for: there may be no end of them.
+        turn: of those who are given up at the same time, which fill the same room.
         """
-        self._spare.setblocking(False)
-        waiting: list[socket.socket] = []
-        while True:
-            try:
-                waiting.append(self._spare.accept()[0])
-            except ConnectionAbortedError:
-                continue  # this client is gone again
-            except OSError:  # none is left, or no descriptor for more
-                break
-        self._spare.close()
-        for sock in waiting:
-            sock.setblocking(False)
-            try:
-                await loop.connect_accepted_socket(self._accepted, sock)
-            except OSError:  # the client is gone again
-                sock.close()
+        left = _MANY
+        with self._spare as spare:
+            spare.setblocking(False)
+            while True:
+                async with turn:
+                    waiting = _accept(spare, min(self._worker.room, left))
+                    left = min(left - len(waiting), _queued(spare))
+                    if left <= 0:
+                        spare.close()  # before anything is awaited: who connects from now on is refused
+                    await asyncio.gather(*[self._take_in(sock, loop) for sock in waiting])
+                if left <= 0:
+                    return
+                await asyncio.sleep(_AGAIN)
+
+    async def _take_in(self, sock: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
+        sock.setblocking(False)
+        try:
+            await loop.connect_accepted_socket(self._accepted, sock)
+        except OSError:  # the client is gone again
+            sock.close()
 
     def _accepted(self) -> Downstream:
         return Downstream(self._worker, self.listener)
+
+
+def _accept(sock: socket.socket, most: float) -> list[socket.socket]:
+    """So many of those who wait at a socket, or as many as there are and descriptors for them."""
+    accepted: list[socket.socket] = []
+    while len(accepted) < most:
+        try:
+            accepted.append(sock.accept()[0])
+        except ConnectionAbortedError:
+            continue  # this client is gone again
+        except OSError:
+            break
+    return accepted
+
+
+def _queued(sock: socket.socket) -> float:
+    """How many wait at a socket that listens; of a Unix socket only whether there is any is to be known."""
+    if sock.family != socket.AF_UNIX:
+        return int.from_bytes(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)[_UNACKED], sys.byteorder)
+    looks = select.poll()
+    looks.register(sock, select.POLLIN)
+    return _MANY if looks.poll(0) else 0
 
 
 def _end(server: asyncio.Server) -> None:

@@ -266,6 +266,11 @@ class Worker:
 
     # What connections and exchanges ask of it.
 
+    @property
+    def room(self) -> int:
+        """How many more connections it may have; less than 0 where it has too many."""
+        return self._most_clients - len(self._clients)
+
     def accepted(self, client: Downstream) -> bool:
         """A client connected. Whether it may stay: not if its address has too many connections already."""
         self._row[WorkerCell.ACCEPTED] += 1

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -511,6 +512,85 @@ def test_a_drain_takes_those_who_wait_for_a_full_worker(run: Run, backend: Backe
         writer.close()
         world.worker.drain(5)
         assert (await waiting).startswith(b"HTTP/1.1 200")
+
+    scenario(run, play, backend.address, connections=Connections(max=1))
+
+
+@pytest.mark.parametrize("how", ["drain", "reload"])
+def test_who_waits_where_no_more_are_accepted_is_served_when_others_have_gone(
+    run: Run, backend: Backend, how: str
+) -> None:
+    async def play(world: Running) -> None:
+        worker, loop = world.worker, asyncio.get_running_loop()
+        held = [await asyncio.open_connection(*world.address) for _ in range(2)]
+        await until(lambda: len(worker._clients) == 2)
+        waiting = [socket.create_connection(world.address) for _ in range(5)]
+        for client in waiting:
+            client.send(GET)
+        if how == "drain":
+            worker.drain(60)
+        else:
+            await worker.adopt(replace(world.snapshot, version=2, listeners=()), {})
+        for _ in range(5):  # it has seen who waits
+            await asyncio.sleep(0)
+        late = socket.create_connection(world.address)
+        answers = []
+        for client in waiting:
+            client.setblocking(False)
+            if held:
+                held.pop()[1].close()
+            answers.append(await asyncio.wait_for(loop.sock_recv(client, 100), 10))
+            assert len(worker._clients) <= 2
+            client.close()
+        assert [answer[9:12] for answer in answers] == [b"200"] * 5
+        late.setblocking(False)
+        with pytest.raises(ConnectionResetError):  # else there might be no end of them
+            await asyncio.wait_for(loop.sock_recv(late, 100), 10)
+        late.close()
+        assert not worker._listeners.are_taking_in
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(world.address)
+
+    scenario(run, play, backend.address, connections=Connections(max=2))
+
+
+def test_a_drain_without_descriptors_takes_who_waits_when_there_are_some(run: Run, backend: Backend) -> None:
+    async def play(world: Running) -> None:
+        clients = [socket.create_connection(world.address) for _ in range(3)]
+        for client in clients:
+            client.send(GET)
+        with none_left():
+            world.worker.drain(60)
+            for _ in range(10):
+                await asyncio.sleep(0)
+        for client in clients:  # one has the descriptor by which connections were accepted
+            client.setblocking(False)
+            answer = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(client, 100), 10)
+            client.close()
+            assert answer[9:12] in (b"200", b"503")
+        assert answer.startswith(b"HTTP/1.1 200")
+
+    scenario(run, play, backend.address)
+
+
+def test_a_drain_serves_who_waits_at_a_unix_socket(run: Run, backend: Backend, tmp_path: Path) -> None:
+    async def play(world: Running) -> None:
+        address, sock = Address(path=str(tmp_path / "s")), socket.socket(socket.AF_UNIX)
+        sock.bind(address.path)
+        sock.listen()
+        sock.setblocking(False)
+        await world.worker.adopt(
+            replace(world.snapshot, version=2, listeners=(Listener(address),)), {str(address): sock}
+        )
+        held = await asyncio.open_unix_connection(address.path)
+        await until(lambda: len(world.worker._clients) == 1)
+        waiting = [await asyncio.open_unix_connection(address.path) for _ in range(2)]
+        world.worker.drain(60)
+        held[1].close()
+        for reader, writer in waiting:
+            writer.write(GET)
+            assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 200")
+            writer.close()
 
     scenario(run, play, backend.address, connections=Connections(max=1))
 
