@@ -83,6 +83,14 @@ def test_a_server_that_was_down_stays_so(make: Make, backend: Start) -> None:
     assert headgate.server(bad.address)["probe"] == "down"
 
 
+def test_who_asks_the_api_after_an_upgrade_asks_the_new_process(make: Make, backend: Start) -> None:
+    headgate = make(fixed([backend("a").address])).start()
+    for _ in range(2):
+        pid = headgate.api("POST", "/api/v1/upgrade").json()["pid"]
+        assert {headgate.status()["pid"] for _ in range(20)} == {pid}
+        assert headgate.api("POST", "/api/v1/reload").status == 200
+
+
 def test_what_is_in_flight_ends_in_the_old_process(make: Make, backend: Start) -> None:
     server = backend("a", takes(1.0))
     headgate = make(fixed([server.address])).start()

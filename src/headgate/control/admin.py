@@ -176,10 +176,17 @@ class AdminServer:
         self._bound = bound
         self._server = _Embedded(config)
         self._task: asyncio.Task[None] | None = None
+        upgrade.on_done = self._accept_no_more
 
     def start(self) -> None:
         """Serves from now on."""
         self._task = asyncio.create_task(self._server.serve([self._bound.sockets[0]]))
+
+    def _accept_no_more(self) -> None:
+        """Leaves who connects from now on to the process that has taken over."""
+        # Uvicorn itself does so when it looks again, ten times a second.
+        for server in self._server.servers:
+            server.close()
 
     async def close(self) -> None:
         """Ends it, within about a second."""

@@ -14,7 +14,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -32,13 +32,16 @@ _MOST = 1 << 20  # bytes of its answer
 
 
 class Upgrade:
-    """The way to a successor. done: set when another process has taken over."""
+    """The way to a successor. done: set when another process has taken over; on_done is called then, before anybody is
+    told.
+    """
 
     def __init__(
         self, plane: Plane, *, admin: Bound | None, limits: int, lock: int, command: Sequence[str] | None = None
     ) -> None:
         """limits, lock: descriptors of the limits' memory and of the state file's lock. command: starts the new one."""
         self.done = asyncio.Event()
+        self.on_done: Callable[[], None] = lambda: None
         self._plane = plane
         self._admin = admin
         self._limits = limits
@@ -60,6 +63,7 @@ class Upgrade:
             bound.file = None
         systemd.notify(f"MAINPID={answer.pid}")
         logger.info("headgate %s (pid %d) has taken over", answer.version, answer.pid)
+        self.on_done()
         self.done.set()
         return answer
 
