@@ -1,5 +1,6 @@
 """A stop finishes what is in flight, and a stop in a hurry does not wait."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from tests.e2e.kit.client import Broken, Raw, Response
 from tests.e2e.kit.headgate import Headgate, settings
 from tests.e2e.kit.load import Load
 from tests.e2e.kit.waiting import wait_for
-from tests.ports import free_port
+from tests.ports import free_port, free_ports
 
 Make = Callable[..., Headgate]
 Start = Callable[..., Backend]
@@ -128,6 +129,31 @@ def test_ready_says_no_while_it_drains_and_healthy_still_yes(make: Make, backend
         assert "draining" in ready.text
         assert headgate.api("GET", "/healthz").status == 200
         client.until(b"\r\n\r\na")
+
+
+def test_a_listener_that_is_taken_away_just_before_a_stop_is_given_up_once(make: Make, backend: Start) -> None:
+    server, gate = backend(), Gate()
+    server.behaviour = gate
+    listeners = [{"address": f"127.0.0.1:{port}"} for port in free_ports(2)]
+    config = settings([server.address], listeners=listeners)
+    headgate = make(config).start()
+    with Raw(headgate.address) as client, Raw(headgate.addresses[1]) as other:
+        client.send(SLOW)
+        other.send(SLOW)
+        wait_for(lambda: len(server.requests) == 2, "the requests at the server")
+        pid = headgate.worker_pid()
+        os.kill(pid, signal.SIGSTOP)
+        headgate.configure({**config, "listeners": listeners[:1]})
+        headgate.signal(signal.SIGHUP)
+        wait_for(lambda: headgate.status()["snapshot"] == 2, "the reload")
+        headgate.signal(signal.SIGTERM)
+        wait_for(lambda: "draining" in headgate.api("GET", "/readyz").text, "the stop")
+        os.kill(pid, signal.SIGCONT)  # and has both messages at once
+        wait_for(lambda: is_refused(headgate), "new connections to be refused")
+        gate.is_open = True
+        assert client.rest()[9:12] == other.rest()[9:12] == b"200"
+    assert headgate.wait() == 0
+    assert "ERROR" not in headgate.log
 
 
 def test_who_waits_to_be_accepted_is_served_although_there_are_no_descriptors(make: Make, backend: Start) -> None:

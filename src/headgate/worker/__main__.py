@@ -23,13 +23,12 @@ _GRACE = 30.0  # seconds for a drain that a signal asks for, when no supervisor 
 async def serve(launch: Launch) -> None:
     """Serves until it is told to drain."""
     loop = asyncio.get_running_loop()
-    adoptions: asyncio.Queue[tuple[Adopt, dict[str, socket.socket]]] = asyncio.Queue()
+    # A drain waits for what was to be adopted before it, or it would leave out listeners that come and go with that.
+    adoptions: asyncio.Queue[tuple[Adopt | Drain, dict[str, socket.socket]]] = asyncio.Queue()
 
     def on_message(message: Message, sockets: dict[str, socket.socket]) -> None:
-        if isinstance(message, Adopt):
+        if isinstance(message, Adopt | Drain):
             adoptions.put_nowait((message, sockets))
-        elif isinstance(message, Drain):
-            worker.drain(message.grace)
         elif isinstance(message, ReopenLog):
             worker.reopen_log()
         elif isinstance(message, Forget):
@@ -40,6 +39,9 @@ async def serve(launch: Launch) -> None:
     async def adopt() -> None:
         while True:
             message, sockets = await adoptions.get()
+            if isinstance(message, Drain):
+                worker.drain(message.grace)
+                continue
             await worker.adopt(message.snapshot, sockets)
             if message.snapshot.version == 1 or not gc.get_freeze_count():
                 # What is there now stays: collections need not look at it, and its pages stay shared.
