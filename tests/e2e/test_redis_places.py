@@ -27,7 +27,7 @@ from headgate.store.redis import RedisStore
 from headgate.testing.clock import ManualClock
 from headgate.testing.stores import PLACES, Subject, never
 from tests.e2e.kit.bench import LOOPS, Bench
-from tests.e2e.test_redis_store import HEADERS, agree, name, number
+from tests.e2e.test_redis_store import CANNOT_WRITE, HEADERS, agree, name, number
 from tests.hammer import together, witness
 from tests.redis_server import RedisServer
 from tests.unit.store.limits import limit
@@ -450,6 +450,32 @@ def test_what_redis_gives_before_it_is_told_what_is_held_is_counted_beside_it(
     value = redis_server.command("HGET", name(flying), holder).split(b"\r\n", 1)[1]
     assert struct.unpack_from("<d", value) == (3 - ended,)
     assert number(redis_server.command("HLEN", name(flying))) == 1
+
+
+@pytest.mark.parametrize(("breaks", "mends"), CANNOT_WRITE, ids=["out of memory", "a replica"])
+@pytest.mark.parametrize("asked", [False, True], ids=["nobody asks", "somebody asks"])
+def test_what_is_given_back_to_a_redis_that_cannot_write_is_free_once_it_can(
+    redis_server: RedisServer, breaks: tuple[str, ...], mends: tuple[str, ...], asked: bool
+) -> None:
+    benches = Benches(redis_server.url, term=3.0)
+    flying = in_flight(3)
+    one, other = benches.join(), benches.join()
+    assert [one.allows(flying) for _ in range(3)] == [True] * 3
+    redis_server.command(*breaks)
+    one.store.release([(flying, K, 1)] * 3)
+    while one.store._waiting:
+        one.run(asyncio.sleep(0.001))
+    assert not one.changes
+    if asked:
+        assert one.allows(limit(9, "sync")), "on this machine"
+        one.await_change(down=True)
+    redis_server.command(*mends)
+    if asked:
+        one.await_change(down=False)
+    while open_of(one.store._holders):
+        one.run(asyncio.sleep(0.001))
+    assert other.hit([(flying, K, 0)])[0].remaining == 3
+    benches.close()
 
 
 def test_what_an_emptied_redis_forgot_it_is_told_again(redis_server: RedisServer) -> None:

@@ -447,6 +447,31 @@ def test_two_headgates_share_a_limit_without_redis_and_none_has_it_anew_afterwar
         bench.close()
 
 
+CANNOT_WRITE = [
+    (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+    (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+]
+
+
+@pytest.mark.parametrize(("breaks", "mends"), CANNOT_WRITE, ids=["out of memory", "a replica"])
+def test_what_requests_give_back_while_redis_cannot_write_is_given_back_once_it_can(
+    bench: Bench, redis_server: RedisServer, breaks: tuple[str, ...], mends: tuple[str, ...]
+) -> None:
+    one = limit(20, period=3600.0, settle="response_bytes")
+    assert bench.hit([(one, K, 9)])[0].remaining == 11
+    redis_server.command(*breaks)
+    bench.charge([(one, K, -3)])  # is refused
+    bench.await_change(down=True)
+    bench.charge([(one, K, -4)])
+    redis_server.command(*mends)
+    bench.await_change(down=False)
+    assert bench.hit([(one, K, 0)])[0].remaining == 18
+    redis_server.command("CLIENT", "KILL", "TYPE", "normal")
+    bench.await_change(down=True)
+    bench.await_change(down=False)
+    assert bench.hit([(one, K, 0)])[0].remaining == 18
+
+
 def test_who_is_the_first_to_find_an_emptied_redis_does_not_take_himself_for_the_only_one(
     redis_server: RedisServer,
 ) -> None:
@@ -498,10 +523,7 @@ def test_a_silent_redis_holds_nobody_up(
 def test_a_redis_that_cannot_write_is_left_until_it_can(bench: Bench, redis_server: RedisServer) -> None:
     one = limit(100)
     assert bench.allows(one)
-    for breaks, mends in (
-        (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
-        (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
-    ):
+    for breaks, mends in CANNOT_WRITE:
         redis_server.command(*breaks)
         assert bench.allows(one)
         bench.await_change(down=True)

@@ -25,6 +25,7 @@ from headgate.limits.decision import Decision, Holding
 from headgate.model.snapshot import LimitState
 from headgate.store import holding
 from headgate.store.base import Check, LocalStore, Resume
+from headgate.store.link import is_passing
 from headgate.store.resp import ErrorReply, Reply, command
 from headgate.store.script import Rule, forms
 
@@ -39,10 +40,10 @@ class Hold:
     """What this worker holds of a key: in all, how much of it is counted on this machine, and what it has asked for.
 
     untold: how much of it the present holder has not told Redis yet. share: the part of the limit that stands for it on
-    this machine. old: holders that may still have some from before.
+    this machine. old: holders that may still have some from before. is_unheard: whether Redis refused a word to it.
     """
 
-    __slots__ = ("asked", "count", "here", "key", "limit", "old", "share", "untold")
+    __slots__ = ("asked", "count", "here", "is_unheard", "key", "limit", "old", "share", "untold")
 
     def __init__(self, limit: LimitState, key: bytes) -> None:
         self.limit = limit
@@ -53,11 +54,12 @@ class Hold:
         self.untold = 0
         self.share = limit
         self.old: tuple[bytes, ...] = ()
+        self.is_unheard = False
 
     @property
     def is_over(self) -> bool:
         """Whether there is nothing more to say of it."""
-        return not self.count and not self.asked and not self.old
+        return not self.count and not self.asked and not self.old and not self.is_unheard
 
 
 class Asked:
@@ -162,6 +164,15 @@ class Holders:
             if held.is_over:  # nobody renews, and so tidies up, until Redis is back
                 self._held.pop(self._rule_of(limit).name(key), None)
 
+    def unheard(self, limit: LimitState, key: bytes) -> None:
+        """Redis refused a word to the key for a reason that passes: it is said with what is renewed next.
+
+        Each word says all that is held, so one that is said again can give nothing back twice.
+        """
+        if (rule := self._rule_of(limit)).holds:
+            held = self._of(rule, limit, key)
+            held.is_unheard, held.untold = True, held.count  # whatever it was to say
+
     def lost(self, unanswered: Iterable[tuple[LimitState, bytes]] = ()) -> None:
         """The connection is gone: this machine counts what is held, until Redis is back.
 
@@ -217,6 +228,7 @@ class Holders:
         if held.here:
             self._local.release([(held.share, held.key, held.here)])
             held.here = 0
+        held.is_unheard = False
         self._say(held, told=self._renewed)
 
     def _renewed(self, reply: Reply) -> None:
@@ -248,8 +260,8 @@ class Holders:
             self._renew_some()
 
     def _removed(self, held: Hold, old: tuple[bytes, ...], told: OnReply, reply: Reply) -> None:
-        """These have nothing any more, if Redis answered; what it cannot do now will not be better later."""
-        if reply is not None:
+        """These have nothing any more, if Redis answered; what it refuses will be no better later, but what passes."""
+        if reply is not None and not (isinstance(reply, ErrorReply) and is_passing(reply)):
             held.old = tuple([one for one in held.old if one not in old])
         told(reply)
 

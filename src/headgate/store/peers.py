@@ -3,6 +3,9 @@
 While Redis is up each worker says now and then that its Headgate lives, and is told how many do. While Redis is down a
 limit that counts on this machine instead lets its share pass, the limit divided by that number. What was let pass
 is remembered, and charged to Redis when it is back: so nobody who used up his share has the whole limit once more.
+So is what requests that Redis had counted turn out to cost: what they give back is taken from what is owed of the key,
+and the rest is given back to Redis, unless it is gone for longer than a period: then nothing counts there any more of
+what they took.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,6 +15,7 @@ from typing import Protocol
 from headgate.limits.decision import Decision
 from headgate.limits.memo import PerLimit
 from headgate.limits.meter import Meter
+from headgate.limits.step import period_us
 from headgate.model.config import Rate
 from headgate.model.snapshot import LimitState
 from headgate.store import script
@@ -44,7 +48,8 @@ class Peers:
         self._clock = clock
         self._shares = PerLimit(self._share)
         self._meters = PerLimit(lambda limit: Meter(limit.limit))
-        self._used: dict[tuple[int, bytes], tuple[LimitState, int, int]] = {}
+        self._used: dict[tuple[int, bytes], _Used] = {}
+        self._lost_at = 0  # 0 while there is a connection
 
     def heard(self, answer: bytes) -> None:
         """Redis answered a sign of life. What is no number is no news.
@@ -66,6 +71,11 @@ class Peers:
     def lost(self) -> None:
         """The connection is gone, and with it who was heard of on it."""
         self._before = 0
+        self._lost_at = self._lost_at or self._clock()
+
+    def back(self) -> None:
+        """There is a connection again."""
+        self._lost_at = 0
 
     def share(self, limit: LimitState) -> LimitState:
         """The part of the limit that this Headgate lets pass alone: the whole when there is no other, and in any case
@@ -80,13 +90,18 @@ class Peers:
         return LimitState(replace(one, rate=rate, burst=burst), limit.slot)
 
     def passed(self, check: Check) -> None:
-        """This was let pass without Redis."""
+        """This was let pass without Redis, or turned out to cost so much more, or less than nothing more."""
         limit, key, cost = check
-        entry = self._used.get((id(limit), key))
-        if entry is None and len(self._used) >= _KEYS:
-            return
-        _, value, ends = entry or (limit, 0, 0)
-        self._used[id(limit), key] = limit, *self._meters.of(limit).charge(value, ends, self._clock(), cost)
+        used = self._used.get((id(limit), key))
+        if used is None:
+            if len(self._used) >= _KEYS:
+                return
+            used = self._used[id(limit), key] = _Used(limit, self._meters.of(limit))
+        now = self._clock()
+        before = used.counts(now)
+        used.value, used.ends = used.meter.charge(used.value, used.ends, now, cost)
+        if (rest := cost + before - used.counts(now)) < 0 and cost < 0:
+            used.give_back(-rest, now, (self._lost_at or now) + period_us(limit.limit.rate))
 
     def joined(self, checks: Sequence[Check]) -> Sequence[Check]:
         """What is charged now, and with what is given back what is owed of that key still; it is forgotten here.
@@ -97,24 +112,49 @@ class Peers:
             return checks
         now, found = self._clock(), []
         for limit, key, cost in checks:
-            owed = self._used.pop((id(limit), key), None) if cost < 0 else None
-            found.append((limit, key, cost if owed is None else cost + self._counts(*owed, now)))
+            used = self._used.pop((id(limit), key), None) if cost < 0 else None
+            found.append((limit, key, cost if used is None else cost + used.owed(now)))
         return found
 
     def settle(self, most: int) -> list[Check]:
-        """So much, at the most, of what Redis is to be charged with because it counts still; it is forgotten here."""
+        """So much, at the most, of what Redis is to be charged with because it counts still, or is to be given back.
+
+        It is forgotten here.
+        """
         now = self._clock()
         owed: list[Check] = []
         while self._used and len(owed) < most:
             (_, key), used = self._used.popitem()
-            if (cost := self._counts(*used, now)) > 0:
-                owed.append((used[0], key, cost))
+            if cost := used.owed(now):
+                owed.append((used.limit, key, cost))
         return owed
 
-    def _counts(self, limit: LimitState, value: int, ends: int, now: int) -> int:
+
+class _Used:
+    """What is owed of a key, as its algorithm counts it, and what is to be given back besides, as long as `until`."""
+
+    __slots__ = ("_back", "_until", "ends", "limit", "meter", "value")
+
+    def __init__(self, limit: LimitState, meter: Meter) -> None:
+        """It holds the limit, so that its id() stays its own."""
+        self.limit = limit
+        self.meter = meter
+        self.value = self.ends = self._back = self._until = 0
+
+    def counts(self, now: int) -> int:
         """How much of it still counts."""
-        meter = self._meters.of(limit)
-        return max(0, meter.burst - meter.decide(value, ends, now, 0).remaining) if now < ends else 0
+        meter = self.meter
+        return max(0, meter.burst - meter.decide(self.value, self.ends, now, 0).remaining) if now < self.ends else 0
+
+    def give_back(self, number: int, now: int, until: int) -> None:
+        """So many are to be given back, if it comes to that until then."""
+        if now >= self._until:
+            self._back, self._until = 0, until
+        self._back += number
+
+    def owed(self, now: int) -> int:
+        """What Redis is to be charged with; below 0 what it is to give back."""
+        return self.counts(now) - (self._back if now < self._until else 0)
 
 
 class Charges:
@@ -133,6 +173,7 @@ class Charges:
 
     def begin(self) -> None:
         """Redis can be told."""
+        self._peers.back()
         self._stopped = False
         if self._on_their_way:
             return
@@ -144,6 +185,7 @@ class Charges:
 
     def stop(self) -> None:
         """Redis fails again."""
+        self._peers.lost()
         self._stopped = True
         self._on_their_way = 0
 

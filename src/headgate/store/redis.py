@@ -26,7 +26,7 @@ from headgate.store.base import Check, LocalStore, Resume, decide_without
 from headgate.store.breaker import State
 from headgate.store.holders import TERM, Here, Holders
 from headgate.store.lease import Leases
-from headgate.store.link import brief
+from headgate.store.link import brief, is_passing
 from headgate.store.peers import Charges, Peers
 from headgate.store.pipeline import Pipeline
 from headgate.store.place import Place, find
@@ -157,7 +157,7 @@ class RedisStore(Pipeline):
     def charge(self, checks: Sequence[Check]) -> None:
         """Takes without asking, or gives back; on this machine while Redis cannot be asked, where the limit says so.
 
-        What is on its way to Redis when the connection breaks may be lost.
+        Redis is told when it is back. What is on its way to it when the connection breaks may be lost.
         """
         if self._accepts:
             checks = self._peers.joined(checks)
@@ -169,7 +169,7 @@ class RedisStore(Pipeline):
             return
         here = [check for check in checks if check[0].limit.on_store_error == "local"]
         self._local.charge([(self._peers.share(limit), key, cost) for limit, key, cost in here])
-        for check in here:
+        for check in checks:
             self._peers.passed(check)
 
     def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
@@ -269,8 +269,11 @@ class RedisStore(Pipeline):
 
     def _told(self, waiting: Waiting, reply: Reply) -> None:
         if waiting[3] == script.TOLD:
-            if not isinstance(reply, ErrorReply) or not self._elsewhere(waiting, reply.text):
-                cast("Told", waiting[1]).reply(reply)
+            if isinstance(reply, ErrorReply) and self._elsewhere(waiting, reply.text):
+                return
+            if isinstance(reply, ErrorReply) and is_passing(reply):
+                self._holders.unheard(*waiting[0][0][:2])
+            cast("Told", waiting[1]).reply(reply)
         elif isinstance(reply, bytes):
             waiting[1](())
             if waiting[3] == script.SIGN:
@@ -305,6 +308,9 @@ class RedisStore(Pipeline):
                 # Somebody else's value under our key: it is this client's trouble alone, and no reason to leave Redis.
                 resume(self._without(checks) if form < _NO_CHECK else ())
         else:
+            if form & ~script.WITH_TEXT == script.CHARGE and isinstance(reply, ErrorReply) and is_passing(reply):
+                for check in checks:  # it was not done, and is for the next connection
+                    self._peers.passed(check)
             self._waiting.appendleft(waiting)
             self._fail(brief(text))
 
@@ -381,7 +387,6 @@ class RedisStore(Pipeline):
         for rule in self._rules.values():
             rule.held_by(self._holders.id, self._holders.term)
         self._charges.stop()
-        self._peers.lost()
         if self._renewing is not None:
             self._renewing.cancel()
 

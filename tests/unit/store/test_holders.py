@@ -213,10 +213,34 @@ def test_what_redis_cannot_remove_is_not_said_for_ever() -> None:
     desk.holders.back()
     desk.holders.renew()
     (told,) = desk.waiting
+    told(ErrorReply("OOM command not allowed"))
+    desk.waiting.clear()
+    desk.holders.renew()
+    (told,) = desk.waiting
     told(ErrorReply("WRONGTYPE"))
     desk.waiting.clear()
     desk.holders.renew()
-    assert [tuple(command[9:]) for command in desk.commands] == [(before,), ()]
+    assert [tuple(command[9:]) for command in desk.commands] == [(before,), (before,), ()]
+
+
+@pytest.mark.parametrize("goes", [False, True], ids=["on this connection", "on the next"])
+def test_a_give_back_that_was_refused_for_now_is_said_again_until_it_is_heard(goes: bool) -> None:
+    desk = Desk()
+    desk.takes(CHECK)
+    desk.holders.release([CHECK])
+    desk.answer()
+    for _ in range(2):
+        desk.holders.unheard(FLYING, K)
+        desk.commands.clear()
+        before = desk.holders.id
+        if goes:
+            desk.holders.lost()
+            desk.holders.back()
+        desk.holders.renew()
+        assert desk.said() == [(0, 0, 0, (before,) * goes)]
+    assert not open_of(desk.holders)
+    desk.holders.unheard(limit(3), K)
+    assert not open_of(desk.holders)
 
 
 def test_old_holders_are_bounded() -> None:
@@ -436,6 +460,7 @@ class Line:
         self.redis: Counter[bytes] = Counter()  # by holder
         self.sent: deque[tuple[Callable[[], None], Callable[[bool], object], int]] = deque()
         self.executed: deque[Callable[[bool], object]] = deque()
+        self.words: dict[Callable[[bool], object], Callable[[Reply], object]] = {}  # of `sent`, which are no questions
         self.granted = 0  # by Redis, which the worker does not know yet
         self.is_told = False  # whether Redis has executed a word on this connection
         self.live = 0
@@ -454,7 +479,11 @@ class Line:
             self.redis[holder] = min(max(self.redis[holder] - back, least), least + asked)
             self.is_told = True
 
-        self.sent.append((execute, lambda heard: told(b"OK" if heard else None), self.ending))
+        def hear(heard: bool) -> None:
+            told(b"OK" if heard else None)
+
+        self.words[hear] = told
+        self.sent.append((execute, hear, self.ending))
 
     def ask(self) -> None:
         if self.holders.is_here:
@@ -485,6 +514,20 @@ class Line:
             execute, told, _ = self.sent.popleft()
             execute()
             self.executed.append(told)
+
+    def refuse(self) -> None:
+        """Redis is full, say, until all that was sent is answered; who hears so of a question goes."""
+        while self.executed:
+            self.answer()
+        while self.sent:
+            told = self.words.get(self.sent[0][1])
+            if told is None:
+                self.break_()
+                return
+            self.sent.popleft()
+            self.is_told = False
+            self.holders.unheard(FLYING, K)
+            told(ErrorReply("OOM command not allowed"))
 
     def answer(self) -> None:
         if self.executed:
@@ -523,7 +566,7 @@ class Line:
 
 
 STEPS = [Line.ask, Line.ask, Line.end, Line.end, Line.execute, Line.execute, Line.answer, Line.answer]
-STEPS += [Line.break_, Line.reconnect, Line.reconnect, Line.pass_here, Line.renew]
+STEPS += [Line.break_, Line.reconnect, Line.reconnect, Line.pass_here, Line.renew, Line.refuse]
 
 
 @settings(max_examples=300)

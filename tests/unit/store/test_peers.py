@@ -1,5 +1,8 @@
 from dataclasses import replace
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from headgate.model.snapshot import LimitState
 from headgate.store.peers import Peers
 from headgate.testing.clock import ManualClock
@@ -104,3 +107,53 @@ def test_what_is_owed_is_settled_in_parts() -> None:
     parts = [peers.settle(2) for _ in range(4)]
     assert [len(part) for part in parts] == [2, 2, 1, 0]
     assert {key for part in parts for _, key, _ in part} == {b"0", b"1", b"2", b"3", b"4"}
+
+
+def test_what_redis_had_counted_is_given_back_for_a_period_after_it_was_lost() -> None:
+    clock = ManualClock()
+    peers = Peers("p", b"me", clock)
+    one = limit(10)
+    clock.advance(100)
+    peers.lost()
+    clock.advance(30)
+    peers.lost()  # an attempt that failed
+    peers.passed((one, K, -2))
+    peers.passed((one, b"other", 3))
+    peers.passed((one, b"other", -5))
+    clock.advance(29)
+    assert peers.settle(10) == [(one, b"other", -2), (one, K, -2)]
+    peers.passed((one, K, -2))
+    clock.advance(1)
+    peers.passed((one, K, -2))
+    assert peers.settle(10) == []
+    peers.back()
+    peers.passed((one, K, -2))  # refused by a Redis that is there
+    clock.advance(59)
+    assert peers.joined([(one, K, -1)]) == [(one, K, -3)]
+    peers.passed((one, K, -2))
+    peers.lost()
+    clock.advance(60)
+    peers.passed((one, K, -1))
+    assert peers.joined([(one, K, -1)]) == [(one, K, -1)]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 9), st.integers(0, 20), st.booleans()), max_size=30))
+def test_what_requests_cost_is_counted_once_wherever_they_began_and_ended(
+    requests: list[tuple[bool, int, int, bool]],
+) -> None:
+    peers = Peers("p", b"me", ManualClock())
+    one = limit(10_000)
+    in_redis, ends = 0, []
+    for began_in_redis, taken, real, ends_at_once in requests:
+        if began_in_redis:
+            in_redis += taken
+        else:
+            peers.passed((one, K, taken))
+        ends.append((one, K, real - taken))
+        if ends_at_once:
+            peers.passed(ends.pop())
+    for end in ends:
+        peers.passed(end)
+    in_redis += sum(cost for _, _, cost in peers.settle(10))
+    assert in_redis == sum(real for _, _, real, _ in requests)
+    assert peers.settle(10) == []
