@@ -13,6 +13,7 @@ import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headgate import errors
 from headgate.limits import concurrency
 from headgate.limits.decision import Banned
 from headgate.limits.keys import limit_identity
@@ -541,17 +542,55 @@ def test_operators_see_what_is_in_flight_and_can_ban_but_not_forget(
     assert not one.run(counts.unban(flying, K))
 
 
-@pytest.mark.parametrize("command", [("SET", "7"), ("HSET", "h", "x")], ids=" ".join)
-def test_a_value_that_is_none_of_ours_is_the_trouble_of_that_client_alone(
-    redis_server: RedisServer, benches: Benches, command: tuple[str, ...]
+FOREIGN = {
+    "a text": "redis.call('SET', KEYS[1], '7')",
+    "a list": "redis.call('RPUSH', KEYS[1], 'x')",
+    "a field": "redis.call('HSET', KEYS[1], 'h', 'x')",
+    "no count": "redis.call('HSET', KEYS[1], 'h', struct.pack('<dd', 0/0, 9999999999999))",
+}
+
+
+@pytest.mark.parametrize("cost", [1, 2], ids=["plain", "in general"])
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_value_that_is_none_of_ours_is_the_trouble_of_that_client_alone_until_it_is_reset(
+    redis_server: RedisServer, benches: Benches, kind: str, cost: int
 ) -> None:
-    one, flying = benches.join(), in_flight(1)
-    redis_server.command(command[0], name(flying), *command[1:])
+    one, flying = benches.join(), in_flight(2)
+    check = (flying, K, cost)
+    assert one.allows(flying, b"other")
+    redis_server.command("EVAL", FOREIGN[kind], "1", name(flying))
     for _ in range(2):
-        assert [one.allows(flying) for _ in range(2)] == [True, False]  # counted on this machine
-        one.store.release([(flying, K, 1)])
+        assert [one.hit([check])[0].allowed for _ in range(3)] == [True, cost == 1, False]  # counted on this machine
+        one.store.release([(flying, K, 2)])
     assert one.allows(flying, b"other")
     assert not one.changes
+    assert len(one.errors) == 6
+    counts = RedisCounts(one.store)
+    with pytest.raises(errors.StoreDown, match="no count of this limit"):
+        one.run(counts.look(flying, K))
+    assert one.run(counts.reset(flying, K))
+    assert not one.run(counts.reset(flying, K))
+    assert one.run(counts.look(flying, K)).remaining == 2
+    assert one.hit([check])[0].allowed
+    assert len(one.errors) == 6
+
+
+@pytest.mark.parametrize("ends", ["9999999999999", "1/0", "0/0"])
+def test_a_field_that_looks_like_a_holder_is_reset_and_what_is_in_flight_is_not(
+    redis_server: RedisServer, benches: Benches, ends: str
+) -> None:
+    one, flying = benches.join(), in_flight(2)
+    assert one.allows(flying)
+    source = f"redis.call('HSET', KEYS[1], 'somebody', struct.pack('<dd', 1, {ends}))"
+    redis_server.command("EVAL", source, "1", name(flying))
+    assert one.allows(flying) == (ends == "0/0"), "what has no end is over"
+    counts = RedisCounts(one.store)
+    held = 2 if ends == "0/0" else 1
+    assert one.run(counts.reset(flying, K)) == (ends != "0/0")
+    assert one.run(counts.look(flying, K)).remaining == 2 - held
+    one.store.release([(flying, K, held)])
+    assert one.hit([(flying, K, 0)])[0].remaining == 2
+    assert not one.errors
 
 
 def test_keys_last_no_longer_than_who_held_last_would(redis_server: RedisServer, benches: Benches) -> None:

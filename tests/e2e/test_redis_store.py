@@ -390,6 +390,39 @@ def test_a_value_that_is_no_count_is_the_trouble_of_that_client_alone(
     assert bench.hit([(other, K, 1)])[0].remaining == 4  # nothing was taken beside it
 
 
+FOREIGN = {
+    **{text: ("SET", text) for text in ("nan", "inf", "-inf", "1.5", "nonsense", "g" * 24, str(2**63 - 1))},
+    **{kind: (command, "x") for kind, command in (("list", "RPUSH"), ("set", "SADD"))},
+    "hash": ("HSET", "h", "x"),
+}
+
+
+@pytest.mark.parametrize("algorithm", ["fixed_window", "sliding_window", "gcra"])
+@pytest.mark.parametrize("general", [False, True], ids=["plain", "in general"])
+@pytest.mark.parametrize("value", FOREIGN)
+def test_a_value_that_is_no_count_is_told_and_can_be_reset(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture, value: str, algorithm: str, general: bool
+) -> None:
+    bench = Bench(redis_server.url, uvloop.new_event_loop)
+    one = limit(3, algorithm=algorithm, count_refused=general)
+    assert bench.allows(one, b"other")
+    redis_server.command(FOREIGN[value][0], name(one), *FOREIGN[value][1:])
+    assert [bench.allows(one) for _ in range(4)] == [True] * 3 + [False], "counted on this machine"
+    assert len(bench.errors) == 4
+    assert bench.allows(one, b"other")
+    assert not bench.changes
+    told = "what Redis holds of 192.0.2.1 (limit per_ip) is no count"
+    assert [message.startswith(told) for message in caplog.messages] == [True]
+    counts = RedisCounts(bench.store)
+    if value != str(2**63 - 1) or algorithm != "fixed_window":  # of a window that is a count, if no small one
+        with pytest.raises(errors.StoreDown, match="no count of this limit"):
+            bench.run(counts.look(one, K))
+    assert bench.run(counts.reset(one, K))
+    assert [bench.allows(one) for _ in range(4)] == [True] * 3 + [False]
+    assert len(bench.errors) == 4
+    bench.close()
+
+
 @pytest.mark.parametrize("text", ["nonsense", str(2**60), str(-(2**60))])
 def test_nothing_can_be_leased_of_a_value_that_is_no_count(bench: Bench, redis_server: RedisServer, text: str) -> None:
     one = limit(30, on_store_error="deny", lease=3)

@@ -22,6 +22,7 @@ from headgate.model.snapshot import LimitState
 from headgate.store import general, holding
 from headgate.store.base import LocalStore
 from headgate.store.cluster import ClusterStore
+from headgate.store.foreign import is_foreign
 from headgate.store.link import brief
 from headgate.store.plain import STATE
 from headgate.store.redis import RedisStore
@@ -29,6 +30,7 @@ from headgate.store.resp import ErrorReply, Reply, command
 from headgate.store.script import Rule, period_ms
 
 T = TypeVar("T")
+_FOREIGN = "what Redis holds under this key is no count of this limit (headgate limit reset removes it)"
 _LONGEST = 2**53  # microseconds, as the scripts have it
 
 _LOOK = b"""\
@@ -114,14 +116,14 @@ class RedisCounts:
             if not 0 <= now <= _LONGEST or ends - now > _LONGEST:
                 raise ValueError("no time")
         except (TypeError, ValueError, OverflowError, struct.error) as error:
-            raise StoreDown("what Redis holds under this key is no count of this limit") from error
+            raise StoreDown(_FOREIGN) from error
         return standing(Meter(limit.limit), value, ends, now, limit.limit.cost)
 
     async def reset(self, limit: LimitState, key: bytes) -> bool:
         """Forgets the key's count and its ban."""
         await self._forget_refusals(limit, key)
         if _holds(limit):  # what is in flight is not forgotten
-            return await self._run(holding.UNBAN, limit, key) == 1
+            return await self._run(holding.RESET, limit, key) != 0
         return await self._delete(limit, key)
 
     async def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
@@ -161,6 +163,8 @@ class RedisCounts:
         if reply is None:
             raise StoreDown("the limit store does not answer (the log says why)")
         if isinstance(reply, ErrorReply):
+            if is_foreign(reply.text):
+                raise StoreDown(_FOREIGN)
             raise StoreDown(f"the limit store refuses: {brief(reply.text)}")
         return reply
 

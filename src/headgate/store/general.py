@@ -99,14 +99,14 @@ local function read_holders(key, state, now, holder)
   for f = 1, #fields, 2 do
     if #fields[f + 1] ~= 16 then return false end
     local name, count, ends = fields[f], struct.unpack('<dd', fields[f + 1])
-    if ends <= now then table.insert(state.over, name)
+    if not (ends > now) then table.insert(state.over, name)
     else
       if name == 'ban' then state.banned = (ends - now) * 1000 end
       if name == holder then state.mine = count end
       state.held = state.held + count
     end
   end
-  return true
+  return state.held == state.held  -- a number
 end
 
 local steps = {f = fixed_window, g = gcra, s = sliding_window, c = concurrency}

@@ -34,7 +34,8 @@ redis.call('HSET', KEYS[1], 'ban', struct.pack('<dd', 0, now + ARGV[1]))
 redis.call('PEXPIRE', KEYS[1], math.max(redis.call('PTTL', KEYS[1]), ARGV[1] + 0))
 return redis.status_reply('OK')
 """
-# What operators do besides: the first answers as counts.py has it, the second says whether there was a ban.
+# What operators do besides: the first answers as counts.py has it, the second says whether there was a ban, the third
+# removes also what no holder can have written, and says how much there was.
 LOOK = b"""\
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -50,3 +51,17 @@ end
 return {time[1], time[2], 0, string.format('%.0f', held)}
 """
 UNBAN = b"return redis.call('HDEL', KEYS[1], 'ban')\n"
+RESET = b"""\
+local key, gone = KEYS[1], 0
+local fields = redis.pcall('HGETALL', key)
+if fields.err then return redis.call('DEL', key) end
+for f = 1, #fields, 2 do
+  local name, ours = fields[f], #fields[f + 1] == 16 and #fields[f] == 16 and not string.find(fields[f], '[^0-9a-f]')
+  if ours then
+    local count, ends = struct.unpack('<dd', fields[f + 1])
+    ours = count == count and ends == ends  -- numbers
+  end
+  if not ours then gone = gone + redis.call('HDEL', key, name) end
+end
+return gone
+"""

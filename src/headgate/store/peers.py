@@ -89,19 +89,19 @@ class Peers:
         burst = one.burst and max(1, one.cost, one.burst // self.count)
         return LimitState(replace(one, rate=rate, burst=burst), limit.slot)
 
-    def passed(self, check: Check) -> None:
-        """This was let pass without Redis, or turned out to cost so much more, or less than nothing more."""
-        limit, key, cost = check
-        used = self._used.get((id(limit), key))
-        if used is None:
-            if len(self._used) >= _KEYS:
-                return
-            used = self._used[id(limit), key] = _Used(limit, self._meters.of(limit))
+    def passed(self, *checks: Check) -> None:
+        """These were let pass without Redis, or turned out to cost so much more, or less than nothing more."""
         now = self._clock()
-        before = used.counts(now)
-        used.value, used.ends = used.meter.charge(used.value, used.ends, now, cost)
-        if (rest := cost + before - used.counts(now)) < 0 and cost < 0:
-            used.give_back(-rest, now, (self._lost_at or now) + period_us(limit.limit.rate))
+        for limit, key, cost in checks:
+            used = self._used.get((id(limit), key))
+            if used is None:
+                if len(self._used) >= _KEYS:
+                    continue
+                used = self._used[id(limit), key] = _Used(limit, self._meters.of(limit))
+            before = used.counts(now)
+            used.value, used.ends = used.meter.charge(used.value, used.ends, now, cost)
+            if cost < 0 and (rest := cost + before - used.counts(now)) < 0:
+                used.give_back(-rest, now, (self._lost_at or now) + period_us(limit.limit.rate))
 
     def joined(self, checks: Sequence[Check]) -> Sequence[Check]:
         """What is charged now, and with what is given back what is owed of that key still; it is forgotten here.

@@ -178,13 +178,15 @@ for i, key in ipairs(KEYS) do
     local name, count, last = fields[f], 0, nil
     if #fields[f + 1] == 16 then count, last = unpack('<dd', fields[f + 1]) end
     if not last or name == 'ban' then return {err = 'ERR value is not an integer'} end
-    if last <= now then call('HDEL', key, name)
-    else
+    if last > now then
       if name == holder then mine, ends = count, last end
       total = total + count
-    end
+    else call('HDEL', key, name) end
   end
-  if total > far then is_far = false end
+  if not (total <= far) then
+    if total ~= total then return {err = 'ERR value is not an integer'} end  -- somebody else's, which is no number
+    is_far = false
+  end
   if total > limit then passes = false end
   if ends - now < 5 / 6 * term then ends, lives[i] = now + term, term end
   totals[i], states[i] = total, struct.pack('<dd', mine + 1, ends)

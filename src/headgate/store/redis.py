@@ -24,6 +24,7 @@ from headgate.model.snapshot import LimitState
 from headgate.store import known, script
 from headgate.store.base import Check, LocalStore, Resume, decide_without
 from headgate.store.breaker import State
+from headgate.store.foreign import Finds, is_foreign
 from headgate.store.holders import TERM, Here, Holders
 from headgate.store.lease import Leases
 from headgate.store.link import brief, is_passing
@@ -36,7 +37,6 @@ from headgate.store.script import Rule
 from headgate.store.waiting import Told, Waiting, command, done
 from headgate.store.ways import Tally
 
-_NO_COUNT = ("WRONGTYPE", "not an integer", "would overflow")  # what Redis and the script say of such a value
 _RULES = 1024  # limits that are remembered
 _KEPT = 4096  # questions of several limits that are remembered, half a kilobyte each
 
@@ -100,6 +100,7 @@ class RedisStore(Pipeline):
         self._rules: dict[int, Rule] = {}
         self._kept: dict[int, _Kept] = {}
         self._charges = Charges(self._peers, self._send)
+        self._finds = Finds()
 
     @property
     def headgates(self) -> int:
@@ -169,8 +170,7 @@ class RedisStore(Pipeline):
             return
         here = [check for check in checks if check[0].limit.on_store_error == "local"]
         self._local.charge([(self._peers.share(limit), key, cost) for limit, key, cost in here])
-        for check in checks:
-            self._peers.passed(check)
+        self._peers.passed(*checks)
 
     def ban(self, limit: LimitState, key: bytes, seconds: float) -> None:
         """Refuses the key from now on, for so long; on this machine alone while Redis cannot be asked."""
@@ -299,18 +299,17 @@ class RedisStore(Pipeline):
         if text.startswith("NOSCRIPT") and (again := script.with_text(form)) is not None:
             self._await(asked)  # it has no more time than before
             self._put(checks, resume, asked, again)
-        elif any(phrase in text for phrase in _NO_COUNT):
+        elif is_foreign(text):
             if form < _NO_CHECK and script.plain_forms(self._rules_of(checks), checks, form):
                 # A ban, perhaps, of which the general script knows.
                 self._await(asked)
                 self._put(checks, resume, asked, script.IN_GENERAL)
             else:
-                # Somebody else's value under our key: it is this client's trouble alone, and no reason to leave Redis.
+                self._finds.add(checks, self._loop.time())
                 resume(self._without(checks) if form < _NO_CHECK else ())
         else:
             if form & ~script.WITH_TEXT == script.CHARGE and isinstance(reply, ErrorReply) and is_passing(reply):
-                for check in checks:  # it was not done, and is for the next connection
-                    self._peers.passed(check)
+                self._peers.passed(*checks)  # it was not done
             self._waiting.appendleft(waiting)
             self._fail(brief(text))
 
