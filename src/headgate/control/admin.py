@@ -185,7 +185,7 @@ class AdminServer:
     def _accept_no_more(self) -> None:
         """Leaves who connects from now on to the process that has taken over."""
         # Uvicorn itself does so when it looks again, ten times a second.
-        for server in self._server.servers:
+        for server in getattr(self._server, "servers", ()):  # it has none before it has begun
             server.close()
 
     async def close(self) -> None:
