@@ -14,8 +14,6 @@ from headgate.store.check import check
 from tests.e2e.kit import certificate
 from tests.e2e.kit.bench import LOOPS, Bench
 from tests.e2e.kit.redis_sentinel import Watched
-from tests.e2e.kit.waiting import wait_for
-from tests.redis_server import RedisServer
 from tests.unit.store.limits import limit
 
 K = b"192.0.2.1"
@@ -34,22 +32,10 @@ def bench(watched: Watched, request: pytest.FixtureRequest) -> Iterator[Bench]:
     one.close()
 
 
-def await_copy(watched: Watched) -> None:
-    """Waits until the replica has all that the master has."""
-
-    def offset(server: RedisServer, name: str) -> bytes:
-        return server.command("INFO", "replication").partition(f"{name}:".encode())[2].split()[0]
-
-    wait_for(
-        lambda: offset(watched.replica, "slave_repl_offset") == offset(watched.master, "master_repl_offset"),
-        "the replica to have everything",
-    )
-
-
 def test_counts_go_on_where_the_replica_has_taken_the_masters_place(bench: Bench, watched: Watched) -> None:
     one = limit(5, period=3600.0)
     assert [bench.allows(one) for _ in range(2)] == [True] * 2
-    await_copy(watched)
+    watched.await_copy()
     watched.sentinels[0].kill()  # with the master goes the Sentinel that answered until now
     watched.master.kill()
     bench.await_change(down=True)
@@ -97,7 +83,7 @@ def test_a_ban_that_was_not_copied_is_lost_with_the_master(watched: Watched) -> 
     assert bench.allows(kept)
     bench.store.ban(kept, K, 60.0)
     assert isinstance(bench.hit([(kept, b"other", 0), (kept, K, 1)])[-1], Banned)
-    await_copy(watched)
+    watched.await_copy()
     watched.replica.command("REPLICAOF", "127.0.0.1", "1")  # nothing is copied any more
     bench.store.ban(lost, K, 60.0)
     assert isinstance(bench.hit([(lost, K, 1)])[0], Banned)
@@ -150,7 +136,7 @@ def test_sentinels_and_their_redis_over_tls(tmp_path: Path, monkeypatch: pytest.
         bench = Bench(watched.url, LOOPS[1])
         stack.callback(bench.close)
         assert [bench.allows(limit(2)) for _ in range(3)] == [True, True, False]
-        await_copy(watched)
+        watched.await_copy()
         watched.master.kill()
         bench.await_change(down=True)
         bench.await_change(down=False)

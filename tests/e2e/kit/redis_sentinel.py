@@ -99,9 +99,32 @@ class Watched:
     ) -> None:
         self._stack.close()
 
+    def hold_failover(self) -> None:
+        """From now on no failover begins, whatever becomes of the master, until `let_failover`."""
+        self._set_quorum(4)
+
+    def let_failover(self) -> None:
+        """The opposite."""
+        self._set_quorum(2)
+
+    def _set_quorum(self, number: int) -> None:
+        for sentinel in self.sentinels:
+            assert sentinel.command("SENTINEL", "SET", SERVICE, "quorum", str(number)) == b"+OK\r\n"
+
+    def await_copy(self) -> None:
+        """Waits until the replica has all that the master has."""
+        wait_for(
+            lambda: _offset(self.replica, "slave_repl_offset") == _offset(self.master, "master_repl_offset"),
+            "the replica to have everything",
+        )
+
     def await_master(self, server: RedisServer) -> None:
         """Waits until this one is the master by its own word."""
         wait_for(lambda: _is_master(server), "a new master", _PATIENCE)
+
+
+def _offset(server: RedisServer, name: str) -> bytes:
+    return server.command("INFO", "replication").partition(f"{name}:".encode())[2].split()[0]
 
 
 def _is_master(server: RedisServer) -> bool:
