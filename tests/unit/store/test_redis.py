@@ -1025,7 +1025,6 @@ def test_what_is_given_back_while_redis_is_down_is_given_back_when_it_is_back(
         await asyncio.sleep(gap)
         for cost in (-2, -1):
             stage.store.charge([(one, K, cost)])
-        os.unlink(stage.fake.path)
         stage.fake.commands.clear()
         for _ in range(2):
             await back(stage)
@@ -1034,7 +1033,6 @@ def test_what_is_given_back_while_redis_is_down_is_given_back_when_it_is_back(
             stage.fake.drop()
             await asyncio.sleep(0.01)
             await stage.fake.stop()
-            os.unlink(stage.fake.path)
 
     play(story)
 

@@ -593,6 +593,7 @@ def test_a_drain_serves_who_waits_at_a_unix_socket(run: Run, backend: Backend, t
             writer.close()
 
     scenario(run, play, backend.address, connections=Connections(max=1))
+    assert (tmp_path / "s").is_socket(), "others serve it too"
 
 
 def reset(sock: socket.socket) -> None:
