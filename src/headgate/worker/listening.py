@@ -48,7 +48,8 @@ class Listeners:
                 self._open[address].listener = listener
                 continue
             are_paused = any(listening.is_paused for listening in self._open.values())
-            listening = self._open[address] = Listening(self._worker, listener, sockets[str(address)])
+            sock = sockets[str(address)]
+            listening = self._open[address] = Listening(self._worker, listener, sock, await _copy(sock))
             await listening.open(self._loop)
             if are_paused:  # not by `_is_full`: that is also set for the turn in which idle connections make room
                 listening.pause()
@@ -104,12 +105,12 @@ class Listeners:
 class Listening:
     """One listening socket. `listener` is what the snapshot says of it now."""
 
-    def __init__(self, worker: "Worker", listener: Listener, sock: socket.socket) -> None:
-        """Takes the socket over."""
+    def __init__(self, worker: "Worker", listener: Listener, sock: socket.socket, spare: socket.socket) -> None:
+        """Takes the socket over, and its copy."""
         self.listener = listener
         self._worker = worker
         self._sock = sock
-        self._spare = sock.dup()
+        self._spare = spare
         self._server: asyncio.Server | None = None
 
     async def open(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -168,6 +169,15 @@ class Listening:
 
     def _accepted(self) -> Downstream:
         return Downstream(self._worker, self.listener)
+
+
+async def _copy(sock: socket.socket) -> socket.socket:
+    """The same socket once more, as soon as there is a descriptor for it."""
+    while True:
+        try:
+            return sock.dup()
+        except OSError:
+            await asyncio.sleep(_AGAIN)
 
 
 def _accept(sock: socket.socket, most: float) -> list[socket.socket]:

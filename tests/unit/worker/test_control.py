@@ -13,6 +13,7 @@ from headgate.model.config import Listener
 from headgate.model.snapshot import Snapshot
 from headgate.wire.messages import Adopt, Adopted, Drain, Message, Reader, ReopenLog, Top, Tops, encode
 from headgate.worker.control import Control
+from tests.descriptors import none_left
 
 Got = list[tuple[Message, dict[str, socket.socket]]]
 Scenario = Callable[[socket.socket, Control, Got], None]
@@ -144,6 +145,39 @@ def test_without_a_supervisor_the_worker_goes_on(caplog: pytest.LogCaptureFixtur
 
     asyncio.run(main())
     assert caplog.messages == ["the supervisor is gone; serving on by the last snapshot"]
+
+
+def test_a_snapshot_waits_for_descriptors_and_so_does_what_comes_after_it(caplog: pytest.LogCaptureFixture) -> None:
+    got: Got = []
+
+    async def main() -> None:
+        ours, theirs = socket.socketpair()
+        loop = asyncio.get_running_loop()
+        with ours, theirs, socket.socket() as one, socket.socket() as other:
+            for sock in (one, other):
+                sock.bind(("127.0.0.1", 0))
+            control = Control(theirs, loop, lambda message, sockets: got.append((message, sockets)))
+            ours.sendall(encode(ReopenLog()))
+            socket.send_fds(ours, [encode(adopt(1, "a:1", "b:2"))], [one.fileno(), other.fileno()])
+            ours.sendall(encode(Drain(5.0)))
+            with none_left():
+                await until(lambda: control._lacks)
+                with suppress(AssertionError):
+                    await until(lambda: bool(got))
+                assert got == []
+            async with asyncio.timeout(10):
+                while len(got) < 3:
+                    await asyncio.sleep(0.01)
+            assert [message for message, _ in got] == [ReopenLog(), adopt(1, "a:1", "b:2"), Drain(5.0)]
+            for sock, name in ((one, "a:1"), (other, "b:2")):
+                with got[1][1][name] as received:
+                    assert received.getsockname() == sock.getsockname()
+            loop.remove_reader(theirs)
+
+    before = len(os.listdir("/proc/self/fd"))
+    asyncio.run(main())
+    assert len(os.listdir("/proc/self/fd")) == before
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
 def test_descriptors_do_not_leak() -> None:

@@ -1,10 +1,12 @@
 """A worker on real loops and real sockets: listening, connecting, closing. What it does by the byte is in exchange/."""
 
 import asyncio
+import errno
 import os
 import socket
 import struct
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -52,8 +54,11 @@ class Backend(threading.Thread):
         while True:
             try:
                 sock, _ = self.listener.accept()
-            except OSError:
-                return
+            except OSError as error:
+                if error.errno != errno.EMFILE:
+                    return
+                time.sleep(0.01)  # a test has left none for a while
+                continue
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock: socket.socket) -> None:
@@ -501,6 +506,25 @@ def test_a_listener_that_comes_while_room_is_made_accepts(run: Run, backend: Bac
         assert (await ask(address)).startswith(b"HTTP/1.1 200")
 
     scenario(run, play, backend.address)
+
+
+def test_a_listener_that_comes_without_descriptors_waits_for_one(run: Run, backend: Backend) -> None:
+    async def play(world: Running) -> None:
+        more = socket.create_server(("127.0.0.1", 0))
+        address = more.getsockname()
+        listeners = (*world.snapshot.listeners, Listener(Address(*address)))
+        with none_left():
+            sockets = {str(Address(*address)): more}
+            adopting = asyncio.ensure_future(
+                world.worker.adopt(replace(world.snapshot, version=2, listeners=listeners), sockets)
+            )
+            await asyncio.sleep(0.01)
+            assert not adopting.done()
+        await asyncio.wait_for(adopting, 10)
+        assert (await ask(address)).startswith(b"HTTP/1.1 200")
+
+    # Else so many as half of the descriptors, of which the test leaves few.
+    scenario(run, play, backend.address, connections=Connections(max=10))
 
 
 def test_a_drain_takes_those_who_wait_for_a_full_worker(run: Run, backend: Backend) -> None:
