@@ -257,6 +257,7 @@ def _gcra(meter: Meter, slot: Slot, tally: Tally) -> Way:
     span = float(-(-meter.burst * meter.period // meter.most))
     whole = span * most
     first = whole - period
+    rounding = _ROUND
 
     def passes(now: float) -> bool:
         if not acquire(False):
@@ -285,7 +286,6 @@ def _gcra(meter: Meter, slot: Slot, tally: Tally) -> Way:
         passed.append(None)
         return True
 
-    rounding = _ROUND
     return passes
 
 

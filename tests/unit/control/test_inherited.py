@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from headgate.control.inherited import Inherited
-from headgate.control.sockets import bind
+from headgate.control.sockets import Bound, bind
 from headgate.errors import UserError
 from headgate.model.address import Address
 from headgate.store.shared import SharedStore
@@ -68,12 +68,16 @@ def test_what_is_not_listened_on_any_more_is_closed_before_the_old_process_goes(
         bound.close()
 
 
+def hand_over(answer: int, address: Address) -> tuple[Bound, Inherited, Bound]:
+    """A Unix socket as the old process has it, what the new one got, and what it made of that."""
+    old = bind(address, 1)
+    inherited = Inherited(Handover(answer, {str(address): (os.dup(old.sockets[0].fileno()),)}))
+    return old, inherited, bind(address, 1, inherited=inherited.listeners[address])
+
+
 def test_a_sockets_file_goes_with_the_process_that_is_left(answer: tuple[socket.socket, int], tmp_path: Path) -> None:
     ours, theirs = answer
-    address = Address(path=str(tmp_path / "s"))
-    old = bind(address, 1)
-    inherited = Inherited(Handover(theirs, {str(address): (os.dup(old.sockets[0].fileno()),)}))
-    used = bind(address, 1, inherited=inherited.listeners[address])
+    old, inherited, used = hand_over(theirs, Address(path=str(tmp_path / "s")))
     assert [bound.file is None for bound in (used, old)] == [True, False]  # should the new process end now
     inherited.ready([used])
     assert used.file == old.file
@@ -84,10 +88,7 @@ def test_a_sockets_file_goes_with_the_process_that_is_left(answer: tuple[socket.
 
 def test_who_does_not_wait_any_more_keeps_the_files(answer: tuple[socket.socket, int], tmp_path: Path) -> None:
     ours, theirs = answer
-    address = Address(path=str(tmp_path / "s"))
-    old = bind(address, 1)
-    inherited = Inherited(Handover(theirs, {str(address): (os.dup(old.sockets[0].fileno()),)}))
-    used = bind(address, 1, inherited=inherited.listeners[address])
+    old, inherited, used = hand_over(theirs, Address(path=str(tmp_path / "s")))
     ours.close()
     inherited.ready([used])
     used.close()
