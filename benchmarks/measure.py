@@ -1,7 +1,7 @@
 """One scenario measured: every proxy started, proved to do its work, warmed, and loaded in turn, round after round.
 
 Interleaving is the point: what else the machine does in a minute falls on all of them alike, and the ratio to nginx is
-taken within each round. Every few rounds all start anew: two processes of the same code, of Python above all, differ by
+taken within each round. All start anew for each round: two processes of the same code, of Python above all, differ by
 some per cent in how their memory lies, and what is to be told of the code must not be told of one of them. A round in
 which a request failed still counts as measured, and its errors go into the report.
 """
@@ -18,8 +18,6 @@ from benchmarks.nginx import BODY
 from benchmarks.proxies import Proxy
 from benchmarks.scenarios import Case, Scenario
 from benchmarks.stage import Stage, free_ports
-
-LIFE = 3  # rounds of a process
 
 
 class NotAlike(Exception):
@@ -78,20 +76,19 @@ def measure(
     """For each proxy's name its rounds. redis: where the scenario counts in one."""
     rounds: dict[str, list[Round]] = {proxy.name: [] for proxy in proxies}
     port = redis.port if redis else 0
-    for begin in range(0, plan.rounds, LIFE):
+    for number in range(plan.rounds):
         if redis:
             _call(redis.port, b"FLUSHALL\r\n")  # where all is refused, some must pass first
         with Stage(stage.cores) as own:
             running = [start(own, proxy, Case(_port(), servers, scenario, port)) for proxy in proxies]
             for each in running:
                 load.run(own, scenario, each.case.port, 1)
-            for number in range(begin, min(begin + LIFE, plan.rounds)):
-                # Each begins a round once in a while: nobody always follows the same neighbour.
-                first = number % len(running)
-                for each in running[first:] + running[:first]:
-                    rounds[each.proxy.name].append(once(own, scenario, each, plan.seconds, redis))
-                took = ", ".join(f"{name} {done[-1].cpu:.1f} us" for name, done in rounds.items())
-                plan.progress(f"  {scenario.title}, round {number + 1} of {plan.rounds}: {took}")
+            # Each begins a round once in a while: nobody always follows the same neighbour.
+            first = number % len(running)
+            for each in running[first:] + running[:first]:
+                rounds[each.proxy.name].append(once(own, scenario, each, plan.seconds, redis))
+            took = ", ".join(f"{name} {done[-1].cpu:.1f} us" for name, done in rounds.items())
+            plan.progress(f"  {scenario.title}, round {number + 1} of {plan.rounds}: {took}")
     return rounds
 
 
