@@ -98,10 +98,7 @@ class Peers:
                 if len(self._used) >= _KEYS:
                     continue
                 used = self._used[id(limit), key] = _Used(limit, self._meters.of(limit))
-            before = used.counts(now)
-            used.value, used.ends = used.meter.charge(used.value, used.ends, now, cost)
-            if cost < 0 and (rest := cost + before - used.counts(now)) < 0:
-                used.give_back(-rest, now, (self._lost_at or now) + period_us(limit.limit.rate))
+            used.charge(cost, now, (self._lost_at or now) + period_us(limit.limit.rate))
 
     def joined(self, checks: Sequence[Check]) -> Sequence[Check]:
         """What is charged now, and with what is given back what is owed of that key still; it is forgotten here.
@@ -133,28 +130,31 @@ class Peers:
 class _Used:
     """What is owed of a key, as its algorithm counts it, and what is to be given back besides, as long as `until`."""
 
-    __slots__ = ("_back", "_until", "ends", "limit", "meter", "value")
+    __slots__ = ("_back", "_ends", "_meter", "_until", "_value", "limit")
 
     def __init__(self, limit: LimitState, meter: Meter) -> None:
         """It holds the limit, so that its id() stays its own."""
         self.limit = limit
-        self.meter = meter
-        self.value = self.ends = self._back = self._until = 0
+        self._meter = meter
+        self._value = self._ends = self._back = self._until = 0
 
-    def counts(self, now: int) -> int:
-        """How much of it still counts."""
-        meter = self.meter
-        return max(0, meter.burst - meter.decide(self.value, self.ends, now, 0).remaining) if now < self.ends else 0
-
-    def give_back(self, number: int, now: int, until: int) -> None:
-        """So many are to be given back, if it comes to that until then."""
-        if now >= self._until:
-            self._back, self._until = 0, until
-        self._back += number
+    def charge(self, cost: int, now: int, until: int) -> None:
+        """Owes so much more. Of what is given back and was not owed Redis is to give back, if it is told until then."""
+        before = self._counts(now)
+        self._value, self._ends = self._meter.charge(self._value, self._ends, now, cost)
+        if cost < 0 and (rest := cost + before - self._counts(now)) < 0:
+            if now >= self._until:
+                self._back, self._until = 0, until
+            self._back -= rest
 
     def owed(self, now: int) -> int:
         """What Redis is to be charged with; below 0 what it is to give back."""
-        return self.counts(now) - (self._back if now < self._until else 0)
+        return self._counts(now) - (self._back if now < self._until else 0)
+
+    def _counts(self, now: int) -> int:
+        """How much of it still counts."""
+        meter = self._meter
+        return max(0, meter.burst - meter.decide(self._value, self._ends, now, 0).remaining) if now < self._ends else 0
 
 
 class Charges:
